@@ -1,0 +1,132 @@
+"""The current tenant: what this context (request, task, thread) says, and nothing else.
+
+One ``ContextVar`` holds a stack of frames, innermost first, as an immutable linked list. Entering pushes a frame; leaving
+takes that frame out of the stack *of the context where it is left*, wherever it stands in it. No token is kept, so
+leaving works in another ``Context`` than the one entered (streamed responses, generators closed by the event loop), and
+one ``use_tenant`` object can be entered many times, by many tasks, at once.
+
+asyncio tasks start with the frames of the task that made them; threads start with none. :func:`carry_tenant` and
+:class:`TenantThreadPoolExecutor` take the frames along on purpose.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from typing import ParamSpec, TypeVar
+
+import attrs
+
+__all__ = ["TenantThreadPoolExecutor", "carry_tenant", "current_tenant"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@attrs.frozen(eq=False)
+class Frame:
+    """That a tenant (or, with None, expressly no tenant) of a router was entered.
+
+    Attributes:
+        tenant: the tenant id; None: the context says there is none.
+        router: the router whose tenant it is; two routers don't see one another's frames.
+        owner: the object that entered, which is how leaving finds its frame.
+        request: True for the frame of a request: another tenant inside it is refused.
+        outer: the frame below.
+    """
+
+    tenant: str | None
+    router: object
+    owner: object
+    request: bool
+    outer: Frame | None
+
+
+frames: ContextVar[Frame | None] = ContextVar("tenantlimpyd.frames", default=None)
+
+
+def enter(tenant: str | None, router: object, owner: object, *, request: bool = False) -> None:
+    """Push a frame."""
+    frames.set(Frame(tenant, router, owner, request, frames.get()))
+
+
+def leave(owner: object) -> None:
+    """Take the innermost frame of ``owner`` out of this context's stack.
+
+    Where the context has none (it is not the one that was entered), there is nothing to restore and nothing is done.
+    """
+    frames.set(_without(frames.get(), owner))
+
+
+def _without(top: Frame | None, owner: object) -> Frame | None:
+    above: list[Frame] = []
+    frame = top
+    while frame is not None and frame.owner is not owner:
+        above.append(frame)
+        frame = frame.outer
+    if frame is None:
+        return top
+    stack = frame.outer
+    for kept in reversed(above):  # left out of order: the frames entered later stay
+        stack = attrs.evolve(kept, outer=stack)
+    return stack
+
+
+def frame_of(router: object) -> Frame | None:
+    """Return the innermost frame of ``router`` in this context, or None."""
+    frame = frames.get()
+    while frame is not None and frame.router is not router:
+        frame = frame.outer
+    return frame
+
+
+def request_frame_of(router: object) -> Frame | None:
+    """Return the frame of the request this context is in, for ``router``, or None."""
+    frame = frames.get()
+    while frame is not None and not (frame.request and frame.router is router):
+        frame = frame.outer
+    return frame
+
+
+def current_tenant() -> str | None:
+    """Return the id of the tenant entered last in this context, or None where there is none.
+
+    With several routers in one process, ask the router: ``router.current_tenant()``.
+    """
+    frame = frames.get()
+    return None if frame is None else frame.tenant
+
+
+def carry_tenant(function: Callable[P, R]) -> Callable[P, R]:
+    """Return ``function`` tied to the context of this call, for a thread or an executor to run.
+
+    A new thread starts with no tenant. The function returned here sees the tenant (and every other context variable)
+    that was current when ``carry_tenant`` was called, and may be called many times, from several threads at once::
+
+        threading.Thread(target=carry_tenant(send_invoices)).start()
+        executor.submit(carry_tenant(send_invoices), month)
+
+    Args:
+        function: a plain function. A coroutine function needs no help: tasks inherit the context.
+
+    Returns:
+        A function of the same signature.
+    """
+    context = copy_context()
+
+    @functools.wraps(function)
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        # A Context can't be entered twice at once, so each call runs in its own copy.
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+class TenantThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
+    """A ``ThreadPoolExecutor`` whose calls run under the tenant that was current when they were submitted."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[R]:
+        """Submit ``fn`` as the base class does, together with the context of this call."""
+        return super().submit(carry_tenant(fn), *args, **kwargs)

@@ -1,0 +1,341 @@
+"""``RedisDatabase``: connection settings, connections, and hosted models, for one keyspace."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from redis.lock import Lock
+
+from tenantlimpyd import drivers, logs
+from tenantlimpyd.exceptions import (
+    ConfigurationError,
+    DoesNotExist,
+    ImplementationError,
+    LimpydException,
+    UniquenessError,
+    shown,
+)
+from tenantlimpyd.hosting import ModelHost, Placement
+from tenantlimpyd.indexes import EqualIndex
+from tenantlimpyd.operations import Operation, Script
+from tenantlimpyd.pools import Link
+from tenantlimpyd.scanning import Pages, scan
+from tenantlimpyd.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import redis
+    import redis.asyncio
+    from typing_extensions import Self
+
+__all__ = ["DEFAULT_CONNECTION_SETTINGS", "Lock", "RedisDatabase"]
+# Not ours, but importable from limpyd.database, where applications may look for them.
+__limpyd__ = (DoesNotExist, EqualIndex, ImplementationError, LimpydException, UniquenessError)
+
+T = TypeVar("T")
+
+MAXIMUM_PREFIX_LENGTH = 512
+
+
+class RedisDatabase(ModelHost):
+    """A Redis database: where it is, how to connect to it, and the models whose objects it keeps.
+
+    Making one connects to nothing; the first command does. It can be used from any number of threads, tasks and event
+    loops at once.
+
+    Blocking and asyncio clients are made from the same settings. Replies are always decoded to ``str``.
+
+    Args:
+        key_prefix: what the keys of models and of :meth:`scan_keys` start with; for tenants that share a database. The
+            redis-py clients in :attr:`connection` and :attr:`aconnection` know nothing of it.
+        **settings: those of ``redis.Redis`` (``host``, ``port``, ``db``, ``unix_socket_path``, ``username``,
+            ``password``, ``ssl``, ``protocol``...), or ``url``. With none at all: localhost:6379, database 0.
+
+    Raises:
+        ConfigurationError: an unknown setting, or a value it can't have; all mistakes at once.
+    """
+
+    def __init__(self, *, key_prefix: str = "", **settings: Any) -> None:
+        super().__init__()
+        self._key_prefix = _checked_prefix(key_prefix)
+        self._link = Link(Settings(settings or DEFAULT_CONNECTION_SETTINGS))
+        self._link_lock = threading.Lock()
+        self._placement = Placement(self, self)
+        self._guards: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._redis_version: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.keyspace}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} can't be pickled: it holds connections. Send its tenant's id, or its settings, instead.")
+
+    # Where it is
+
+    @property
+    def connection_settings(self) -> dict[str, Any]:
+        """A copy of the settings as they were given. It may hold a password: never log it."""
+        return dict(self._link.settings)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, checked and frozen. Their repr shows no secret."""
+        return self._link.settings
+
+    @property
+    def key_prefix(self) -> str:
+        """What every key of this database's models starts with; may be empty."""
+        return self._key_prefix
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """The server, database number and prefix, as far as settings tell."""
+        settings = self._link.settings
+        return Keyspace(settings.server, settings.db, self._key_prefix)
+
+    # Connecting
+
+    @property
+    def connection(self) -> redis.Redis:
+        """The blocking redis-py client. It does not apply :attr:`key_prefix`."""
+        return self._link.client
+
+    @property
+    def aconnection(self) -> redis.asyncio.Redis:
+        """The asyncio redis-py client of the running event loop. It does not apply :attr:`key_prefix`.
+
+        Raises:
+            RuntimeError: no event loop is running in this thread.
+        """
+        return self._link.aclient
+
+    def connect(self, **settings: Any) -> redis.Redis:
+        """Point this database somewhere else, or with no argument just return its client.
+
+        Models, and objects already made, use the new settings at their next command; commands in flight finish on the
+        old connections, which then close. Nothing is merged: settings not given have redis-py's defaults again. Only
+        ``key_prefix`` stays as it is unless it is given.
+
+        Args:
+            **settings: as for the constructor.
+
+        Returns:
+            The blocking client. It has not connected yet.
+
+        Raises:
+            ConfigurationError: wrong settings; the database stays where it was.
+            SharedKeyspaceError: a router holds this database, and another of its tenants lives there.
+        """
+        if settings:
+            self.reset(**settings)
+        return self._link.client
+
+    async def aconnect(self, **settings: Any) -> redis.asyncio.Redis:
+        """Do as :meth:`connect`, and return the running event loop's client."""
+        if settings:
+            await self._replace_link(settings).aretire()
+        return self._link.aclient
+
+    def reset(self, **settings: Any) -> None:
+        """Do as :meth:`connect` and return nothing. With no argument, settings are the default ones again."""
+        self._replace_link(settings).retire()
+
+    def _replace_link(self, settings: dict[str, Any]) -> Link:
+        given = dict(settings)
+        prefix = _checked_prefix(given.pop("key_prefix", self._key_prefix))
+        new = Settings(given or DEFAULT_CONNECTION_SETTINGS)
+        keyspace = Keyspace(new.server, new.db, prefix)
+        with contextlib.ExitStack() as moves, self._link_lock:
+            for guard in list(self._guards):
+                moves.enter_context(guard.moving(self, keyspace))
+            old, self._link = self._link, Link(new)
+            self._key_prefix = prefix
+            self._redis_version = None
+        logs.emit(
+            "database_repointed",
+            server=new.server,
+            db=new.db,
+            previous_server=old.settings.server,
+            previous_db=old.settings.db,
+        )
+        return old
+
+    # Closing
+
+    def close(self) -> None:
+        """Close the connections: idle ones now, others as soon as their command is done. Using it again reopens it."""
+        with self._link_lock:
+            old, self._link = self._link, Link(self._link.settings)
+        old.retire()
+
+    async def aclose(self) -> None:
+        """Do as :meth:`close`, and wait until the running event loop's connections are closed."""
+        with self._link_lock:
+            old, self._link = self._link, Link(self._link.settings)
+        await old.aretire()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # Running operations
+
+    def run(self, operation: Operation[T], /) -> T:
+        """Run an operation, blocking; from its first step to its last on the settings of now."""
+        return drivers.run(operation, self._link.client)
+
+    def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
+        """Run an operation, awaiting; from its first step to its last on the settings of this call."""
+        return self._arun(operation, self._link)
+
+    @staticmethod
+    async def _arun(operation: Operation[T], link: Link) -> T:
+        return await drivers.arun(operation, link.aclient)
+
+    def placement(self) -> Placement:
+        """Return where objects made now live: here."""
+        return self._placement
+
+    # Asking the server
+
+    def scan_keys(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> Iterator[str]:
+        """Iterate over the keys of the database, as SCAN finds them: in no order, some perhaps more than once.
+
+        The database, and where it points, are those of this call, however late the iteration starts.
+
+        Args:
+            match: a glob pattern, relative to ``key_prefix``; None: all keys.
+            count: keys the server looks at in a round trip; None: a number chosen for speed.
+            type: only keys of this Redis type: ``string``, ``hash``, ``list``, ``set``, ``zset``, ``stream``.
+
+        Returns:
+            An iterator of key names, without ``key_prefix``. Bytes that are not UTF-8 are kept as surrogates
+            (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
+        """
+        pages = self.pages(match, count, type)
+        return (key for page in pages for key in page)
+
+    def ascan_keys(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> AsyncIterator[str]:
+        """Iterate as :meth:`scan_keys`, with ``async for``."""
+        pages = self.apages(match, count, type)
+
+        async def keys() -> AsyncIterator[str]:
+            async for page in pages:
+                for key in page:
+                    yield key
+
+        return keys()
+
+    def pages(self, match: str | None = None, count: int | None = None, type: str | None = None) -> Iterator[list[str]]:  # noqa: A002
+        """Iterate over lists of keys, one for each SCAN; arguments as for :meth:`scan_keys`. Lists may be empty."""
+        wanted = Pages.of(self._key_prefix, match, count, type)
+        client = self._link.client
+
+        def walk() -> Iterator[list[str]]:
+            cursor: int | None = 0
+            while cursor is not None:
+                cursor, page = drivers.run(scan(wanted, cursor), client)
+                yield page
+
+        return walk()
+
+    def apages(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> AsyncIterator[list[str]]:
+        """Iterate as :meth:`pages`, with ``async for``."""
+        wanted = Pages.of(self._key_prefix, match, count, type)
+        link = self._link
+
+        async def walk() -> AsyncIterator[list[str]]:
+            cursor: int | None = 0
+            while cursor is not None:
+                cursor, page = await drivers.arun(scan(wanted, cursor), link.aclient)
+                yield page
+
+        return walk()
+
+    @property
+    def redis_version(self) -> tuple[int, ...]:
+        """The server's version, up to three numbers, from INFO (which the user must be allowed to call)."""
+        if self._redis_version is None:
+            self._redis_version = _version(self._link.client.info("server"))
+        return self._redis_version
+
+    async def aredis_version(self) -> tuple[int, ...]:
+        """Return :attr:`redis_version`, awaiting."""
+        if self._redis_version is None:
+            self._redis_version = _version(await self._link.aclient.info("server"))
+        return self._redis_version
+
+    def call_script(
+        self, script_dict: dict[str, Any], keys: Sequence[Any] | None = None, args: Sequence[Any] | None = None
+    ) -> Any:
+        """Run a Lua script.
+
+        Args:
+            script_dict: holds the source under ``"lua"``; sent once, then known by its digest.
+            keys: the keys it touches, with ``key_prefix`` where the database has one.
+            args: its other arguments.
+
+        Returns:
+            The script's reply.
+        """
+        return self.run(_script(script_dict, keys, args))
+
+    async def acall_script(
+        self, script_dict: dict[str, Any], keys: Sequence[Any] | None = None, args: Sequence[Any] | None = None
+    ) -> Any:
+        """Run a Lua script as :meth:`call_script`, awaiting."""
+        return await self.arun(_script(script_dict, keys, args))
+
+
+def _script(script_dict: dict[str, Any], keys: Sequence[Any] | None, args: Sequence[Any] | None) -> Operation[Any]:
+    return (yield Script(script_dict["lua"], keys or (), args or ()))
+
+
+def _version(info: Any) -> tuple[int, ...]:
+    return tuple(int(number) for number in str(info["redis_version"]).split(".")[:3])
+
+
+def _checked_prefix(prefix: object) -> str:
+    if not isinstance(prefix, str):
+        raise ConfigurationError(f"key_prefix must be text such as 'acme:', not {shown(prefix)}")
+    if len(prefix) > MAXIMUM_PREFIX_LENGTH:
+        raise ConfigurationError(f"key_prefix must have at most {MAXIMUM_PREFIX_LENGTH} characters, not {len(prefix)}")
+    try:
+        prefix.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"key_prefix must be text that UTF-8 can hold, not {shown(prefix)}") from None
+    return prefix
+
+

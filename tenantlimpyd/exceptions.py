@@ -1,0 +1,176 @@
+"""Every error tenantlimpyd raises.
+
+::
+
+    LimpydException
+    ├── ImplementationError        a model, field or query is written wrongly
+    ├── UniquenessError            a value or pk that must be unique is taken
+    ├── DoesNotExist               no such object
+    ├── ConfigurationError         settings or a configuration file are wrong
+    ├── TenantError
+    │   ├── NoTenantError          no tenant is current
+    │   ├── UnknownTenantError     the router has no such tenant
+    │   ├── InvalidTenantError     not a tenant id at all
+    │   ├── WrongTenantError       an object of one tenant used under another
+    │   ├── TenantSwitchError      a second tenant inside one request
+    │   └── SharedKeyspaceError    two tenants would share a keyspace
+    └── FanOutError                an ExceptionGroup: what failed, tenant by tenant
+
+Errors of redis-py are not wrapped: they pass through as they are. All of these errors pickle, so that a worker can send
+them to its caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "ConfigurationError",
+    "DoesNotExist",
+    "FanOutError",
+    "ImplementationError",
+    "InvalidTenantError",
+    "LimpydException",
+    "NoTenantError",
+    "SharedKeyspaceError",
+    "TenantError",
+    "TenantSwitchError",
+    "UniquenessError",
+    "UnknownTenantError",
+    "WrongTenantError",
+    "shown",
+]
+
+_SHOWN_CHARACTERS = 60
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as it may stand in a message: escaped, in quotes, and cut short when it is long.
+
+    Args:
+        value: anything a caller gave, however large or hostile.
+
+    Returns:
+        Printable ASCII of at most about a hundred characters. Values that are neither text nor numbers are shown by
+        their type alone, since their repr could hold a secret.
+    """
+    if isinstance(value, bool | int | float) or value is None:
+        return repr(value)[:_SHOWN_CHARACTERS]
+    if not isinstance(value, str | bytes):
+        return f"a {type(value).__name__}"
+    head = ascii(value[:_SHOWN_CHARACTERS])
+    if len(value) <= _SHOWN_CHARACTERS:
+        return head
+    unit = "characters" if isinstance(value, str) else "bytes"
+    return f"{head}... ({len(value)} {unit})"
+
+
+class LimpydException(Exception):  # noqa: N818 - limpyd's name
+    """The base of every error of this library."""
+
+
+class ImplementationError(LimpydException):
+    """A model, a field, an index or a query is written wrongly."""
+
+
+class UniquenessError(LimpydException):
+    """A value of a unique field, or a pk, already belongs to another object. Nothing was written."""
+
+
+class DoesNotExist(LimpydException):
+    """The object asked for is not in the database."""
+
+
+class ConfigurationError(LimpydException):
+    """Settings, or a configuration file, are wrong.
+
+    Attributes:
+        problems: one sentence for each mistake found; all of them, not only the first.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        return f"{len(self.problems)} mistakes:\n" + "\n".join(f"- {problem}" for problem in self.problems)
+
+
+class TenantError(LimpydException):
+    """The base of errors about tenants."""
+
+
+class NoTenantError(TenantError):
+    """A router was asked for a database while no tenant is current in this context."""
+
+
+class _NamedTenantError(TenantError):
+    """An error about one tenant id, kept in ``tenant``."""
+
+    def __init__(self, message: str, tenant: object = None) -> None:
+        super().__init__(message, tenant)
+        self.tenant = tenant
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnknownTenantError(_NamedTenantError):
+    """The id is well formed, but the router has no such tenant.
+
+    Attributes:
+        tenant: the id that was asked for.
+    """
+
+
+class InvalidTenantError(_NamedTenantError):
+    """What was given can't be a tenant id. Raised before any look-up.
+
+    Attributes:
+        tenant: what was given, cut short and escaped.
+    """
+
+
+class WrongTenantError(TenantError):
+    """An object made for one tenant was used, or linked, while another tenant of the same router is current."""
+
+
+class TenantSwitchError(TenantError):
+    """Another tenant was entered inside a request that already has one."""
+
+
+class SharedKeyspaceError(TenantError):
+    """Two tenants would share keys: the same server and database, and prefixes that overlap."""
+
+
+class FanOutError(ExceptionGroup[Exception], LimpydException):
+    """Some tenants failed; the others finished.
+
+    Attributes:
+        exceptions: the errors as they were raised, each with the tenant's id in its attribute ``tenant``.
+        outcomes: tenant id to :class:`~tenantlimpyd.fanout.Outcome`, for all tenants, healthy ones included.
+    """
+
+    outcomes: Mapping[str, Any]
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception], outcomes: Mapping[str, Any] | None = None) -> Self:
+        self = super().__new__(cls, message, exceptions)
+        self.outcomes = dict(outcomes or {})
+        return self
+
+    def __init__(
+        self, message: str, exceptions: Sequence[Exception], outcomes: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, exceptions)
+
+    def derive(self, excs: Sequence[Exception]) -> FanOutError:  # type: ignore[override]
+        return FanOutError(self.message, excs, self.outcomes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.message, list(self.exceptions), dict(self.outcomes)))

@@ -1,0 +1,122 @@
+"""In what order tenants are visited, and how many at once: overall, and on one server.
+
+The place of a planner: it sees all jobs before the first is run, and hands them out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from tenantlimpyd.exceptions import shown
+from tenantlimpyd.fanout.outcomes import Job
+
+__all__ = ["PER_SERVER", "AsyncPlan", "Plan", "ThreadPlan", "checked_concurrency"]
+
+PER_SERVER = 8
+"""Tenants visited at once on one server; more would only queue up inside it."""
+
+
+def checked_concurrency(concurrency: object) -> int:
+    """Return how many tenants may be visited at once.
+
+    Raises:
+        TypeError, ValueError: it is no positive whole number.
+    """
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool):
+        raise TypeError(f"concurrency must be a whole number, not {shown(concurrency)}")
+    if concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    return concurrency
+
+
+class Plan:
+    """Hands out jobs, server by server in turn, never more than ``PER_SERVER`` of one server at once.
+
+    So a server that hangs holds up its own tenants only.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting: dict[str, deque[Job]] = {}
+        for job in jobs:
+            self._waiting.setdefault(job.server, deque()).append(job)
+        self._busy = dict.fromkeys(self._waiting, 0)
+        self._turn = deque(self._waiting)  # servers that have jobs left
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every job was handed out."""
+        return not self._turn
+
+    def pick(self) -> Job | None:
+        """Return the next job whose server has room; None: at the moment, none has."""
+        for _ in range(len(self._turn)):
+            server = self._turn.popleft()
+            jobs = self._waiting[server]
+            job = jobs.popleft() if self._busy[server] < PER_SERVER else None
+            if jobs:
+                self._turn.append(server)
+            if job is not None:
+                self._busy[server] += 1
+                return job
+        return None
+
+    def release(self, job: Job) -> None:
+        """Count a job as ended."""
+        self._busy[job.server] -= 1
+
+
+class ThreadPlan:
+    """A plan that threads take jobs from."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._change = threading.Condition()
+        self._stopped = False
+
+    def take(self) -> Job | None:
+        """Return the next job, waiting until its server has room; None: there are no more."""
+        with self._change:
+            while not self._stopped and not self._plan.exhausted:
+                if (job := self._plan.pick()) is not None:
+                    return job
+                self._change.wait()
+            self._change.notify_all()
+            return None
+
+    def done(self, job: Job) -> None:
+        """Tell that a job has ended."""
+        with self._change:
+            self._plan.release(job)
+            self._change.notify_all()
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._change:
+            self._stopped = True
+            self._change.notify_all()
+
+
+class AsyncPlan:
+    """A plan that tasks of one event loop take jobs from."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._change = asyncio.Event()
+
+    async def take(self) -> Job | None:
+        """Return the next job, waiting until its server has room; None: there are no more."""
+        while not self._plan.exhausted:
+            if (job := self._plan.pick()) is not None:
+                return job
+            self._change.clear()
+            await self._change.wait()
+        self._change.set()  # those that wait learn that there is nothing left
+        return None
+
+    def done(self, job: Job) -> None:
+        """Tell that a job has ended."""
+        self._plan.release(job)
+        self._change.set()

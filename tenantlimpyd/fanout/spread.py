@@ -1,0 +1,115 @@
+"""``fan_out``: one function, called for every tenant."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenantlimpyd import logs
+from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, Settled
+from tenantlimpyd.fanout.tasks import AsyncVisit, TaskRun
+from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun, Visit
+
+if TYPE_CHECKING:
+    from tenantlimpyd.database import RedisDatabase
+
+__all__ = ["DEFAULT_TIMEOUT", "afan_out", "fan_out"]
+
+T = TypeVar("T")
+Entering = Callable[[str], contextlib.AbstractContextManager[Any]]
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds each tenant has, unless the caller says otherwise."""
+
+
+class _Report:
+    """The outcomes of one fan-out, and its log events."""
+
+    def __init__(self, jobs: Sequence[Job], policy: ErrorPolicy) -> None:
+        self._order = [job.tenant for job in jobs]
+        self._settled = Settled(policy, "fan_out")
+        self._started = time.monotonic()
+        logs.emit("fan_out_started", tenants=len(jobs))
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Ended):
+            self._settled.settle(event.tenant, event.value, event.error, event.seconds)
+
+    def log(self) -> None:
+        logs.emit(
+            "fan_out_finished",
+            tenants=len(self._order),
+            failed=len(self._settled.failed),
+            seconds=round(time.monotonic() - self._started, 6),
+        )
+
+    def result(self) -> dict[str, Outcome[Any]]:
+        self._settled.finish()
+        return {tenant: self._settled.outcomes[tenant] for tenant in self._order}
+
+
+def fan_out(
+    jobs: Sequence[Job],
+    function: Callable[[RedisDatabase], T],
+    *,
+    entering: Entering,
+    policy: ErrorPolicy,
+    timeout: float | None,
+    concurrency: int,
+) -> dict[str, Outcome[T]]:
+    """Call ``function`` with each job's database, in threads, each inside ``entering(tenant)``."""
+
+    def work(visit: Visit) -> T:
+        with entering(visit.job.tenant):
+            return function(visit.job.database)
+
+    report = _Report(jobs, policy)
+    run = ThreadedRun(jobs, work, timeout=timeout, concurrency=concurrency)
+    try:
+        with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
+            for event in events:
+                report.hear(event)
+    finally:
+        report.log()
+    return report.result()
+
+
+class NotAwaitableError(TypeError):
+    """The function of an asyncio fan-out is a blocking one."""
+
+
+async def afan_out(
+    jobs: Sequence[Job],
+    function: Callable[[RedisDatabase], Awaitable[T]],
+    *,
+    entering: Entering,
+    policy: ErrorPolicy,
+    timeout: float | None,
+    concurrency: int,
+) -> dict[str, Outcome[T]]:
+    """Await ``function`` of each job's database, in tasks, each inside ``entering(tenant)``."""
+
+    async def work(visit: AsyncVisit) -> T:
+        with entering(visit.job.tenant):
+            answer = function(visit.job.database)
+            if not inspect.isawaitable(answer):
+                raise NotAwaitableError(
+                    "the function of afan_out must return an awaitable (database.aconnection, or async def), not a "
+                    f"{type(answer).__name__}: a blocking one would hold up every other task. fan_out takes those."
+                )
+            return await visit.within(timeout, answer)  # type: ignore[no-any-return]
+
+    report = _Report(jobs, policy)
+    run = TaskRun(jobs, work, timeout=timeout, concurrency=concurrency)
+    try:
+        async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
+            async for event in events:
+                if isinstance(event, Ended) and isinstance(event.error, NotAwaitableError):
+                    raise event.error
+                report.hear(event)
+    finally:
+        report.log()
+    return report.result()

@@ -1,0 +1,115 @@
+"""The asyncio engine: a bounded number of tasks that visit tenants, and a consumer that hears of it as it happens.
+
+A task whose time is up is cancelled, and with it the command it waits for; redis-py then closes the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from tenantlimpyd.fanout.outcomes import Job, timed_out
+from tenantlimpyd.fanout.plan import AsyncPlan, Plan
+from tenantlimpyd.fanout.threads import Ended, Event, Page
+
+__all__ = ["AsyncVisit", "TaskRun"]
+
+
+@attrs.define(eq=False)
+class AsyncVisit:
+    """One job being run: its clock, and how it delivers."""
+
+    job: Job
+    run: TaskRun
+    started: float
+    waited: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the visit took so far, without waiting for the consumer."""
+        return time.monotonic() - self.started - self.waited
+
+    def time_left(self, within: float) -> float:
+        """Return the seconds the next answer may take: ``within``, and no more than the tenant has left in all."""
+        total = self.run.timeout
+        return within if total is None else max(0.0, min(within, total - self.seconds))
+
+    async def within(self, seconds: float | None, answer: Awaitable[Any]) -> Any:
+        """Await an answer.
+
+        Raises:
+            TimeoutError: redis-py's, when it takes longer than ``seconds``.
+        """
+        clock = asyncio.timeout(seconds)
+        try:
+            async with clock:
+                return await answer
+        except TimeoutError as error:
+            if clock.expired():
+                raise timed_out(seconds) from error
+            raise
+
+    async def deliver(self, content: Any) -> None:
+        """Hand over a part of the result; waits while the consumer has enough. That wait does not count."""
+        started = time.monotonic()
+        try:
+            await self.run.queue.put(Page(self.job.tenant, content))
+        finally:
+            self.waited += time.monotonic() - started
+
+
+Work: TypeAlias = Callable[[AsyncVisit], Awaitable[Any]]
+
+
+class TaskRun:
+    """One fan-out: starts tasks when it is iterated over, ends them when it is closed or through."""
+
+    def __init__(
+        self, jobs: Sequence[Job], work: Work, *, timeout: float | None, concurrency: int, buffer: int = 64
+    ) -> None:
+        self.timeout = timeout
+        self._jobs = jobs
+        self._work = work
+        self._concurrency = concurrency
+        self.queue: asyncio.Queue[Event] = asyncio.Queue(buffer)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Iterate over what happens, until every tenant has ended. Leaving the iteration early cancels the tasks."""
+        plan = AsyncPlan(Plan(self._jobs))
+        missing = len(self._jobs)
+        tasks = [asyncio.create_task(self._serve(plan)) for _ in range(min(missing, self._concurrency))]
+        try:
+            while missing:
+                event = await self.queue.get()
+                missing -= isinstance(event, Ended)
+                yield event
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, plan: AsyncPlan) -> None:
+        while (job := await plan.take()) is not None:
+            try:
+                ended = await self._run_one(job)
+            finally:
+                plan.done(job)
+            await self.queue.put(ended)
+
+    async def _run_one(self, job: Job) -> Ended:
+        visit = AsyncVisit(job, self, time.monotonic())
+        value, error = None, None
+        try:
+            # A task of its own: what the work does to the context (the tenant it enters) ends with it.
+            value = await asyncio.create_task(self._called(visit))
+        except Exception as raised:  # noqa: BLE001 - a tenant's failure is its outcome
+            error = raised
+        return Ended(job.tenant, value, error, visit.seconds)
+
+    async def _called(self, visit: AsyncVisit) -> Any:
+        return await self._work(visit)
+

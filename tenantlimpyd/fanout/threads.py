@@ -1,0 +1,244 @@
+"""The blocking engine: a bounded number of threads that visit tenants, and a consumer that hears of it as it happens.
+
+Deadlines hold in three ways: commands inherit the time left (:mod:`tenantlimpyd.limits`); a thread that still waits for
+its server when the time is up has its socket shut down; and one that does something else altogether is given up, its
+result no longer waited for.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context, copy_context
+from typing import Any, TypeAlias
+
+import attrs
+
+from tenantlimpyd.fanout.outcomes import Job, timed_out
+from tenantlimpyd.fanout.plan import Plan, ThreadPlan
+from tenantlimpyd.limits import Limit
+
+__all__ = ["Ended", "Page", "ThreadedRun", "Visit"]
+
+GRACE = 0.1
+"""Seconds a thread has, after its deadline, to notice it by itself; and again after its socket was shut down."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the consumer left
+    """The consumer is gone; a thread's work is not wanted any more."""
+
+
+@attrs.frozen
+class Page:
+    """A part of a tenant's result."""
+
+    tenant: str
+    content: Any
+
+
+@attrs.frozen
+class Ended:
+    """A tenant is through with: its value, or its error, and the seconds it took."""
+
+    tenant: str
+    value: Any
+    error: Exception | None
+    seconds: float
+
+
+Event: TypeAlias = Page | Ended
+
+
+@attrs.define(eq=False)
+class Visit:
+    """One job being run: its limit, and how it delivers."""
+
+    job: Job
+    limit: Limit
+    run: ThreadedRun
+    started: float
+    waiting_for_consumer: bool = False
+    waited: float = 0.0
+    given_up: bool = False
+
+    def begin_answer(self, within: float) -> None:
+        """Give the server ``within`` seconds for its next answer, and no more than the tenant has left in all.
+
+        Raises:
+            TimeoutError: the tenant has none left.
+        """
+        total = self.run.timeout
+        left = math.inf if total is None else total - self.seconds
+        if left <= 0:
+            raise timed_out(total)
+        self.limit.restart(min(within, left))
+
+    def deliver(self, content: Any) -> None:
+        """Hand over a part of the result; waits while the consumer has enough. That wait does not count."""
+        started = time.monotonic()
+        self.waiting_for_consumer = True
+        try:
+            self.run.put(Page(self.job.tenant, content))
+        finally:
+            self.waited += time.monotonic() - started
+            self.waiting_for_consumer = False
+
+    @property
+    def seconds(self) -> float:
+        """How long the visit took so far, without waiting for the consumer."""
+        return time.monotonic() - self.started - self.waited
+
+    @property
+    def overdue(self) -> float:
+        """The seconds by which the visit is over its deadline; negative: it is not."""
+        return -math.inf if self.waiting_for_consumer else self.limit.overdue
+
+
+Work: TypeAlias = Callable[[Visit], Any]
+
+
+class ThreadedRun:
+    """One fan-out: starts threads when it is iterated over, ends them when it is closed or through."""
+
+    def __init__(
+        self, jobs: Sequence[Job], work: Work, *, timeout: float | None, concurrency: int, buffer: int = 64
+    ) -> None:
+        self._jobs = jobs
+        self._work = work
+        self.timeout = timeout
+        self._concurrency = min(concurrency, len(jobs))
+        self._buffer = buffer
+        self._plan = ThreadPlan(Plan(jobs))
+        self._context: Context = copy_context()
+        self._change = threading.Condition()
+        self._events: deque[Event] = deque()
+        self._visits: set[Visit] = set()
+        self._threads: set[threading.Thread] = set()
+        self._closed = False
+
+    def events(self) -> Iterator[Event]:
+        """Iterate over what happens, until every tenant has ended. Leaving the iteration early ends the threads."""
+        try:
+            for _ in range(self._concurrency):
+                self._start_thread()
+            missing = len(self._jobs)
+            while missing:
+                event = self._next()
+                missing -= isinstance(event, Ended)
+                yield event
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop: no new visit, running ones are cut short. Returns when the threads have ended."""
+        self._plan.stop()
+        with self._change:
+            self._closed = True
+            running = list(self._visits)
+            self._change.notify_all()
+        for visit in running:
+            visit.limit.cancel()
+        deadline = time.monotonic() + 10 * GRACE
+        for thread in list(self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    # In the threads
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name="tenantlimpyd-fan-out", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        try:
+            while (job := self._plan.take()) is not None:
+                visit = Visit(job, Limit(self.timeout), self, time.monotonic())
+                with self._change:
+                    self._visits.add(visit)
+                if not self._run_one(visit):
+                    return
+        finally:
+            self._threads.discard(threading.current_thread())
+
+    def _run_one(self, visit: Visit) -> bool:
+        """Run one job; return whether this thread is still wanted."""
+        value, error = None, None
+        try:
+            value = self._context.copy().run(self._limited, visit)
+        except Stopped:
+            return False
+        except Exception as raised:  # noqa: BLE001 - a tenant's failure is its outcome
+            error = raised
+        except BaseException as raised:  # noqa: BLE001 - sys.exit() in here ends this tenant's work, not the program
+            error = RuntimeError(f"{type(raised).__name__} was raised")
+            error.__cause__ = raised
+        finally:
+            with self._change:
+                self._visits.discard(visit)
+            if not visit.given_up:
+                self._plan.done(visit.job)
+        if error is not None and visit.limit.expired:
+            error = timed_out(visit.limit.seconds, error)
+        if visit.given_up:
+            return False
+        self._report(Ended(visit.job.tenant, value, error, visit.seconds))
+        return True
+
+    def _limited(self, visit: Visit) -> Any:
+        with visit.limit.applied():
+            return self._work(visit)
+
+    def put(self, page: Page) -> None:
+        """Add a page, once there is room.
+
+        Raises:
+            Stopped: nobody wants it any more.
+        """
+        with self._change:
+            while len(self._events) >= self._buffer and not self._closed:
+                self._change.wait()
+            if self._closed:
+                raise Stopped
+            self._events.append(page)
+            self._change.notify_all()
+
+    def _report(self, ended: Ended) -> None:
+        with self._change:
+            self._events.append(ended)
+            self._change.notify_all()
+
+    # In the consumer
+
+    def _next(self) -> Event:
+        while True:
+            with self._change:
+                if self._events:
+                    event = self._events.popleft()
+                    self._change.notify_all()
+                    return event
+                self._change.wait(self._until_next_deadline())
+                if self._events:
+                    continue
+                late = [visit for visit in self._visits if visit.overdue > GRACE]
+            for visit in late:
+                visit.limit.cancel()
+                if visit.overdue > 2 * GRACE:
+                    self._give_up(visit)
+
+    def _until_next_deadline(self) -> float | None:
+        nearest = min((-visit.overdue for visit in self._visits), default=math.inf)
+        return None if nearest == math.inf else max(nearest, 0.0) + GRACE
+
+    def _give_up(self, visit: Visit) -> None:
+        """Let a thread that does not come back be; another takes its place."""
+        with self._change:
+            if visit not in self._visits:
+                return
+            self._visits.discard(visit)
+            visit.given_up = True
+        self._plan.done(visit.job)
+        self._report(Ended(visit.job.tenant, None, timed_out(visit.limit.seconds), visit.seconds))
+        self._start_thread()

@@ -1,0 +1,327 @@
+"""What every field is: its options, its place in a model, and how it changes together with its indexes."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from tenantlimpyd.atomic import Change, Slot, Stored, perform
+from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.indexes import BaseIndex, Entry
+from tenantlimpyd.operations import Command, Operation, Runner, twins
+from tenantlimpyd.utils import NotProvided, make_key, normalize
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from tenantlimpyd.model import RedisModel
+
+__all__ = ["RedisField", "SingleValueField"]
+
+_created = itertools.count()
+
+
+class RedisField:
+    """A field of a model.
+
+    On the class it is a declaration (``Model.get_field(name)``); on an instance (``instance.name``) it is bound, and its
+    methods talk to the database of the instance.
+
+    Args:
+        indexable: whether objects can be found by this field.
+        unique: whether two objects may not have the same value; makes the field indexable.
+        indexes: index classes; None: the default ones of the field class, the model or the database.
+        default: the value new objects get where none is given.
+        lockable: kept for limpyd's sake. Indexed writes are atomic on the server, without a lock.
+
+    Raises:
+        ImplementationError: options that contradict one another.
+    """
+
+    default_indexes: ClassVar[list[type[BaseIndex]] | None] = None
+    single_value: ClassVar[bool] = False
+
+    name: str
+    _model: type[RedisModel]
+    _instance: RedisModel | None = None
+
+    def __init__(
+        self,
+        *,
+        indexable: bool = False,
+        unique: bool = False,
+        indexes: Sequence[type[BaseIndex]] | None = None,
+        default: Any = NotProvided,
+        lockable: bool = True,
+    ) -> None:
+        self._creation_order = next(_created)
+        self.indexable = bool(indexable or unique)
+        self.unique = bool(unique)
+        self.lockable = lockable
+        self.index_classes: list[type[BaseIndex]] = list(indexes or ())
+        self._indexes: list[BaseIndex] | None = None
+        if default is not NotProvided:
+            self.default = default
+        if self.unique and default is not NotProvided:
+            raise ImplementationError("a unique field can't have a default: the second object would not be unique")
+        if self.index_classes and not self.indexable:
+            raise ImplementationError("indexes are given for a field that is not indexable: add indexable=True")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'name', 'of no model')}>"
+
+    # Its place in a model
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> Self: ...
+        @overload
+        def __get__(self, instance: object, owner: type) -> Self: ...
+
+    def __get__(self, instance: Any, owner: type) -> Self:
+        if instance is None:
+            raise AttributeError(f"{owner.__name__}.{self.name} is no attribute: write {owner.__name__}.get_field({self.name!r})")
+        return instance._bound_field(self.name)  # type: ignore[no-any-return]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise AttributeError(
+            f"{type(instance).__name__}.{self.name} can't be assigned: write instance.{self.name}.proxy_set(...), or the "
+            "field's own command, to store a value"
+        )
+
+    def attached_copy(self, model: type[RedisModel], name: str) -> Self:
+        """Return a declaration like this one, for a model."""
+        field = copy.copy(self)
+        field.name = name
+        field._model = model
+        field._instance = None
+        field.index_classes = list(self.index_classes)
+        field._indexes = None
+        return field
+
+    def bound_to(self, instance: RedisModel) -> Self:
+        """Return this field bound to an instance."""
+        field = copy.copy(self)
+        field._instance = instance
+        return field
+
+    @property
+    def attached_to_model(self) -> bool:
+        """Whether this is the declaration on the class."""
+        return self._instance is None
+
+    @property
+    def attached_to_instance(self) -> bool:
+        """Whether this is the field of an instance."""
+        return self._instance is not None
+
+    def _bound(self) -> RedisModel:
+        if self._instance is None:
+            raise ImplementationError(
+                f"{self.name!r} is the field of the class {self._model.__name__}: this needs the field of an instance"
+            )
+        return self._instance
+
+    def _resolve(self) -> Runner:
+        if self._instance is None:
+            return self._model.database.placement().runner()
+        return self._instance._resolve()
+
+    @property
+    def database(self) -> Any:
+        """The database of the instance, or for a declaration the one that is current."""
+        return self._instance.database if self._instance is not None else self._model.database
+
+    @property
+    def connection(self) -> Any:
+        """The blocking redis-py client of that database."""
+        return self._resolve().connection  # type: ignore[attr-defined]
+
+    @property
+    def key(self) -> str:
+        """The name of the Redis key that holds the value, the database's prefix included.
+
+        Raises:
+            DoesNotExist: the instance has no pk (yet).
+        """
+        return make_key(self._bound().key_base, self.name)
+
+    @property
+    def sort_wildcard(self) -> str:
+        """The pattern SORT finds this field's values by."""
+        return make_key(self._model.storage_name(self._prefix()), "*", self.name)
+
+    def _prefix(self) -> str:
+        placement = self._instance.placement if self._instance is not None else self._model.database.placement()
+        return placement.database.key_prefix  # type: ignore[no-any-return]
+
+    def from_python(self, value: Any) -> Any:
+        """Return ``value`` as it is indexed: bytes decoded as UTF-8, anything else as it is."""
+        return value.decode() if isinstance(value, bytes) and value else value
+
+    def post_command(self, sender: Any, name: str, result: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Hook: called with the result of each command of this field; what it returns is the result.
+
+        The field hands it on to its instance, whose hook can be overridden for all fields at once.
+        """
+        return self._bound().post_command(sender, name, result, args, kwargs)
+
+    # Indexes
+
+    @property
+    def indexes(self) -> list[BaseIndex]:
+        """The index objects of the declaration, made once."""
+        if self._indexes is None:
+            declaration = self._model.get_class_field(self.name)
+            if declaration._indexes is None:
+                declaration._indexes = [index(declaration) for index in declaration.index_classes]
+            self._indexes = declaration._indexes
+        return self._indexes
+
+    def unique_index(self) -> BaseIndex:
+        """Return the index that keeps this field unique.
+
+        Raises:
+            ImplementationError: none of its indexes can.
+        """
+        for index in self.indexes:
+            if index.handle_uniqueness:
+                return index
+        raise ImplementationError(f"no index of the unique field {self.name!r} can keep it unique")
+
+    # Commands
+
+    def _command(self, word: str, *args: Any, **options: Any) -> Operation[Any]:
+        """Send a command on this field's key, and hand its reply to the hook."""
+        reply = yield Command(word, self.key, *args, **options)
+        return self.post_command(self, word.lower(), reply, args, {})
+
+    def _read(self, word: str, *args: Any, **options: Any) -> Operation[Any]:
+        self._bound().require_pk()
+        return (yield from self._command(word, *args, **options))
+
+    def _write(self, word: str, *args: Any, **options: Any) -> Operation[Any]:
+        """Send a command that changes a field without indexes."""
+        yield from self._bound().ready_to_write()
+        return (yield from self._command(word, *args, **options))
+
+    def _exists(self) -> Operation[bool]:
+        """Return whether the field has a value."""
+        instance = self._bound()
+        if not instance.has_pk:
+            return False
+        return bool((yield Command("EXISTS", self.key)))
+
+    exists, aexists = twins(_exists)
+
+    # Values as arguments and defaults give them
+
+    def creation(self, change: Change, value: Any) -> None:
+        """Add to a change what stores ``value`` in a new object."""
+        raise NotImplementedError
+
+    def removal(self, change: Change, stored: dict[Slot, Stored]) -> None:
+        """Add to a change what deletes the field of an object."""
+        raise NotImplementedError
+
+
+class SingleValueField(RedisField):
+    """A field of one value, which a slot (a string, or an entry of a hash) holds."""
+
+    single_value = True
+
+    def slot(self, key_base: str) -> Slot:
+        """Return where the value of the object with these keys is."""
+        raise NotImplementedError
+
+    def store_words(self, slot: Slot, value: Any) -> tuple[Any, ...]:
+        """Return the command that stores ``value``."""
+        raise NotImplementedError
+
+    def clear_words(self, slot: Slot) -> tuple[Any, ...]:
+        """Return the command that deletes the value."""
+        raise NotImplementedError
+
+    def _entries(self, instance: RedisModel, value: Any) -> set[Entry]:
+        if value is None:
+            return set()
+        name, pk = instance.storage, instance.known_pk
+        return {entry for index in self.indexes for entry in index.entries(name, pk, value)}
+
+    def move(self, change: Change, slot: Slot, old: Stored, new: Any) -> None:
+        """Add to a change what indexes have to follow when ``slot`` goes from ``old`` to ``new``."""
+        if not self.indexable:
+            return
+        instance = self._bound()
+        change.guards[slot] = old
+        change.move(self._entries(instance, old), self._entries(instance, new))
+        if self.unique and new is not None:
+            for entry in self.unique_index().entries(instance.storage, instance.known_pk, new):
+                change.unique.append((entry.key, self.name, new))
+
+    def creation(self, change: Change, value: Any) -> None:
+        slot = self.slot(self._bound().key_base)
+        change.writes.append(self.store_words(slot, value))
+        if self.indexable:
+            self.move(change, slot, None, value)
+            del change.guards[slot]  # a new object: whatever is there is no value of it
+
+    def removal(self, change: Change, stored: dict[Slot, Stored]) -> None:
+        slot = self.slot(self._bound().key_base)
+        change.writes.append(self.clear_words(slot))
+        if self.indexable:
+            self.move(change, slot, stored.get(slot, self._bound().known_value(slot)), None)
+
+    def _change(
+        self,
+        words: Callable[[Slot], tuple[Any, ...]],
+        becomes: Callable[[Stored], Any],
+        *,
+        certain: bool = False,
+    ) -> Operation[Any]:
+        """Change an indexed value and its entries in one atomic step.
+
+        Args:
+            words: the command.
+            becomes: what the value will be, from what it is; a guess, unless ``certain``.
+            certain: whether ``becomes`` can't be wrong.
+        """
+        instance = self._bound()
+        yield from instance.ready_to_write()
+        slot = self.slot(instance.key_base)
+
+        def plan(before: dict[Slot, Stored], after: dict[Slot, Stored]) -> Change:
+            old = before.get(slot, instance.known_value(slot))
+            new = after.get(slot) if slot in after else becomes(old)
+            change = instance.change("live")
+            change.writes.append(words(slot))
+            self.move(change, slot, old, new)
+            if not certain:
+                change.after[slot] = None if new is None else normalize(new)
+            return change
+
+        replies, change = yield from perform(plan, repr(instance))
+        if slot in change.after:
+            instance.remember(slot, change.after[slot])
+        else:
+            instance.remember(slot, None if (value := becomes(change.guards[slot])) is None else normalize(value))
+        return replies[0]
+
+    def _finished(self, word: str, reply: Any, *args: Any) -> Any:
+        return self.post_command(self, word, reply, args, {})
+
+    def proxy_get(self) -> Any:
+        """Return the value, by the field's getter."""
+        raise NotImplementedError
+
+    def proxy_set(self, value: Any) -> Any:
+        """Store a value, by the field's setter."""
+        raise NotImplementedError
+
+
+def declared_order(fields: Iterator[RedisField]) -> list[RedisField]:
+    """Return fields in the order they were written."""
+    return sorted(fields, key=lambda field: field._creation_order)

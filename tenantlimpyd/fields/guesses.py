@@ -1,0 +1,52 @@
+"""What a command will probably make of a value.
+
+An indexed write computes its index entries before it is sent. Where the guess is wrong, the server undoes the write and
+says what the value became, so a guess costs a round trip, never a wrong index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from tenantlimpyd.atomic import Stored
+from tenantlimpyd.utils import normalize
+
+__all__ = ["added", "added_float", "appended", "unchanged"]
+
+
+def unchanged(old: Stored) -> Stored:
+    """Guess that nothing changes: for commands on bytes, whose outcome the server tells."""
+    return old
+
+
+def appended(value: Any) -> Callable[[Stored], Stored]:
+    """Guess the outcome of APPEND."""
+    return lambda old: (old or "") + normalize(value)
+
+
+def added(amount: int) -> Callable[[Stored], Stored]:
+    """Guess the outcome of adding a whole number. A value that is none is left to the server to refuse."""
+
+    def guess(old: Stored) -> Stored:
+        try:
+            return str(int(old or 0) + amount)
+        except ValueError:
+            return old
+
+    return guess
+
+
+def added_float(amount: float) -> Callable[[Stored], Stored]:
+    """Guess the outcome of adding a number, as Redis writes it: without exponent or trailing zeros."""
+
+    def guess(old: Stored) -> Stored:
+        try:
+            total = Decimal(old or 0) + Decimal(repr(amount) if isinstance(amount, float) else str(amount))
+        except InvalidOperation:
+            return old
+        text = f"{total:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+
+    return guess

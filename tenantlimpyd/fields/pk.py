@@ -1,0 +1,123 @@
+"""The primary key: not stored in a key of its own, but in the set of live pks and in the names of all other keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.fields.base import RedisField
+from tenantlimpyd.operations import Command, Operation, twins
+from tenantlimpyd.utils import normalize
+
+__all__ = ["AutoPKField", "PKField"]
+
+
+class PKField(RedisField):
+    """A primary key that the application gives.
+
+    Whatever its name, it is also reached as ``pk``. Its options are none: it always is unique, and a filter.
+    """
+
+    single_value = True
+    auto: bool = False
+    auto_added: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def normalize(self, value: Any) -> str:
+        """Return a pk as it is stored: text.
+
+        Raises:
+            ValueError: None or empty text, which can't be a pk.
+        """
+        text = "" if value is None else normalize(value)
+        if not text:
+            raise ValueError(f"the pk {self.name!r} of {self._model.__name__} can't be None or empty")
+        return text
+
+    @property
+    def collection_key(self) -> str:
+        """The name of the set of live pks, the database's prefix included."""
+        return self._model.collection_key(self._prefix())
+
+    @property
+    def key(self) -> str:
+        """Raise: a pk has no key of its own.
+
+        Raises:
+            ImplementationError: always.
+        """
+        raise ImplementationError(f"the pk {self.name!r} has no key of its own: see collection_key")
+
+    def _get(self) -> Operation[str]:
+        """Return the pk. An object that is not stored yet and allocates its pk itself is stored by this.
+
+        Raises:
+            ValueError: the object is not stored yet, and the application gives its pk.
+            DoesNotExist: the object was deleted.
+        """
+        instance = self._bound()
+        if not instance.has_pk:
+            yield from instance.create_empty()
+        return instance.known_pk
+
+    get, aget = twins(_get)
+    proxy_get, aproxy_get = get, aget
+
+    def _set(self, value: Any) -> Operation[bool]:
+        """Give an object that is not stored yet its pk, which stores it with its default values.
+
+        Raises:
+            ValueError: the object has just been given a pk, or allocates it itself.
+            ImplementationError: a stored object's pk can't be changed.
+            UniquenessError: another object has it.
+        """
+        instance = self._bound()
+        if self.auto:
+            if value is not None:
+                raise ValueError(f"the pk {self.name!r} of {self._model.__name__} is allocated, not given")
+        elif instance.has_pk and instance.created_here:
+            raise ValueError(f"the pk of {instance!r} is set already")
+        elif instance.has_pk:
+            raise ImplementationError(f"the pk of {instance!r} can't be changed: make a new object")
+        if not instance.has_pk:
+            yield from instance.create({} if value is None else {"pk": value})
+        return True
+
+    set, aset = twins(_set)
+    proxy_set, aproxy_set = set, aset
+
+    def _exists(self, value: Any = None) -> Operation[bool]:
+        """Return whether a pk is in the database: the object's own, or on the class the one given."""
+        if self._instance is None:
+            if value is None:
+                raise ValueError("on the class, exists needs a pk")
+            pk = self.normalize(value)
+        elif not self._instance.has_pk:
+            return False
+        else:
+            pk = self._instance.known_pk
+        return bool((yield Command("SISMEMBER", self.collection_key, pk)))
+
+    exists, aexists = twins(_exists)
+
+    def _collection(self) -> Operation[set[str]]:
+        """Return all live pks."""
+        return set((yield Command("SMEMBERS", self.collection_key)))
+
+    collection, acollection = twins(_collection)
+
+    def delete(self) -> None:
+        """Raise: an object is deleted, not its pk.
+
+        Raises:
+            ImplementationError: always.
+        """
+        raise ImplementationError(f"the pk {self.name!r} can't be deleted: delete the object")
+
+
+class AutoPKField(PKField):
+    """A primary key that Redis allocates: 1, 2, 3... from the counter ``{model}:max_pk``."""
+
+    auto = True

@@ -1,0 +1,252 @@
+"""Work over all tenants of a router: scans, fan-outs, checks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenantlimpyd.checking import Problem, ServerFacts, facts, problems
+from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, afan_out, fan_out
+from tenantlimpyd.fanout.outcomes import checked_policy, checked_seconds
+from tenantlimpyd.fanout.plan import checked_concurrency
+from tenantlimpyd.fanout.spread import DEFAULT_TIMEOUT
+from tenantlimpyd.fanout.walks import WalkOrder
+
+if TYPE_CHECKING:
+    from tenantlimpyd.database import RedisDatabase
+
+__all__ = ["DEFAULT_CONCURRENCY", "Fleet"]
+
+T = TypeVar("T")
+
+DEFAULT_CONCURRENCY = 32
+"""Tenants visited at once, over all servers."""
+
+
+def _keys(tenant: str, page: list[str]) -> Sequence[tuple[str, str]]:
+    return [(tenant, key) for key in page]
+
+
+def _page(tenant: str, page: list[str]) -> Sequence[tuple[str, list[str]]]:
+    return [(tenant, page)]
+
+
+class Fleet:
+    """The part of a router that works over many tenants.
+
+    All of it takes ``tenants`` (ids; None: all that the router knows), ``on_error``, ``timeout`` (seconds for each tenant,
+    which win over redis-py's own timeouts and retries), ``concurrency`` (tenants at once; at most 8 on one server), and
+    ``allow_switch``: without it, a request that has a tenant is refused all others.
+
+    ``on_error`` is ``"defer"`` (finish the others, then raise ``FanOutError``), ``"raise"`` (stop at the first failure and
+    raise it) or ``"collect"`` (never raise; look at the outcomes).
+    """
+
+    if TYPE_CHECKING:
+
+        def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
+        def entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
+
+    def _order(  # noqa: PLR0913 - the arguments of four public methods
+        self,
+        match: str | None,
+        count: int | None,
+        type: str | None,  # noqa: A002
+        tenants: Iterable[str] | None,
+        on_error: ErrorPolicy,
+        timeout: float | None,
+        concurrency: int,
+        allow_switch: bool,  # noqa: FBT001
+    ) -> WalkOrder:
+        return WalkOrder(
+            self.jobs(tenants, allow_switch=allow_switch),
+            match,
+            count,
+            type,
+            checked_policy(on_error),
+            checked_seconds(timeout),
+            checked_concurrency(concurrency),
+        )
+
+    def scan_keys(  # noqa: PLR0913
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> Walk[tuple[str, str]]:
+        """Scan the keys of all tenants, or some, side by side.
+
+        Args:
+            match: a glob pattern, relative to each database's ``key_prefix``.
+            count: keys a server looks at in a round trip; None: a number chosen for speed.
+            type: only keys of this Redis type.
+            tenants: tenant ids; None: all.
+            on_error: what becomes of failures.
+            timeout: seconds each tenant's server may take in all, time spent in the loop's body not counted; None: as long
+                as it answers within 10 seconds each time.
+            concurrency: tenants scanned at once.
+            allow_switch: whether a request that has a tenant may see others.
+
+        Returns:
+            An iterable of tuples of tenant id and key, in the order of arrival. Its ``outcomes`` say what came of each tenant.
+
+        Raises:
+            UnknownTenantError, InvalidTenantError: an id in ``tenants``.
+            TenantSwitchError: inside a request of another tenant.
+            FanOutError: from the iteration, when it is through and some tenants failed (``on_error="defer"``).
+        """
+        return Walk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _keys)
+
+    def scan_pages(  # noqa: PLR0913
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> Walk[tuple[str, list[str]]]:
+        """Scan as :meth:`scan_keys`, for tuples of tenant id and a list of keys: faster, where keys are handled in bulk."""
+        return Walk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _page)
+
+    def ascan_keys(  # noqa: PLR0913
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> AsyncWalk[tuple[str, str]]:
+        """Scan as :meth:`scan_keys`, for ``async for``."""
+        return AsyncWalk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _keys)
+
+    def ascan_pages(  # noqa: PLR0913
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> AsyncWalk[tuple[str, list[str]]]:
+        """Scan as :meth:`scan_pages`, for ``async for``."""
+        return AsyncWalk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _page)
+
+    def fan_out(  # noqa: PLR0913
+        self,
+        function: Callable[[RedisDatabase], T],
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = DEFAULT_TIMEOUT,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> dict[str, Outcome[T]]:
+        """Call a function for all tenants, or some, in threads.
+
+        Args:
+            function: called with the tenant's database, while that tenant is current: models reach the same one. Commands
+                it sends to that tenant end when its time is up; other work it does can't be ended, only no longer waited for.
+            tenants: tenant ids; None: all.
+            on_error: what becomes of failures.
+            timeout: seconds for each tenant; None: no limit.
+            concurrency: tenants at once.
+            allow_switch: whether a request that has a tenant may reach others.
+
+        Returns:
+            Tenant id to outcome: a value or an error, and the seconds it took.
+
+        Raises:
+            FanOutError: tenants failed, and ``on_error`` is ``"defer"``.
+            UnknownTenantError, InvalidTenantError, TenantSwitchError: as for :meth:`scan_keys`.
+        """
+        return fan_out(
+            self.jobs(tenants, allow_switch=allow_switch),
+            function,
+            entering=self.entering,
+            policy=checked_policy(on_error),
+            timeout=checked_seconds(timeout),
+            concurrency=checked_concurrency(concurrency),
+        )
+
+    async def afan_out(  # noqa: PLR0913
+        self,
+        function: Callable[[RedisDatabase], Awaitable[T]],
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - for each tenant, not for the call
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> dict[str, Outcome[T]]:
+        """Call a function for all tenants, or some, in tasks; as :meth:`fan_out`, but ``function`` returns an awaitable."""
+        return await afan_out(
+            self.jobs(tenants, allow_switch=allow_switch),
+            function,
+            entering=self.entering,
+            policy=checked_policy(on_error),
+            timeout=checked_seconds(timeout),
+            concurrency=checked_concurrency(concurrency),
+        )
+
+    # Asking the servers
+
+    def probe(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> dict[str, Outcome[ServerFacts]]:
+        """Ask each tenant's server what it is.
+
+        Args:
+            tenants: tenant ids; None: all.
+            timeout: seconds for each tenant.
+        """
+        return self.fan_out(lambda database: database.run(facts()), tenants=tenants, on_error="collect", timeout=timeout)
+
+    async def aprobe(
+        self,
+        *,
+        tenants: Iterable[str] | None = None,
+        timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
+    ) -> dict[str, Outcome[ServerFacts]]:
+        """Ask as :meth:`probe`, awaiting."""
+        return await self.afan_out(
+            lambda database: database.arun(facts()), tenants=tenants, on_error="collect", timeout=timeout
+        )
+
+    def check(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> list[Problem]:
+        """Ask all servers whether they can be reached, and whether two tenants share keys under different names of a server.
+
+        Args:
+            tenants: tenant ids; None: all.
+            timeout: seconds for each tenant.
+
+        Returns:
+            What is wrong; empty when all is well.
+        """
+        jobs = self.jobs(tenants, allow_switch=False)
+        return problems(jobs, self.probe(tenants=[job.tenant for job in jobs], timeout=timeout))
+
+    async def acheck(
+        self,
+        *,
+        tenants: Iterable[str] | None = None,
+        timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
+    ) -> list[Problem]:
+        """Check as :meth:`check`, awaiting."""
+        jobs = self.jobs(tenants, allow_switch=False)
+        return problems(jobs, await self.aprobe(tenants=[job.tenant for job in jobs], timeout=timeout))

@@ -1,0 +1,154 @@
+"""Deadlines for blocking commands that win over redis-py's own timeouts and retries.
+
+redis-py's defaults spend 3 to 4 seconds on a server that refuses and close to a minute on one that accepts and never
+answers. A :class:`Limit` bounds everything a thread does on our connections while it is the current one, and can be
+cancelled from another thread, which wakes a thread that waits for a reply.
+
+asyncio needs none of this: there a task is cancelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import redis
+from redis.retry import Retry
+
+__all__ = ["BoundedRetry", "Limit", "current_limit"]
+
+_current: ContextVar[Limit | None] = ContextVar("tenantlimpyd.limit", default=None)
+
+
+def current_limit() -> Limit | None:
+    """Return the limit on this thread's commands, or None."""
+    return _current.get()
+
+
+class Limit:
+    """A deadline, and a way to end what runs under it earlier. Safe to share between threads."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        """Start the clock.
+
+        Args:
+            seconds: how long commands under this limit may take in all; None: no deadline, only :meth:`cancel`.
+        """
+        self.restart(seconds)
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+
+    def restart(self, seconds: float | None) -> None:
+        """Start the clock again, with another time."""
+        self.seconds = seconds
+        self._expires = None if seconds is None else time.monotonic() + seconds
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Make this the limit of the current context's commands."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def remaining(self) -> float | None:
+        """Return the seconds left, at least 0; None: no deadline."""
+        return None if self._expires is None else max(0.0, self._expires - time.monotonic())
+
+    @property
+    def overdue(self) -> float:
+        """The seconds by which the deadline has passed; negative before it, minus infinity where there is none."""
+        return -math.inf if self._expires is None else time.monotonic() - self._expires
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.overdue >= 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more may be done: expired, or cancelled."""
+        return self._cancelled.is_set() or self.expired
+
+    def cancel(self) -> None:
+        """End what runs under this limit: sockets in use are shut down, later commands are refused."""
+        with self._lock:
+            self._cancelled.set()
+            for used in self._sockets:
+                with contextlib.suppress(OSError):
+                    used.shutdown(socket.SHUT_RDWR)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not past the deadline nor a cancellation."""
+        left = self.remaining()
+        self._cancelled.wait(seconds if left is None else min(seconds, left))
+
+    def check(self) -> None:
+        """Raise redis-py's ``TimeoutError`` if nothing more may be done."""
+        if self.over:
+            raise redis.TimeoutError("cancelled" if self._cancelled.is_set() else "no time left for this command")
+
+    @contextlib.contextmanager
+    def using(self, used: socket.socket | None) -> Iterator[None]:
+        """Let :meth:`cancel` wake a thread that is about to wait on a socket."""
+        if used is None:
+            yield
+            return
+        with self._lock:
+            self._sockets.add(used)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._sockets.discard(used)
+
+    def shorter(self, seconds: float | None) -> float | None:
+        """Return the shorter of a timeout and the time left. Never 0, which would mean "don't block" to a socket."""
+        left = self.remaining()
+        if left is None:
+            return seconds
+        left = max(left, 0.001)
+        return left if seconds is None else min(seconds, left)
+
+
+class BoundedRetry(Retry):
+    """A retry policy of redis-py that stops retrying, and sleeping, when the current limit is over."""
+
+    __hash__ = Retry.__hash__
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
+    ) -> Any:
+        """Do as the base class does, within the current limit."""
+        limit = _current.get()
+        if limit is None:
+            return super().call_with_retry(do, fail, is_retryable, with_failure_count)
+        self._backoff.reset()
+        failures = 0
+        while True:
+            limit.check()
+            try:
+                return do()
+            except self._supported_errors as error:
+                if is_retryable is not None and not is_retryable(error):
+                    raise
+                failures += 1
+                fail(error, failures) if with_failure_count else fail(error)
+                if limit.over or 0 <= self._retries < failures:
+                    raise
+                limit.pause(self._backoff.compute(failures))
+                if limit.over:
+                    raise

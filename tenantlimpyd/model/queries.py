@@ -1,0 +1,225 @@
+"""Finding objects: the class methods of a model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
+from tenantlimpyd.operations import Batch, Command, Operation
+
+if TYPE_CHECKING:
+    from tenantlimpyd.collection import CollectionManager
+    from tenantlimpyd.hosting import Database, ModelHost, Placement
+
+__all__ = ["ModelQueries"]
+
+
+class ModelQueries:
+    """The part of a model that finds objects.
+
+    Each method resolves the database when it is called; what it returns stays with that database.
+    """
+
+    if TYPE_CHECKING:
+        database: ModelHost
+        collection_manager: type[CollectionManager[Any]]
+        _pk: str | None
+        _pk_name: str
+
+        _placement: Placement
+        _connected: bool
+
+        def _blank(self, placement: Placement) -> None: ...
+        def _pk_field(self) -> Any: ...
+        def _verify(self) -> Operation[None]: ...
+        def create(self, values: dict[str, Any]) -> Operation[None]: ...
+        def _resolve(self) -> Any: ...
+        @classmethod
+        def get_class_field(cls, name: str) -> Any: ...
+        @classmethod
+        def collection_key(cls, prefix: str = "") -> str: ...
+
+    @classmethod
+    def lazy_connect(cls, pk: Any) -> Self:
+        """Return the object with this pk without looking it up.
+
+        Its getters read what is there; its first write looks it up.
+        """
+        instance = cls.placed(cls.database.placement())
+        instance._pk = instance._pk_field().normalize(pk)
+        return instance
+
+    @classmethod
+    def collection(cls, manager: type[CollectionManager[Any]] | None = None, **filters: Any) -> CollectionManager[Self]:
+        """Return the objects that match all filters, as a lazy collection of their pks.
+
+        Args:
+            manager: another class than the model's ``collection_manager``.
+            **filters: ``field=value``, ``field__eq=value``, ``pk=value``.
+
+        Raises:
+            AttributeError: an unknown field.
+            ImplementationError: a field that is not indexed, or not for this filter.
+        """
+        return cls._collection_at(cls.database.placement(), filters, manager)
+
+    @classmethod
+    def _collection_at(
+        cls, placement: Placement, filters: dict[str, Any], manager: type[CollectionManager[Any]] | None = None
+    ) -> CollectionManager[Self]:
+        made = (manager or cls.collection_manager)(cls)  # type: ignore[arg-type]
+        made.place(placement)
+        return made(**filters)
+
+    @classmethod
+    def instances(cls, lazy: bool = False, **filters: Any) -> CollectionManager[Self]:  # noqa: FBT001, FBT002 - limpyd's
+        """Return the objects that match all filters, as a lazy collection of instances.
+
+        Args:
+            lazy: True: don't check that each object is still there.
+            **filters: as for :meth:`collection`.
+        """
+        return cls.collection(**filters).instances(lazy=lazy)
+
+    @classmethod
+    def _find(cls, instance: Self, args: tuple[Any, ...], filters: dict[str, Any]) -> Operation[Self]:
+        """Return the one object that is meant, in ``instance`` if that is not stored yet."""
+        given = [*args, *filters.values()]
+        if len(args) > 1 or not given:
+            raise ValueError(f"{cls.__name__}.get takes one pk, or filters by field name")
+        if args and filters:
+            raise ValueError(f"{cls.__name__}.get takes a pk or filters, not both: write get(pk=..., field=...)")
+        if args or filters.keys() <= {"pk", cls._pk_name}:
+            instance._pk = instance._pk_field().normalize(given[0])
+            yield from instance._verify()
+            return instance
+        found: list[str] = yield from cls._collection_at(instance._placement, filters).first(2)
+        if not found:
+            raise DoesNotExist(f"there is no {cls.__name__} with these values of {', '.join(filters)}")
+        if len(found) > 1:
+            raise ValueError(f"there is more than one {cls.__name__} with these values of {', '.join(filters)}")
+        instance._pk = found[0]
+        instance._connected = True
+        return instance
+
+    @classmethod
+    def get(cls, *args: Any, **filters: Any) -> Self:
+        """Return the one object with a pk, or with values of indexed fields.
+
+        Args:
+            *args: the pk.
+            **filters: as for :meth:`collection`.
+
+        Raises:
+            DoesNotExist: there is none.
+            ValueError: there is more than one; or neither pk nor filters are given, or both.
+        """
+        instance = cls.placed(cls.database.placement())
+        return instance._resolve().run(cls._find(instance, args, filters))  # type: ignore[no-any-return]
+
+    @classmethod
+    def aget(cls, *args: Any, **filters: Any) -> Coroutine[Any, Any, Self]:
+        """Return the one object as :meth:`get` does, awaiting."""
+        instance = cls.placed(cls.database.placement())
+        return instance._resolve().arun(cls._find(instance, args, filters))  # type: ignore[no-any-return]
+
+    @classmethod
+    def _find_or_create(cls, instance: Self, values: dict[str, Any]) -> Operation[tuple[Self, bool]]:
+        try:
+            return (yield from cls._find(instance, (), values)), False
+        except DoesNotExist:
+            instance._pk = None
+        try:
+            yield from instance.create(values)
+        except UniquenessError:  # somebody was faster
+            return (yield from cls._find(instance, (), values)), False
+        return instance, True
+
+    @classmethod
+    def get_or_connect(cls, **values: Any) -> tuple[Self, bool]:
+        """Return the object with these values, stored now if there is none, and whether it was.
+
+        With a unique field or a given pk among the values, no two objects come of it, however many callers there are.
+
+        Args:
+            **values: values of indexed fields, or the pk.
+        """
+        instance = cls.placed(cls.database.placement())
+        return instance._resolve().run(cls._find_or_create(instance, values))  # type: ignore[no-any-return]
+
+    @classmethod
+    def aget_or_connect(cls, **values: Any) -> Coroutine[Any, Any, tuple[Self, bool]]:
+        """Do as :meth:`get_or_connect`, awaiting."""
+        instance = cls.placed(cls.database.placement())
+        return instance._resolve().arun(cls._find_or_create(instance, values))  # type: ignore[no-any-return]
+
+    @classmethod
+    def _any(cls, filters: dict[str, Any]) -> tuple[Database, Operation[bool]]:
+        if not filters:
+            raise ValueError(f"{cls.__name__}.exists needs a pk or filters")
+        found = cls.collection(**filters)
+
+        def body() -> Operation[bool]:
+            return bool((yield from found.first(1)))
+
+        return found._resolve(), body()
+
+    @classmethod
+    def exists(cls, **filters: Any) -> bool:
+        """Return whether an object matches all filters; ``pk`` is one of them."""
+        runner, operation = cls._any(filters)
+        return runner.run(operation)
+
+    @classmethod
+    def aexists(cls, **filters: Any) -> Coroutine[Any, Any, bool]:
+        """Return whether an object matches all filters, awaiting."""
+        runner, operation = cls._any(filters)
+        return runner.arun(operation)
+
+    @classmethod
+    def _living(cls, pks: list[str], prefix: str) -> Operation[list[str]]:
+        if not pks:
+            return []
+        key = cls.collection_key(prefix)
+        replies = yield Batch([Command("SISMEMBER", key, pk) for pk in pks])
+        return [pk for pk, live in zip(pks, replies, strict=True) if not isinstance(live, Exception) and live]
+
+    @classmethod
+    def from_pks(cls, pks: Iterable[Any], lazy: bool = False) -> Iterator[Self]:  # noqa: FBT001, FBT002 - limpyd's
+        """Iterate over the objects with these pks; those that don't exist are left out.
+
+        Args:
+            pks: the pks, in the order wanted.
+            lazy: True: take them all, without a look.
+        """
+        placement = cls.database.placement()
+        field = cls.get_class_field("pk")
+        wanted = [field.normalize(pk) for pk in pks]
+        if not lazy:
+            wanted = placement.runner().run(cls._living(wanted, placement.database.key_prefix))
+        return (cls.placed(placement, pk, connected=not lazy) for pk in wanted)
+
+    @classmethod
+    def afrom_pks(cls, pks: Iterable[Any], lazy: bool = False) -> AsyncIterator[Self]:  # noqa: FBT001, FBT002 - limpyd's
+        """Iterate as :meth:`from_pks`, with ``async for``."""
+        placement = cls.database.placement()
+        field = cls.get_class_field("pk")
+        wanted = [field.normalize(pk) for pk in pks]
+
+        async def objects() -> AsyncIterator[Self]:
+            prefix = placement.database.key_prefix
+            for pk in wanted if lazy else await placement.runner().arun(cls._living(wanted, prefix)):
+                yield cls.placed(placement, pk, connected=not lazy)
+
+        return objects()
+
+    @classmethod
+    def placed(cls, placement: Placement, pk: str | None = None, *, connected: bool = False) -> Self:
+        """Return an object that lives at ``placement``, whatever is current; ``__init__`` is called with no argument."""
+        instance = cls.__new__(cls)
+        instance._blank(placement)
+        instance.__init__()  # type: ignore[misc] - for what subclasses set up in theirs
+        instance._pk = pk
+        instance._connected = connected
+        return instance

@@ -1,0 +1,220 @@
+"""How objects come into being, change and go: the states of an instance, creation and deletion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tenantlimpyd.atomic import Change, Slot, Stored, perform
+from tenantlimpyd.exceptions import DoesNotExist, shown
+from tenantlimpyd.fields.base import RedisField, SingleValueField
+from tenantlimpyd.keys import make_key
+from tenantlimpyd.operations import Batch, Command, Operation, twins
+from tenantlimpyd.utils import NotProvided
+
+if TYPE_CHECKING:
+    from tenantlimpyd.hosting import Database, Placement
+
+__all__ = ["Writing"]
+
+
+class Writing:
+    """The part of a model that knows whether an object is stored, and stores and deletes it.
+
+    An instance is *not stored* (no pk), *lazy* (a pk nobody looked up), *stored*, or *deleted*.
+    """
+
+    if TYPE_CHECKING:
+        _placement: Placement
+        _pk: str | None
+        _connected: bool
+        _deleted: bool
+        _known: dict[Slot, Stored]
+        created_here: bool
+        _fields: list[str]
+        _pk_name: str
+        storage: str
+
+        def _resolve(self) -> Database: ...
+        def _bound_field(self, name: str) -> Any: ...
+        def _pk_field(self) -> Any: ...
+        @classmethod
+        def get_class_field(cls, name: str) -> Any: ...
+        @classmethod
+        def has_field(cls, name: str) -> bool: ...
+        @classmethod
+        def collection_key(cls, prefix: str = "") -> str: ...
+
+    # States
+
+    @property
+    def has_pk(self) -> bool:
+        """Whether the object has a pk: it is stored, or was looked up lazily."""
+        return self._pk is not None
+
+    @property
+    def known_pk(self) -> str:
+        """The pk.
+
+        Raises:
+            DoesNotExist: the object was deleted, or is not stored yet.
+        """
+        self.require_pk()
+        return self._pk  # type: ignore[return-value]
+
+    @property
+    def connected(self) -> bool:
+        """Whether the object is known to be, or have been, in the database."""
+        return self._connected
+
+    def require_pk(self) -> None:
+        """Raise unless the object has a pk.
+
+        Raises:
+            DoesNotExist: it was deleted, or is not stored yet and its pk is allocated by its first write.
+            ValueError: it is not stored yet, and the application gives its pk.
+        """
+        if self._pk is not None:
+            return
+        if self._deleted:
+            raise DoesNotExist(f"this {type(self).__name__} was deleted")
+        if not self._pk_field().auto:
+            raise ValueError(f"this {type(self).__name__} has no pk yet: give it one, {type(self)._pk_name}.set(...)")
+        raise DoesNotExist(f"this {type(self).__name__} is not stored yet: its first write, or pk.get(), stores it")
+
+    def ready_to_write(self) -> Operation[None]:
+        """Make sure the object is there before one of its fields changes: store it, or look it up."""
+        if self._pk is None:
+            if self._deleted or not self._pk_field().auto:
+                self.require_pk()
+            yield from self.create_empty()
+        elif not self._connected:
+            yield from self._verify()
+
+    def _verify(self) -> Operation[None]:
+        """Look the object up, unless that was done before.
+
+        Raises:
+            DoesNotExist: it is not in the database.
+        """
+        if self._connected:
+            return
+        pk = self.known_pk
+        if not (yield Command("SISMEMBER", self._live(), pk)):
+            raise DoesNotExist(f"there is no {type(self).__name__} with pk {shown(pk)}")
+        self._connected = True
+
+    _connect = _verify
+    connect, aconnect = twins(_connect)
+
+    def _live(self) -> str:
+        return type(self).collection_key(self._placement.database.key_prefix)
+
+    # What is known of stored values, so that an indexed write needs one trip
+
+    def known_value(self, slot: Slot) -> Stored:
+        """Return what the slot was seen to hold last; None also where nothing is known. A guess: writes are guarded."""
+        return self._known.get(slot)
+
+    def remember(self, slot: Slot, value: Stored) -> None:
+        """Keep what a slot was seen to hold."""
+        self._known[slot] = value
+
+    def change(self, rule: str) -> Change:
+        """Return an empty change of this object; see :class:`~tenantlimpyd.atomic.Change` for ``rule``."""
+        return Change(self.known_pk, self._live(), rule)
+
+    # Creating
+
+    def create(self, values: dict[str, Any]) -> Operation[None]:
+        """Store this object, which is not stored yet, with values by field name and the defaults of other fields.
+
+        The pk is allocated first; everything else is one atomic step. Where that fails nothing is stored, and the object
+        is as it was before.
+        """
+        pk_field = self._pk_field()
+        given = self._resolved(values)
+        pk = given.pop(pk_field.name, None)
+        if pk_field.auto and pk is not None:
+            raise ValueError(f"the pk {pk_field.name!r} of {type(self).__name__} is allocated, not given")
+        if pk_field.auto:
+            pk = str((yield Command("INCRBY", make_key(self.storage, "max_pk"), 1)))
+        self._pk = pk_field.normalize(pk)
+        try:
+            change = self.change("any" if pk_field.auto else "new")
+            change.writes.append(("SADD", self._live(), self._pk))
+            for name in type(self)._fields:
+                field: RedisField = self._bound_field(name)
+                value = given.get(name, getattr(field, "default", NotProvided))
+                if value is not NotProvided and field is not pk_field:
+                    field.creation(change, value)
+            yield from perform(lambda _before, _after: change, repr(self))
+        except BaseException:
+            self._pk = None
+            raise
+        self._connected = self.created_here = True
+
+    def create_empty(self) -> Operation[None]:
+        """Store this object, which is not stored yet, with its defaults only."""
+        self._refuse_without_pk()
+        yield from self.create({})
+
+    def _refuse_without_pk(self) -> None:
+        if self._deleted or not self._pk_field().auto:
+            self.require_pk()
+
+    def _resolved(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return values by the real names of fields.
+
+        Raises:
+            ValueError: an unknown name, or the pk under both its names.
+        """
+        resolved: dict[str, Any] = {}
+        for name, value in values.items():
+            if not type(self).has_field(name):
+                raise ValueError(
+                    f"{type(self).__name__} has no field {shown(name)}: it has {', '.join(type(self)._fields)}"
+                )
+            real = type(self).get_class_field(name).name
+            if real in resolved:
+                raise ValueError(f"the pk of {type(self).__name__} is given twice, as 'pk' and as {real!r}")
+            resolved[real] = value
+        return resolved
+
+    # Deleting
+
+    def _delete(self) -> Operation[None]:
+        """Delete the object: its fields, its index entries, its pk; in one atomic step.
+
+        Raises:
+            DoesNotExist: it is not in the database (any more).
+        """
+        self.require_pk()
+        fields = [self._bound_field(name) for name in type(self)._fields if name != type(self)._pk_name]
+        indexed = [field for field in fields if field.indexable and isinstance(field, SingleValueField)]
+        slots = [field.slot(self.key_base) for field in indexed]  # type: ignore[attr-defined]
+        unknown = [slot for slot in slots if slot not in self._known]
+        if unknown:
+            replies = yield Batch([_reading(slot) for slot in unknown])
+            for slot, reply in zip(unknown, replies, strict=True):
+                if isinstance(reply, Exception):
+                    raise reply
+                self.remember(slot, reply)
+
+        def plan(before: dict[Slot, Stored], _after: dict[Slot, Stored]) -> Change:
+            change = self.change("live")
+            for field in fields:
+                field.removal(change, before)
+            change.writes.append(("SREM", self._live(), self._pk))
+            return change
+
+        yield from perform(plan, repr(self))
+        self._pk = None
+        self._connected = False
+        self._deleted = True
+        self._known.clear()
+
+    delete, adelete = twins(_delete)
+
+
+def _reading(slot: Slot) -> Command:
+    return Command("GET", slot.key) if slot.field is None else Command("HGET", slot.key, slot.field)

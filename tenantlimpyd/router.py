@@ -1,0 +1,334 @@
+"""``DatabaseRouter``: tenant ids to databases, and the database of the current tenant."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from tenantlimpyd import logs
+from tenantlimpyd.catalog import Catalog
+from tenantlimpyd.context import enter, frame_of, leave, request_frame_of
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import (
+    ConfigurationError,
+    NoTenantError,
+    TenantSwitchError,
+    UnknownTenantError,
+    WrongTenantError,
+    shown,
+)
+from tenantlimpyd.fanout import Job
+from tenantlimpyd.fleet import Fleet
+from tenantlimpyd.hosting import ModelHost, Placement
+from tenantlimpyd.resolving import Resolver, Resolving
+from tenantlimpyd.scopes import TenantScope
+from tenantlimpyd.tenants import DEFAULT_GRAMMAR, checked, compiled
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import redis
+    import redis.asyncio
+
+__all__ = ["DatabaseRouter", "Resolver"]
+
+
+class DatabaseRouter(Fleet, ModelHost):
+    """Maps tenant ids to databases, and stands wherever a database does in a model.
+
+    A model bound to a router uses the database of the tenant that is current in this context (this request, task or
+    thread), resolved at each use. With no current tenant there is no database.
+
+    Args:
+        tenants: tenant id to ``RedisDatabase``.
+        resolver: asked for ids that are not in the map; returns a ``RedisDatabase``, or None: "not mine". It may be a
+            coroutine function, for ``async with``. What it returns is kept; ids it does not know are remembered for 10 s.
+        grammar: what a tenant id looks like: a regular expression that must match all of it.
+
+    Raises:
+        InvalidTenantError: a key of the map is no tenant id.
+        SharedKeyspaceError: two tenants would share keys.
+        ConfigurationError: a value of the map is no database.
+    """
+
+    def __init__(
+        self,
+        tenants: Mapping[str, RedisDatabase] | None = None,
+        *,
+        resolver: Resolver | None = None,
+        grammar: str | re.Pattern[str] = DEFAULT_GRAMMAR,
+    ) -> None:
+        super().__init__()
+        if resolver is not None and not callable(resolver):
+            raise ConfigurationError(f"the resolver must be a function of a tenant id, not {shown(resolver)}")
+        self._grammar = compiled(grammar)
+        self._catalog = Catalog()
+        self._resolving = Resolving(resolver, self._catalog.placements.get, self._keep)
+        for tenant, database in (tenants or {}).items():
+            self.add(tenant, database)
+
+    @classmethod
+    def from_config(
+        cls, source: str | os.PathLike[str] | Mapping[str, Any], *, resolver: Resolver | None = None
+    ) -> Self:
+        """Make a router from a TOML file, or from a mapping of the same shape; see :mod:`tenantlimpyd.config`.
+
+        Args:
+            source: the path of the file, or the mapping.
+            resolver: as for the constructor.
+
+        Raises:
+            ConfigurationError: what is wrong, all mistakes at once.
+            OSError: the file can't be read.
+        """
+        from tenantlimpyd.config import databases  # noqa: PLC0415 - most routers are made in code
+
+        return cls(databases(source), resolver=resolver)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} tenants>"
+
+    # Tenants
+
+    def add(self, tenant: str, database: RedisDatabase) -> None:
+        """Add a tenant.
+
+        Raises:
+            InvalidTenantError: not a tenant id.
+            SharedKeyspaceError: another tenant's keys could be there.
+            ConfigurationError: not a database, or the tenant is there already with another one.
+        """
+        self._keep(self.check_id(tenant), database)
+
+    def _keep(self, tenant: str, database: Any) -> Placement:
+        if not isinstance(database, RedisDatabase):
+            raise ConfigurationError(f"tenant {tenant!r} needs a RedisDatabase, not {shown(database)}")
+        if self._catalog.add(tenant, Placement(database, self, tenant)):
+            database._guards.add(self._catalog)
+            self._resolving.unknown.forget(tenant)
+            logs.emit("tenant_added", tenant=tenant, server=database.settings.server, db=database.settings.db)
+        return self._catalog.placements[tenant]
+
+    def remove(self, tenant: str) -> RedisDatabase:
+        """Forget a tenant, and close its database's idle connections; commands in flight finish.
+
+        Returns:
+            Its database.
+
+        Raises:
+            UnknownTenantError: there is none.
+        """
+        placement = self._catalog.remove(self.check_id(tenant))
+        if placement is None:
+            raise UnknownTenantError(f"there is no tenant {tenant!r}", tenant)
+        database: RedisDatabase = placement.database
+        database._guards.discard(self._catalog)
+        database.close()
+        logs.emit("tenant_removed", tenant=tenant)
+        return database
+
+    def tenants(self) -> tuple[str, ...]:
+        """Return the ids of all tenants known: given, added, or found by the resolver so far."""
+        return tuple(self._catalog.placements)
+
+    def __contains__(self, tenant: object) -> bool:
+        return isinstance(tenant, str) and tenant in self._catalog.placements
+
+    def __len__(self) -> int:
+        return len(self._catalog.placements)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def check_id(self, tenant: object) -> str:
+        """Return ``tenant`` if it is a tenant id; nothing is looked up.
+
+        Raises:
+            InvalidTenantError: it is none.
+        """
+        return checked(tenant, self._grammar)
+
+    # Databases
+
+    def database_for(self, tenant: str) -> RedisDatabase:
+        """Return a tenant's database, whatever is current.
+
+        Raises:
+            InvalidTenantError: not a tenant id.
+            UnknownTenantError: there is no such tenant.
+        """
+        return self._placed(self.check_id(tenant)).database  # type: ignore[no-any-return]
+
+    async def adatabase_for(self, tenant: str) -> RedisDatabase:
+        """Return a tenant's database as :meth:`database_for`; a resolver is awaited, or runs in a thread."""
+        return (await self._aplaced(self.check_id(tenant))).database  # type: ignore[no-any-return]
+
+    def _placed(self, tenant: str) -> Placement:
+        placement = self._catalog.placements.get(tenant)
+        return self._resolving.resolve(tenant) if placement is None else placement
+
+    async def _aplaced(self, tenant: str) -> Placement:
+        placement = self._catalog.placements.get(tenant)
+        return await self._resolving.aresolve(tenant) if placement is None else placement
+
+    def placement(self) -> Placement:
+        """Return where objects made now live: with the current tenant.
+
+        Raises:
+            NoTenantError: there is none.
+        """
+        frame = frame_of(self)
+        if frame is None or frame.tenant is None:
+            raise NoTenantError(
+                "no tenant is current in this context, so there is no database. Enter one: "
+                "`with router.use_tenant('acme'): ...` (or `async with`; in a web application the middleware does it, in a "
+                "new thread carry_tenant()). Data that all tenants share belongs in models bound to a RedisDatabase."
+            )
+        placement = self._catalog.placements.get(frame.tenant)
+        return self._resolving.resolve(frame.tenant) if placement is None else placement
+
+    @property
+    def database(self) -> RedisDatabase:
+        """The current tenant's database.
+
+        Raises:
+            NoTenantError: there is no current tenant.
+            UnknownTenantError: it was removed meanwhile.
+        """
+        return self.placement().database  # type: ignore[no-any-return]
+
+    @property
+    def connection(self) -> redis.Redis:
+        """The blocking redis-py client of the current tenant's database."""
+        return self.database.connection
+
+    @property
+    def aconnection(self) -> redis.asyncio.Redis:
+        """The running event loop's redis-py client of the current tenant's database."""
+        return self.database.aconnection
+
+    def check_placement(self, placement: Placement) -> None:
+        """Raise if an object made for one tenant is used while another one is current.
+
+        Raises:
+            WrongTenantError: it is.
+        """
+        frame = frame_of(self)
+        if frame is not None and frame.tenant is not None and frame.tenant != placement.tenant:
+            raise WrongTenantError(
+                f"this object belongs to tenant {placement.tenant!r}, and {frame.tenant!r} is current. Use it under its own "
+                "tenant, or look up an object of the current one."
+            )
+
+    # The current tenant
+
+    def current_tenant(self) -> str | None:
+        """Return the id of this router's current tenant, or None."""
+        frame = frame_of(self)
+        return None if frame is None else frame.tenant
+
+    def use_tenant(self, tenant: str, *, allow_switch: bool = False) -> TenantScope:
+        """Return what enters a tenant: for ``with`` and ``async with``, and as a decorator of functions of every kind.
+
+        Args:
+            tenant: the tenant id.
+            allow_switch: whether this may be another tenant than that of the request it happens in.
+
+        Raises:
+            InvalidTenantError: not a tenant id. At once.
+            UnknownTenantError: there is no such tenant. When it is entered.
+            TenantSwitchError: the request has another tenant. When it is entered.
+        """
+        return TenantScope(self, self.check_id(tenant), allow_switch=allow_switch)
+
+    def use_no_tenant(self) -> TenantScope:
+        """Return what expressly leaves no tenant current, in the same ways as :meth:`use_tenant`."""
+        return TenantScope(self, None)
+
+    def request_scope(self, tenant: str | None, *, allow_switch: bool = False) -> TenantScope:
+        """Return what a middleware enters for a request: a tenant, or expressly none.
+
+        Whatever was current before does not count: the server may have been started inside a tenant.
+
+        Args:
+            tenant: the tenant id; None: the request has none.
+            allow_switch: whether other tenants may be entered inside the request.
+        """
+        checked_id = None if tenant is None else self.check_id(tenant)
+        return TenantScope(self, checked_id, allow_switch=True, request=not allow_switch)
+
+    def admit(self, tenant: str | None, *, allow_switch: bool) -> None:
+        """Raise if a tenant can't be entered here; see :meth:`use_tenant`."""
+        self._refuse_switch(tenant, allow_switch=allow_switch)
+        if tenant is not None:
+            self._placed(tenant)
+
+    async def aadmit(self, tenant: str | None, *, allow_switch: bool) -> None:
+        """Raise if a tenant can't be entered here; see :meth:`use_tenant`."""
+        self._refuse_switch(tenant, allow_switch=allow_switch)
+        if tenant is not None:
+            await self._aplaced(tenant)
+
+    def _refuse_switch(self, tenant: str | None, *, allow_switch: bool) -> None:
+        request = request_frame_of(self)
+        if allow_switch or request is None or request.tenant is None or tenant in (None, request.tenant):
+            return
+        raise TenantSwitchError(
+            f"tenant {tenant!r} can't be entered inside a request of tenant {request.tenant!r}. If that is meant, write "
+            "allow_switch=True."
+        )
+
+    # Many tenants
+
+    def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]:
+        """Return the tenants that are meant, each once, with their databases of now."""
+        if isinstance(tenants, str | bytes):
+            raise TypeError(f"tenants must be several ids, such as [{shown(tenants)}], not one")
+        if tenants is None:
+            jobs = [Job(tenant, placement.database) for tenant, placement in self._catalog.placements.copy().items()]
+        else:
+            jobs = [Job(tenant, self.database_for(tenant)) for tenant in dict.fromkeys(map(self.check_id, tenants))]
+        for job in jobs:
+            self._refuse_switch(job.tenant, allow_switch=allow_switch)
+        return jobs
+
+    @contextlib.contextmanager
+    def entering(self, tenant: str) -> Iterator[None]:
+        """Make a tenant current for a job of a fan-out that was allowed as a whole."""
+        owner = object()
+        enter(tenant, self, owner)
+        try:
+            yield
+        finally:
+            leave(owner)
+
+    # Closing
+
+    def close(self) -> None:
+        """Close the connections of all databases: idle ones now, others as soon as their command is done."""
+        for placement in list(self._catalog.placements.values()):
+            placement.database.close()
+
+    async def aclose(self) -> None:
+        """Do as :meth:`close`, and wait until the running event loop's connections are closed."""
+        for placement in list(self._catalog.placements.values()):
+            await placement.database.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,233 @@
+"""Connection settings: checked, typed, compared by name and value, and shown without their secrets."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import os.path
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.connection import parse_url
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from tenantlimpyd.exceptions import ConfigurationError, shown
+
+__all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "Keyspace", "Settings"]
+
+DEFAULT_CONNECTION_SETTINGS: dict[str, Any] = {"host": "localhost", "port": 6379, "db": 0}
+"""What a database connects to when it is given nothing at all."""
+
+_REFUSED = {
+    "connection_pool": "a database makes its own pools, one for blocking code and one for each event loop",
+    "single_connection_client": "a database makes its own pools",
+    "decode_responses": "replies are always decoded to str",
+    "cache": "client-side caching does not know which database a key is in",
+    "cache_config": "client-side caching does not know which database a key is in",
+    "event_dispatcher": "a database makes its own pools",
+    "oss_cluster_maint_notifications_handler": "it is for clusters",
+}
+_SYNC = frozenset(inspect.signature(redis.Redis.__init__).parameters) - {"self"}
+_ASYNC = frozenset(inspect.signature(redis.asyncio.Redis.__init__).parameters) - {"self"}
+
+KNOWN_SETTINGS = (_SYNC - _REFUSED.keys()) | {"url"}
+"""The names of the settings a database takes, ``key_prefix`` aside: those of ``redis.Redis``, and ``url``."""
+
+_SECRET = frozenset({"password", "username", "url", "ssl_password", "ssl_keyfile", "credential_provider", "ssl_ca_data"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1"})
+
+
+@attrs.frozen
+class Keyspace:
+    """Where keys live, as far as settings tell. Two tenants must never share one.
+
+    Attributes:
+        server: ``host:port``, or the path of a unix socket.
+        db: the number of the logical database.
+        prefix: what every key starts with; may be empty.
+    """
+
+    server: str
+    db: int
+    prefix: str
+
+    def overlaps(self, other: Keyspace) -> bool:
+        """Return whether a key could belong to both."""
+        return (
+            self.server == other.server
+            and self.db == other.db
+            and (self.prefix.startswith(other.prefix) or other.prefix.startswith(self.prefix))
+        )
+
+    def __str__(self) -> str:
+        prefix = f", prefix {ascii(self.prefix)}" if self.prefix else ""
+        return f"{self.server}, db {self.db}{prefix}"
+
+
+class Settings(Mapping[str, Any]):
+    """The settings of one connection, frozen; a mapping of the names and values given.
+
+    Two are equal when every name, value and value type is: ``ssl=True`` is never taken for ``retry_on_timeout=True``.
+    """
+
+    __slots__ = ("_effective", "_given")
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        """Check the settings.
+
+        Args:
+            given: names and values as for ``redis.Redis``, or ``url``.
+
+        Raises:
+            ConfigurationError: unknown or refused names, values of the wrong type, a bad URL; all mistakes at once.
+        """
+        self._given = dict(given)
+        self._effective = self._checked()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._given[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def _identity(self) -> frozenset[tuple[str, type, Any]]:
+        return frozenset((name, type(value), _hashable(value)) for name, value in self._effective.items())
+
+    def __eq__(self, other: object) -> bool:
+        return self._identity() == other._identity() if isinstance(other, Settings) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        others = sorted(self._effective.keys() - {"host", "port", "db", "unix_socket_path"})
+        more = ", ".join(f"{name}=***" if name in _SECRET else f"{name}=..." for name in others)
+        return f"<Settings {self.server}, db {self.db}{', ' + more if more else ''}>"
+
+    @property
+    def server(self) -> str:
+        """``host:port``, or the path of the unix socket. ``localhost`` and ``127.0.0.1`` are one host."""
+        path = self._effective.get("unix_socket_path")
+        if path is not None:
+            return os.path.normpath(path)
+        host = str(self._effective.get("host", "localhost")).lower().rstrip(".")
+        return f"{'localhost' if host in _LOOPBACK else host}:{self._effective.get('port', 6379)}"
+
+    @property
+    def db(self) -> int:
+        """The number of the logical database."""
+        return int(self._effective.get("db", 0))
+
+    def for_blocking(self) -> dict[str, Any]:
+        """Return keyword arguments for ``redis.Redis``."""
+        effective = copy.copy(self._effective)
+        retry = effective.get("retry")
+        if isinstance(retry, AsyncRetry):
+            effective["retry"] = Retry(retry._backoff, retry.get_retries())
+        return self._with_defaults(effective)
+
+    def for_asyncio(self) -> dict[str, Any]:
+        """Return keyword arguments for ``redis.asyncio.Redis``.
+
+        Raises:
+            ConfigurationError: a setting that redis-py has for blocking clients only.
+        """
+        effective = copy.copy(self._effective)
+        if unknown := sorted(effective.keys() - _ASYNC):
+            raise ConfigurationError(f"redis.asyncio.Redis has no setting {', '.join(unknown)}: use it in blocking code only")
+        retry = effective.get("retry")
+        if isinstance(retry, Retry):
+            effective["retry"] = AsyncRetry(retry._backoff, retry.get_retries())
+        return self._with_defaults(effective)
+
+    @staticmethod
+    def _with_defaults(effective: dict[str, Any]) -> dict[str, Any]:
+        effective["decode_responses"] = True
+        # With these notifications on (redis-py's default for RESP3), a pool no longer notices at checkout that a
+        # connection still holds the reply of an earlier command: that reply would go to another caller.
+        effective.setdefault("maint_notifications_config", MaintNotificationsConfig(enabled=False))
+        return effective
+
+    def _checked(self) -> dict[str, Any]:
+        problems = [_unknown(name) for name in self._given if name not in KNOWN_SETTINGS]
+        effective = {name: value for name, value in self._given.items() if name != "url" and name in KNOWN_SETTINGS}
+        if "url" in self._given:
+            problems += _read_url(self._given["url"], effective)
+        problems += _wrong_types(effective)
+        if "unix_socket_path" in effective and effective.keys() & {"host", "port"}:
+            problems.append("unix_socket_path and host or port are given together: a server is one or the other")
+        if problems:
+            raise ConfigurationError(problems)
+        return effective
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
+def _unknown(name: str) -> str:
+    if name in _REFUSED:
+        return f"setting {shown(name)} is refused: {_REFUSED[name]}"
+    close = difflib.get_close_matches(str(name), [*KNOWN_SETTINGS, "key_prefix"], n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "the settings are those of redis.Redis, plus url and key_prefix"
+    return f"unknown setting {shown(name)}: {hint}"
+
+
+def _read_url(url: Any, effective: dict[str, Any]) -> list[str]:
+    """Add what a URL says to ``effective``; return what is wrong. The URL itself is never shown: it may hold a password."""
+    if not isinstance(url, str):
+        return [f"url must be text such as 'redis://localhost:6379/0', not {shown(url)}"]
+    try:
+        said = dict(parse_url(url))
+    except ValueError:
+        return ["url can't be read: it must be redis://, rediss:// or unix://, such as 'redis://user:secret@localhost:6379/0'"]
+    connection_class = said.pop("connection_class", None)
+    if connection_class is not None and issubclass(connection_class, redis.SSLConnection):
+        said["ssl"] = True
+    if "path" in said:
+        said["unix_socket_path"] = said.pop("path")
+    problems = [f"the url's query: {_unknown(name)}" for name in said if name not in KNOWN_SETTINGS]
+    for name, value in said.items():
+        if name in effective and effective[name] != value:
+            problems.append(f"{name} is given twice, by the url and by itself, with different values")
+        else:
+            effective[name] = value
+    return problems
+
+
+def _wrong_types(effective: dict[str, Any]) -> list[str]:
+    problems = []
+    for name, kind, example in (("host", str, "'localhost'"), ("unix_socket_path", str, "'/run/redis.sock'")):
+        if name in effective and (not isinstance(effective[name], kind) or not effective[name]):
+            problems.append(f"{name} must be text such as {example}, not {shown(effective[name])}")
+    for name, low, high in (("port", 1, 65535), ("db", 0, 2**31 - 1), ("max_connections", 1, 2**31 - 1)):
+        value = effective.get(name)
+        if value is None:
+            continue
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = effective[name] = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            problems.append(f"{name} must be a whole number from {low} to {high}, not {shown(effective[name])}")
+    for name in ("username", "password", "client_name"):
+        if effective.get(name) is not None and not isinstance(effective[name], str):
+            problems.append(f"{name} must be text, not a {type(effective[name]).__name__}")
+    for name in ("socket_timeout", "socket_connect_timeout", "health_check_interval"):
+        value = effective.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
+            problems.append(f"{name} must be a number of seconds, not {shown(value)}")
+    if effective.get("protocol") not in (None, 2, 3, "2", "3"):
+        problems.append(f"protocol must be 2 or 3, not {shown(effective['protocol'])}")
+    return problems

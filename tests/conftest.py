@@ -1,0 +1,45 @@
+"""What every fast test may ask for: one embedded server a run, and an empty database of it for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tenantlimpyd.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from tenantlimpyd.database import RedisDatabase
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """A real server on loopback, with 64 logical databases. Not to be stopped: start one of your own for that."""
+    with EmbeddedServer(databases=64) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def server_url(server: EmbeddedServer) -> str:
+    """The URL of that server, without a database number."""
+    return server.url
+
+
+@pytest.fixture
+def flushed_server(server: EmbeddedServer) -> EmbeddedServer:
+    """The same server, with every logical database empty."""
+    import redis
+
+    with redis.Redis(**server.settings) as client:
+        client.flushall()
+    return server
+
+
+@pytest.fixture
+def database(flushed_server: EmbeddedServer) -> Iterator[RedisDatabase]:
+    """A RedisDatabase of its own for this test, empty."""
+    from tenantlimpyd.database import RedisDatabase
+
+    with RedisDatabase(**flushed_server.settings, db=0) as database:
+        yield database
