@@ -139,6 +139,7 @@ class Slot:
     field: str | None = None
 
     def words(self) -> list[Any]:
+        """Return the slot as the script's arguments."""
         return ["string"] if self.field is None else ["hash", self.field]
 
 

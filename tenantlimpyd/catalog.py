@@ -38,7 +38,9 @@ class Catalog:
             if known is not None:
                 if known.database is database:
                     return False
-                raise ConfigurationError(f"the router has a tenant {tenant!r} already: remove it first, or connect() its database")
+                raise ConfigurationError(
+                    f"the router has a tenant {tenant!r} already: remove it first, or connect() its database"
+                )
             keyspace = database.keyspace
             self._check(tenant, keyspace)
             self._index(tenant, keyspace)

@@ -89,7 +89,8 @@ def _shared(jobs: Sequence[Job]) -> Generator[Problem, Any, None]:
             outer.pop()
         for other in outer:
             message = (
-                f"tenants {other.tenant!r} and {job.tenant!r} share keys: {_at(other)} and {_at(job)} are one server, by its run id"
+                f"tenants {other.tenant!r} and {job.tenant!r} share keys: {_at(other)} and {_at(job)} "
+                "are one server by its run id"
             )
             yield Problem("shared-keyspace", (other.tenant, job.tenant), message)
         outer.append(job)

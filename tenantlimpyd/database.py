@@ -6,7 +6,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from redis.lock import Lock
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     import redis
     import redis.asyncio
-    from typing_extensions import Self
 
 __all__ = ["DEFAULT_CONNECTION_SETTINGS", "Lock", "RedisDatabase"]
 # Not ours, but importable from limpyd.database, where applications may look for them.
@@ -73,7 +72,9 @@ class RedisDatabase(ModelHost):
         return f"<{type(self).__name__} {self.keyspace}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self!r} can't be pickled: it holds connections. Send its tenant's id, or its settings, instead.")
+        raise TypeError(
+            f"{self!r} can't be pickled: it holds connections. Send its tenant's id, or its settings, instead."
+        )
 
     # Where it is
 
@@ -337,5 +338,3 @@ def _checked_prefix(prefix: object) -> str:
     except UnicodeEncodeError:
         raise ConfigurationError(f"key_prefix must be text that UTF-8 can hold, not {shown(prefix)}") from None
     return prefix
-
-

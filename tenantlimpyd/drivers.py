@@ -6,7 +6,6 @@ A step's error is thrown into the operation at the ``yield`` it came from, so an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
@@ -104,7 +103,7 @@ class _Layout:
                 self.commands.append(self._command(part))
 
     def _parts(self) -> tuple[Command | Script | Transaction, ...]:
-        return tuple(self.step.steps) if isinstance(self.step, Batch) else (self.step,)  # type: ignore[return-value]
+        return tuple(self.step.steps) if isinstance(self.step, Batch) else (self.step,)
 
     def _command(self, step: Command | Script) -> Command:
         if isinstance(step, Command):
@@ -114,7 +113,7 @@ class _Layout:
         self._sourced.add(step.sha)
         return step.by_source()
 
-    def replies(self, raw: list[Any], callbacks: Mapping[str, Callable[..., Any]]) -> Any:
+    def replies(self, raw: list[Any], callbacks: Any) -> Any:
         incoming = iter(raw)
         replies: list[Any] = []
         for part in self._parts():
@@ -132,9 +131,7 @@ class _Layout:
         return replies
 
     @staticmethod
-    def _transaction(
-        part: Transaction, queued: list[Any], executed: Any, callbacks: Mapping[str, Callable[..., Any]]
-    ) -> Any:
+    def _transaction(part: Transaction, queued: list[Any], executed: Any, callbacks: Any) -> Any:
         """Return EXEC's replies as redis-py would give them one by one, or why the server refused the transaction."""
         if isinstance(executed, list):
             return [_parsed(step, reply, callbacks) for step, reply in zip(part.steps, executed, strict=True)]
@@ -144,7 +141,7 @@ class _Layout:
         return executed if isinstance(executed, Exception) else ResponseError("the server discarded the transaction")
 
 
-def _parsed(step: Command | Script, reply: Any, callbacks: Mapping[str, Callable[..., Any]]) -> Any:
+def _parsed(step: Command | Script, reply: Any, callbacks: Any) -> Any:
     if isinstance(step, Script) or isinstance(reply, Exception) or step.args[0] not in callbacks:
         return reply
     return callbacks[step.args[0]](reply, **step.options)

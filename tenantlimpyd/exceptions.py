@@ -23,10 +23,9 @@ them to its caller.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from redis.exceptions import ResponseError  # here for modules that know nothing else of redis-py
 
 __all__ = [
     "ConfigurationError",
@@ -36,6 +35,7 @@ __all__ = [
     "InvalidTenantError",
     "LimpydException",
     "NoTenantError",
+    "ResponseError",
     "SharedKeyspaceError",
     "TenantError",
     "TenantSwitchError",
@@ -160,6 +160,7 @@ class FanOutError(ExceptionGroup[Exception], LimpydException):
     outcomes: Mapping[str, Any]
 
     def __new__(cls, message: str, exceptions: Sequence[Exception], outcomes: Mapping[str, Any] | None = None) -> Self:
+        """Make the group."""
         self = super().__new__(cls, message, exceptions)
         self.outcomes = dict(outcomes or {})
         return self
@@ -167,9 +168,11 @@ class FanOutError(ExceptionGroup[Exception], LimpydException):
     def __init__(
         self, message: str, exceptions: Sequence[Exception], outcomes: Mapping[str, Any] | None = None
     ) -> None:
+        del outcomes  # kept by __new__
         super().__init__(message, exceptions)
 
     def derive(self, excs: Sequence[Exception]) -> FanOutError:  # type: ignore[override]
+        """Return a group of some of the errors, for ``except*``."""
         return FanOutError(self.message, excs, self.outcomes)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -48,7 +48,7 @@ class Fleet:
         def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
         def entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
 
-    def _order(  # noqa: PLR0913 - the arguments of four public methods
+    def _order(
         self,
         match: str | None,
         count: int | None,
@@ -57,7 +57,7 @@ class Fleet:
         on_error: ErrorPolicy,
         timeout: float | None,
         concurrency: int,
-        allow_switch: bool,  # noqa: FBT001
+        allow_switch: bool,
     ) -> WalkOrder:
         return WalkOrder(
             self.jobs(tenants, allow_switch=allow_switch),
@@ -69,7 +69,7 @@ class Fleet:
             checked_concurrency(concurrency),
         )
 
-    def scan_keys(  # noqa: PLR0913
+    def scan_keys(
         self,
         match: str | None = None,
         count: int | None = None,
@@ -104,7 +104,7 @@ class Fleet:
         """
         return Walk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _keys)
 
-    def scan_pages(  # noqa: PLR0913
+    def scan_pages(
         self,
         match: str | None = None,
         count: int | None = None,
@@ -119,7 +119,7 @@ class Fleet:
         """Scan as :meth:`scan_keys`, for tuples of tenant id and a list of keys: faster, where keys are handled in bulk."""
         return Walk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _page)
 
-    def ascan_keys(  # noqa: PLR0913
+    def ascan_keys(
         self,
         match: str | None = None,
         count: int | None = None,
@@ -134,7 +134,7 @@ class Fleet:
         """Scan as :meth:`scan_keys`, for ``async for``."""
         return AsyncWalk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _keys)
 
-    def ascan_pages(  # noqa: PLR0913
+    def ascan_pages(
         self,
         match: str | None = None,
         count: int | None = None,
@@ -149,7 +149,7 @@ class Fleet:
         """Scan as :meth:`scan_pages`, for ``async for``."""
         return AsyncWalk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _page)
 
-    def fan_out(  # noqa: PLR0913
+    def fan_out(
         self,
         function: Callable[[RedisDatabase], T],
         *,
@@ -186,7 +186,7 @@ class Fleet:
             concurrency=checked_concurrency(concurrency),
         )
 
-    async def afan_out(  # noqa: PLR0913
+    async def afan_out(
         self,
         function: Callable[[RedisDatabase], Awaitable[T]],
         *,
@@ -215,7 +215,9 @@ class Fleet:
             tenants: tenant ids; None: all.
             timeout: seconds for each tenant.
         """
-        return self.fan_out(lambda database: database.run(facts()), tenants=tenants, on_error="collect", timeout=timeout)
+        return self.fan_out(
+            lambda database: database.run(facts()), tenants=tenants, on_error="collect", timeout=timeout
+        )
 
     async def aprobe(
         self,

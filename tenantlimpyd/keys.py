@@ -15,8 +15,8 @@ def make_key(*parts: object) -> str:
 
 
 def escape_glob(text: str) -> str:
-    """Return ``text`` as a Redis glob pattern that matches ``text`` itself and nothing else.
+    r"""Return ``text`` as a Redis glob pattern that matches ``text`` itself and nothing else.
 
-    The special characters are those of Redis's ``stringmatchlen``: ``* ? [ ] \\`` and, inside brackets, ``^ -``.
+    The special characters are those of Redis's ``stringmatchlen``: ``* ? [ ] \`` and, inside brackets, ``^ -``.
     """
     return _GLOB.sub(r"\\\1", text)

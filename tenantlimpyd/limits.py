@@ -130,7 +130,7 @@ class BoundedRetry(Retry):
         do: Callable[[], Any],
         fail: Callable[..., Any],
         is_retryable: Callable[[Exception], bool] | None = None,
-        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
+        with_failure_count: bool = False,
     ) -> Any:
         """Do as the base class does, within the current limit."""
         limit = _current.get()

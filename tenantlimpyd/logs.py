@@ -47,12 +47,21 @@ EVENTS: Mapping[str, Event] = {
     ),
     "database_repointed": Event(
         logging.INFO,
-        {"server": "the new server", "db": "its database", "previous_server": "the old one", "previous_db": "its database"},
+        {
+            "server": "the new server",
+            "db": "its database",
+            "previous_server": "the old one",
+            "previous_db": "its database",
+        },
         "`connect` or `reset` gave a database new settings",
     ),
-    "tenant_entered": Event(logging.DEBUG, {"tenant": "tenant id, or null"}, "`use_tenant`, or a middleware, entered a tenant"),
+    "tenant_entered": Event(
+        logging.DEBUG, {"tenant": "tenant id, or null"}, "`use_tenant`, or a middleware, entered a tenant"
+    ),
     "tenant_added": Event(
-        logging.DEBUG, {"tenant": "tenant id", "server": "its server", "db": "its database"}, "a router learned of a tenant"
+        logging.DEBUG,
+        {"tenant": "tenant id", "server": "its server", "db": "its database"},
+        "a router learned of a tenant",
     ),
     "tenant_removed": Event(logging.DEBUG, {"tenant": "tenant id"}, "a router forgot a tenant"),
     "request_refused": Event(
@@ -73,7 +82,9 @@ EVENTS: Mapping[str, Event] = {
     ),
     "fan_out_started": Event(logging.DEBUG, {"tenants": "how many tenants"}, "a fan-out begins"),
     "fan_out_finished": Event(logging.INFO, {**_SCOPE}, "a fan-out ended"),
-    "tenant_failed": Event(logging.WARNING, {**_FAILURE, "work": "`scan` or `fan_out`"}, "a walk or fan-out failed for a tenant"),
+    "tenant_failed": Event(
+        logging.WARNING, {**_FAILURE, "work": "`scan` or `fan_out`"}, "a walk or fan-out failed for a tenant"
+    ),
 }
 """Every event tenantlimpyd sends, by name."""
 

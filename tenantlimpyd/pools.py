@@ -17,7 +17,7 @@ import functools
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import redis
@@ -32,6 +32,13 @@ from tenantlimpyd.settings import Settings
 __all__ = ["Link"]
 
 
+if TYPE_CHECKING:  # what the mixins below are mixed into
+    _Connection = redis.connection.AbstractConnection
+    _AsyncConnection = redis.asyncio.connection.AbstractConnection
+else:
+    _Connection = _AsyncConnection = object
+
+
 class _Owing:
     """Counts the replies a connection still owes. Mixed into redis-py's connections, of both colours."""
 
@@ -44,48 +51,48 @@ class _Owing:
         return packed
 
 
-class _Guarded(_Owing):
+class _Guarded(_Owing, _Connection):
     """A blocking connection that is never in doubt, and keeps the current limit."""
 
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
-        if self._sock is not None:  # type: ignore[attr-defined]
+        if self._sock is not None:
             return
         limit = current_limit()
-        own = self.socket_connect_timeout  # type: ignore[has-type]
+        own = self.socket_connect_timeout
         if limit is not None:
             limit.check()
             self.socket_connect_timeout = limit.shorter(own)
         try:
-            super().connect_check_health(*args, **kwargs)  # type: ignore[misc]
+            super().connect_check_health(*args, **kwargs)
         except BaseException:
             # Connected, perhaps authenticated, but not sure to be in its database: redis-py would keep it.
-            self.disconnect()  # type: ignore[attr-defined]
+            self.disconnect()
             raise
         finally:
             self.socket_connect_timeout = own
         logs.connection_opened(self)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        super().send_command(*args, **kwargs)  # type: ignore[misc]
+        super().send_command(*args, **kwargs)  # type: ignore[no-untyped-call]
         self.owed += 1
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         limit = current_limit()
         if limit is None:
-            super().send_packed_command(command, check_health)  # type: ignore[misc]
+            super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
             return
-        with limit.using(self._sock):  # type: ignore[attr-defined]
-            super().send_packed_command(command, check_health)  # type: ignore[misc]
+        with limit.using(self._sock):
+            super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             limit = current_limit()
             if limit is None:
-                reply = super().read_response(*args, **kwargs)  # type: ignore[misc]
+                reply = super().read_response(*args, **kwargs)
             else:
-                with limit.using(self._sock):  # type: ignore[attr-defined]
+                with limit.using(self._sock):
                     kwargs.setdefault("timeout", limit.shorter(self.socket_timeout))
-                    reply = super().read_response(*args, **kwargs)  # type: ignore[misc]
+                    reply = super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
             raise
@@ -94,29 +101,29 @@ class _Guarded(_Owing):
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
         self.owed = 0
-        super().disconnect(*args, **kwargs)  # type: ignore[misc]
+        super().disconnect(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-class _AsyncGuarded(_Owing):
+class _AsyncGuarded(_Owing, _AsyncConnection):
     """An asyncio connection that is never in doubt."""
 
     async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
-        if self.is_connected:  # type: ignore[attr-defined]
+        if self.is_connected:
             return
         try:
-            await super().connect_check_health(*args, **kwargs)  # type: ignore[misc]
+            await super().connect_check_health(*args, **kwargs)
         except BaseException:
             await self.disconnect(nowait=True)
             raise
         logs.connection_opened(self)
 
     async def send_command(self, *args: Any, **kwargs: Any) -> None:
-        await super().send_command(*args, **kwargs)  # type: ignore[misc]
+        await super().send_command(*args, **kwargs)
         self.owed += 1
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            reply = await super().read_response(*args, **kwargs)  # type: ignore[misc]
+            reply = await super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
             raise
@@ -125,7 +132,7 @@ class _AsyncGuarded(_Owing):
 
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
         self.owed = 0
-        await super().disconnect(*args, **kwargs)  # type: ignore[misc]
+        await super().disconnect(*args, **kwargs)
 
 
 @functools.cache

@@ -102,7 +102,9 @@ class Resolving:
         if inspect.isawaitable(database):
             if inspect.iscoroutine(database):
                 database.close()
-            raise ConfigurationError("the resolver returned an awaitable and is no coroutine function: make it an async def")
+            raise ConfigurationError(
+                "the resolver returned an awaitable and is no coroutine function: make it an async def"
+            )
         return self._keep(tenant, database)
 
     @contextlib.contextmanager

@@ -84,7 +84,7 @@ class DatabaseRouter(Fleet, ModelHost):
             ConfigurationError: what is wrong, all mistakes at once.
             OSError: the file can't be read.
         """
-        from tenantlimpyd.config import databases  # noqa: PLC0415 - most routers are made in code
+        from tenantlimpyd.config import databases
 
         return cls(databases(source), resolver=resolver)
 

@@ -32,7 +32,9 @@ class TenantScope:
     never has it.
     """
 
-    def __init__(self, router: Enters, tenant: str | None, *, allow_switch: bool = False, request: bool = False) -> None:
+    def __init__(
+        self, router: Enters, tenant: str | None, *, allow_switch: bool = False, request: bool = False
+    ) -> None:
         self._router = router
         self._tenant = tenant
         self._allow_switch = allow_switch

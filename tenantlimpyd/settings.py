@@ -39,7 +39,9 @@ _ASYNC = frozenset(inspect.signature(redis.asyncio.Redis.__init__).parameters) -
 KNOWN_SETTINGS = (_SYNC - _REFUSED.keys()) | {"url"}
 """The names of the settings a database takes, ``key_prefix`` aside: those of ``redis.Redis``, and ``url``."""
 
-_SECRET = frozenset({"password", "username", "url", "ssl_password", "ssl_keyfile", "credential_provider", "ssl_ca_data"})
+_SECRET = frozenset(
+    {"password", "username", "url", "ssl_password", "ssl_keyfile", "credential_provider", "ssl_ca_data"}
+)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 
@@ -66,7 +68,7 @@ class Keyspace:
         )
 
     def __str__(self) -> str:
-        prefix = f", prefix {ascii(self.prefix)}" if self.prefix else ""
+        prefix = f", prefix {self.prefix!a}" if self.prefix else ""
         return f"{self.server}, db {self.db}{prefix}"
 
 
@@ -118,7 +120,7 @@ class Settings(Mapping[str, Any]):
         """``host:port``, or the path of the unix socket. ``localhost`` and ``127.0.0.1`` are one host."""
         path = self._effective.get("unix_socket_path")
         if path is not None:
-            return os.path.normpath(path)
+            return os.path.normpath(str(path))
         host = str(self._effective.get("host", "localhost")).lower().rstrip(".")
         return f"{'localhost' if host in _LOOPBACK else host}:{self._effective.get('port', 6379)}"
 
@@ -143,7 +145,9 @@ class Settings(Mapping[str, Any]):
         """
         effective = copy.copy(self._effective)
         if unknown := sorted(effective.keys() - _ASYNC):
-            raise ConfigurationError(f"redis.asyncio.Redis has no setting {', '.join(unknown)}: use it in blocking code only")
+            raise ConfigurationError(
+                f"redis.asyncio.Redis has no setting {', '.join(unknown)}: use it in blocking code only"
+            )
         retry = effective.get("retry")
         if isinstance(retry, Retry):
             effective["retry"] = AsyncRetry(retry._backoff, retry.get_retries())
@@ -193,7 +197,9 @@ def _read_url(url: Any, effective: dict[str, Any]) -> list[str]:
     try:
         said = dict(parse_url(url))
     except ValueError:
-        return ["url can't be read: it must be redis://, rediss:// or unix://, such as 'redis://user:secret@localhost:6379/0'"]
+        return [
+            "url can't be read: it must be redis://, rediss:// or unix://, such as 'redis://user:secret@localhost:6379/0'"
+        ]
     connection_class = said.pop("connection_class", None)
     if connection_class is not None and issubclass(connection_class, redis.SSLConnection):
         said["ssl"] = True
@@ -221,9 +227,11 @@ def _wrong_types(effective: dict[str, Any]) -> list[str]:
             value = effective[name] = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             problems.append(f"{name} must be a whole number from {low} to {high}, not {shown(effective[name])}")
-    for name in ("username", "password", "client_name"):
-        if effective.get(name) is not None and not isinstance(effective[name], str):
-            problems.append(f"{name} must be text, not a {type(effective[name]).__name__}")
+    problems += [
+        f"{name} must be text, not a {type(effective[name]).__name__}"
+        for name in ("username", "password", "client_name")
+        if effective.get(name) is not None and not isinstance(effective[name], str)
+    ]
     for name in ("socket_timeout", "socket_connect_timeout", "health_check_interval"):
         value = effective.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):

@@ -64,4 +64,6 @@ def parse(model: Any, name: str, value: Any) -> ParsedFilter | str:
             if value is None:
                 raise ImplementationError(f"{name}=None finds nothing: a field without a value is in no index")
             return ParsedFilter(index, index.remove_prefix(suffix), value)
-    raise ImplementationError(f"no index of the field {field_name!r} of {model.__name__} takes the filter {shown(name)}")
+    raise ImplementationError(
+        f"no index of the field {field_name!r} of {model.__name__} takes the filter {shown(name)}"
+    )

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
-
-from redis.exceptions import ResponseError
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
 
 from tenantlimpyd.collection.filters import ParsedFilter, parse
 from tenantlimpyd.collection.results import CollectionResults
-from tenantlimpyd.exceptions import shown
+from tenantlimpyd.exceptions import ResponseError, shown
 from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Command, Operation, Transaction, twins
 
 if TYPE_CHECKING:
     from tenantlimpyd.hosting import Database, Placement
-    from tenantlimpyd.model import RedisModel
 
 __all__ = ["CollectionManager"]
 
-M = TypeVar("M", bound="RedisModel")
+M = TypeVar("M")
+I = TypeVar("I")  # noqa: E741 - the items: pks, or objects
 
 
-class CollectionManager(Generic[M]):
+class CollectionManager(Generic[M, I]):
     """The objects of a model that match filters, or all of them.
 
     Building one asks Redis for nothing. It belongs to the database that was current when it was built. It is evaluated by
@@ -35,13 +33,13 @@ class CollectionManager(Generic[M]):
     """
 
     def __init__(self, model: type[M]) -> None:
-        self.model = model
+        self.model: Any = model
         self._placement: Placement | None = None
         self._filters: list[ParsedFilter] = []
         self._pks: set[str] = set()
         self._as_instances = False
         self._lazy = False
-        self._result: CollectionResults[Any] | None = None
+        self._result: CollectionResults[I] | None = None
 
     # Building
 
@@ -71,7 +69,7 @@ class CollectionManager(Generic[M]):
             else:
                 self._filters.append(parsed)
 
-    def instances(self, lazy: bool = False) -> CollectionManager[M]:  # noqa: FBT001, FBT002 - limpyd's
+    def instances(self, lazy: bool = False) -> CollectionManager[M, M]:
         """Return the collection with objects as its items.
 
         Args:
@@ -79,13 +77,13 @@ class CollectionManager(Generic[M]):
         """
         clone = self._clone()
         clone._as_instances, clone._lazy = True, lazy
-        return clone
+        return cast("CollectionManager[M, M]", clone)
 
-    def primary_keys(self) -> CollectionManager[M]:
+    def primary_keys(self) -> CollectionManager[M, str]:
         """Return the collection with pks as its items."""
         clone = self._clone()
         clone._as_instances = clone._lazy = False
-        return clone
+        return cast("CollectionManager[M, str]", clone)
 
     # Evaluating
 
@@ -98,7 +96,7 @@ class CollectionManager(Generic[M]):
         return self._at().runner()
 
     def _live(self) -> str:
-        return self.model.collection_key(self._at().database.key_prefix)
+        return str(self.model.collection_key(self._at().database.key_prefix))
 
     def _keys(self) -> list[str]:
         """Return the keys of the sets whose intersection is wanted."""
@@ -174,12 +172,12 @@ class CollectionManager(Generic[M]):
                 return found
         return list((yield Command("SINTER", *dict.fromkeys([*keys, self._live()]))))[:number]
 
-    def _made(self, pks: list[str]) -> list[Any]:
+    def _made(self, pks: list[str]) -> list[I]:
         if not self._as_instances:
-            return pks
+            return cast("list[I]", pks)
         return [self.model.placed(self._at(), pk, connected=not self._lazy) for pk in pks]
 
-    def _list(self) -> Operation[list[Any]]:
+    def _list(self) -> Operation[list[I]]:
         """Return all items, in no order."""
         return self._made((yield from self._fetch()))
 
@@ -196,7 +194,7 @@ class CollectionManager(Generic[M]):
 
     _count_now, acount = twins(_count)
 
-    def _item(self, index: int) -> Operation[Any]:
+    def _item(self, index: int) -> Operation[I]:
         """Return the item at a position, counted from the end where it is negative.
 
         Raises:
@@ -214,7 +212,7 @@ class CollectionManager(Generic[M]):
 
     def _slice(
         self, start: int | None = None, stop: int | None = None, step: int | None = None
-    ) -> Operation[CollectionResults[Any]]:
+    ) -> Operation[CollectionResults[I]]:
         """Return the items of a slice; arguments as for ``slice``.
 
         Raises:
@@ -238,20 +236,20 @@ class CollectionManager(Generic[M]):
 
     # As a Python sequence: the first evaluation's result is kept, as limpyd and Django do; a clone starts without
 
-    def _all(self) -> CollectionResults[Any]:
+    def _all(self) -> CollectionResults[I]:
         if self._result is None:
             self._result = CollectionResults(self._list_now())
         else:
             self._resolve()  # still refused under another tenant
         return self._result
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[I]:
         return iter(self._all())
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[I]:
         runner = self._resolve()
 
-        async def items() -> AsyncIterator[Any]:
+        async def items() -> AsyncIterator[I]:
             for item in await runner.arun(self._list()):
                 yield item
 
@@ -267,9 +265,9 @@ class CollectionManager(Generic[M]):
         return item in self._all()
 
     @overload
-    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: int) -> I: ...
     @overload
-    def __getitem__(self, index: slice) -> CollectionResults[Any]: ...
+    def __getitem__(self, index: slice) -> CollectionResults[I]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return self._slice_now(index.start, index.stop, index.step)

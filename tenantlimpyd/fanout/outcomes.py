@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
@@ -93,10 +94,8 @@ def named(error: Exception, tenant: str) -> Exception:
     """Return an error with the tenant it is of; a copy where the same object already names another."""
     if getattr(error, "tenant", tenant) != tenant:
         error = copy.copy(error)
-    try:
+    with contextlib.suppress(AttributeError):  # an exception with slots can't carry it: its note does
         error.tenant = tenant  # type: ignore[attr-defined]
-    except AttributeError:  # an exception with slots can't carry it: its note does
-        pass
     if (note := f"tenant: {tenant}") not in getattr(error, "__notes__", ()):
         error.add_note(note)
     return error
@@ -159,7 +158,9 @@ class Settled:
         if self.policy == "defer" and (failed := self.failed):
             total = len(self.outcomes)
             raise FanOutError(
-                f"{len(failed)} of {total} tenants failed: {_listed(list(failed))}", list(failed.values()), self.outcomes
+                f"{len(failed)} of {total} tenants failed: {_listed(list(failed))}",
+                list(failed.values()),
+                self.outcomes,
             )
 
 

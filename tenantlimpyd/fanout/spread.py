@@ -87,7 +87,7 @@ async def afan_out(
     *,
     entering: Entering,
     policy: ErrorPolicy,
-    timeout: float | None,
+    timeout: float | None,  # noqa: ASYNC109 - for each tenant
     concurrency: int,
 ) -> dict[str, Outcome[T]]:
     """Await ``function`` of each job's database, in tasks, each inside ``entering(tenant)``."""

@@ -50,7 +50,7 @@ class AsyncVisit:
                 return await answer
         except TimeoutError as error:
             if clock.expired():
-                raise timed_out(seconds) from error
+                raise timed_out(seconds, error) from error
             raise
 
     async def deliver(self, content: Any) -> None:
@@ -112,4 +112,3 @@ class TaskRun:
 
     async def _called(self, visit: AsyncVisit) -> Any:
         return await self._work(visit)
-

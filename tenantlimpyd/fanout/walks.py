@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -91,7 +91,7 @@ class Walk(Generic[I]):
         """The outcomes so far, by tenant: how many keys were delivered, or the error. Complete when the walk is through."""
         return MappingProxyType(self._progress.settled.outcomes)
 
-    def __iter__(self) -> Generator[I, None, None]:
+    def __iter__(self) -> Iterator[I]:
         return self._items
 
     def __next__(self) -> I:
@@ -164,7 +164,7 @@ class AsyncWalk(Generic[I]):
         """The outcomes so far, by tenant: how many keys were delivered, or the error. Complete when the walk is through."""
         return MappingProxyType(self._progress.settled.outcomes)
 
-    def __aiter__(self) -> AsyncGenerator[I, None]:
+    def __aiter__(self) -> AsyncIterator[I]:
         return self._items
 
     def __anext__(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from tenantlimpyd.atomic import Change, Slot, Stored, perform
 from tenantlimpyd.exceptions import ImplementationError
@@ -14,8 +14,6 @@ from tenantlimpyd.operations import Command, Operation, Runner, twins
 from tenantlimpyd.utils import NotProvided, make_key, normalize
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from tenantlimpyd.model import RedisModel
 
 __all__ = ["RedisField", "SingleValueField"]
@@ -83,7 +81,9 @@ class RedisField:
 
     def __get__(self, instance: Any, owner: type) -> Self:
         if instance is None:
-            raise AttributeError(f"{owner.__name__}.{self.name} is no attribute: write {owner.__name__}.get_field({self.name!r})")
+            raise AttributeError(
+                f"{owner.__name__}.{self.name} is no attribute: write {owner.__name__}.get_field({self.name!r})"
+            )
         return instance._bound_field(self.name)  # type: ignore[no-any-return]
 
     def __set__(self, instance: Any, value: Any) -> None:
@@ -263,6 +263,7 @@ class SingleValueField(RedisField):
                 change.unique.append((entry.key, self.name, new))
 
     def creation(self, change: Change, value: Any) -> None:
+        """Add to a change what stores ``value`` in a new object."""
         slot = self.slot(self._bound().key_base)
         change.writes.append(self.store_words(slot, value))
         if self.indexable:
@@ -270,6 +271,7 @@ class SingleValueField(RedisField):
             del change.guards[slot]  # a new object: whatever is there is no value of it
 
     def removal(self, change: Change, stored: dict[Slot, Stored]) -> None:
+        """Add to a change what deletes the field of an object."""
         slot = self.slot(self._bound().key_base)
         change.writes.append(self.clear_words(slot))
         if self.indexable:

@@ -22,12 +22,15 @@ class InstanceHashField(SingleValueField):
     """
 
     def slot(self, key_base: str) -> Slot:
+        """Return where the value of the object with these keys is."""
         return Slot(make_key(key_base, "hash"), self.name)
 
     def store_words(self, slot: Slot, value: Any) -> tuple[Any, ...]:
+        """Return the command that stores ``value``."""
         return ("HSET", slot.key, slot.field, value)
 
     def clear_words(self, slot: Slot) -> tuple[Any, ...]:
+        """Return the command that deletes the value."""
         return ("HDEL", slot.key, slot.field)
 
     @property
@@ -80,7 +83,9 @@ class InstanceHashField(SingleValueField):
         """
         if not self.indexable:
             return (yield from self._write("HSET", self.name, value))  # type: ignore[no-any-return]
-        reply = yield from self._change(lambda slot: ("HSET", slot.key, slot.field, value), lambda _: value, certain=True)
+        reply = yield from self._change(
+            lambda slot: ("HSET", slot.key, slot.field, value), lambda _: value, certain=True
+        )
         return self._finished("hset", reply, self.name, value)  # type: ignore[no-any-return]
 
     hset, ahset = twins(_hset)
@@ -91,7 +96,9 @@ class InstanceHashField(SingleValueField):
         if not self.indexable:
             return bool((yield from self._write("HSETNX", self.name, value)))
         reply = yield from self._change(
-            lambda slot: ("HSETNX", slot.key, slot.field, value), lambda old: value if old is None else old, certain=True
+            lambda slot: ("HSETNX", slot.key, slot.field, value),
+            lambda old: value if old is None else old,
+            certain=True,
         )
         return self._finished("hsetnx", bool(reply), self.name, value)  # type: ignore[no-any-return]
 
@@ -112,7 +119,9 @@ class InstanceHashField(SingleValueField):
         """Add ``amount`` to the value, a number (0 where there is none); return the new one."""
         if not self.indexable:
             return (yield from self._write("HINCRBYFLOAT", self.name, amount))  # type: ignore[no-any-return]
-        reply = yield from self._change(lambda slot: ("HINCRBYFLOAT", slot.key, slot.field, amount), added_float(amount))
+        reply = yield from self._change(
+            lambda slot: ("HINCRBYFLOAT", slot.key, slot.field, amount), added_float(amount)
+        )
         return self._finished("hincrbyfloat", float(reply), self.name, amount)  # type: ignore[no-any-return]
 
     hincrbyfloat, ahincrbyfloat = twins(_hincrbyfloat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet  # `set` is a method here
 from typing import Any
 
 from tenantlimpyd.exceptions import ImplementationError
@@ -102,7 +103,7 @@ class PKField(RedisField):
 
     exists, aexists = twins(_exists)
 
-    def _collection(self) -> Operation[set[str]]:
+    def _collection(self) -> Operation[AbstractSet[str]]:
         """Return all live pks."""
         return set((yield Command("SMEMBERS", self.collection_key)))
 

@@ -40,12 +40,15 @@ class StringField(SingleValueField):
     # How a value is stored
 
     def slot(self, key_base: str) -> Slot:
+        """Return where the value of the object with these keys is."""
         return Slot(make_key(key_base, self.name))
 
     def store_words(self, slot: Slot, value: Any) -> tuple[Any, ...]:
+        """Return the command that stores ``value``."""
         return ("SET", slot.key, value)
 
     def clear_words(self, slot: Slot) -> tuple[Any, ...]:
+        """Return the command that deletes the value."""
         return ("DEL", slot.key)
 
     def _not_expiring(self, command: str) -> None:
@@ -111,13 +114,13 @@ class StringField(SingleValueField):
 
     # Writing
 
-    def _set(  # noqa: PLR0913 - SET's own options
+    def _set(
         self,
         value: Value,
         ex: Seconds | None = None,
         px: Seconds | None = None,
-        nx: bool = False,  # noqa: FBT001, FBT002 - limpyd's signature
-        xx: bool = False,  # noqa: FBT001, FBT002
+        nx: bool = False,
+        xx: bool = False,
     ) -> Operation[bool]:
         """Store a value.
 
@@ -125,7 +128,8 @@ class StringField(SingleValueField):
             value: what to store.
             ex: seconds after which it expires; refused on an indexed field.
             px: milliseconds after which it expires; refused on an indexed field.
-            nx, xx: refused: use :meth:`setnx`, or :meth:`exists` first.
+            nx: refused: use :meth:`setnx`.
+            xx: refused: ask :meth:`exists` first.
 
         Returns:
             True.

@@ -57,7 +57,9 @@ class BaseIndex:
     key: ClassVar[str | None] = None
     prefix: ClassVar[str | None] = None
     transform: ClassVar[Callable[..., Any] | None] = None
-    configurable_attrs: ClassVar[frozenset[str]] = frozenset({"prefix", "transform", "handle_uniqueness", "key", "name"})
+    configurable_attrs: ClassVar[frozenset[str]] = frozenset(
+        {"prefix", "transform", "handle_uniqueness", "key", "name"}
+    )
 
     def __init__(self, field: RedisField) -> None:
         self.field = field
@@ -135,4 +137,4 @@ def _takes_value_alone(transform: Callable[..., Any]) -> bool:
         return True
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     required = [each for each in positional if each.default is each.empty]
-    return len(required) < 2  # noqa: PLR2004 - (value) or (index, value)
+    return len(required) < 2

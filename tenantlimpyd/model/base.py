@@ -46,12 +46,12 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
     namespace: ClassVar[str | None] = None
     database: ClassVar[ModelHost]
     lockable: ClassVar[bool] = True
-    collection_manager: ClassVar[type[CollectionManager[Any]]] = CollectionManager
+    collection_manager: ClassVar[type[CollectionManager[Any, Any]]] = CollectionManager
     default_indexes: ClassVar[list[type[BaseIndex]] | None] = None
     DoesNotExist: ClassVar[type[DoesNotExist]] = DoesNotExist
 
     if TYPE_CHECKING:
-        pk: AutoPKField | PKField  # type: ignore[assignment]
+        pk: AutoPKField | PKField
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Look up, or store, an object.

@@ -19,9 +19,12 @@ class InstanceHashCommands:
     """The part of a model that reads and writes several instance hash fields at once."""
 
     if TYPE_CHECKING:
-        key: str
-        key_base: str
         _instancehash_fields: list[str]
+
+        @property
+        def key(self) -> str: ...
+        @property
+        def key_base(self) -> str: ...
 
         def _resolve(self) -> Database: ...
         def _bound_field(self, name: str) -> Any: ...
@@ -47,7 +50,9 @@ class InstanceHashCommands:
             if not type(self).has_field(name):
                 raise AttributeError(f"{type(self).__name__} has no field {shown(name)}")
             if name not in type(self)._instancehash_fields:
-                raise ValueError(f"{name!r} of {type(self).__name__} is no instance hash field: {command} takes only those")
+                raise ValueError(
+                    f"{name!r} of {type(self).__name__} is no instance hash field: {command} takes only those"
+                )
 
     def _read_hash(self, word: str, *args: Any) -> Operation[Any]:
         self.require_pk()
@@ -89,7 +94,7 @@ class InstanceHashCommands:
 
     hlen, ahlen = twins(_hlen)
 
-    def _hmset(self, **values: Any) -> Operation[bool]:
+    def _hmset(self, /, **values: Any) -> Operation[bool]:
         """Store values of instance hash fields, with their index entries, in one atomic step.
 
         Args:

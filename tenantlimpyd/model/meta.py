@@ -28,9 +28,7 @@ class MetaRedisModel(type):
     namespace: str | None
     database: ModelHost
 
-    def __new__(
-        mcs, name: str, bases: tuple[type, ...], body: dict[str, Any], **options: Any
-    ) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any], **options: Any) -> Any:
         """Make a model class, or return the one made before from the same source with the same fields."""
         own = {key: value for key, value in body.items() if isinstance(value, RedisField) and not key.startswith("_")}
         rest = {key: value for key, value in body.items() if key not in own}
@@ -75,12 +73,16 @@ class MetaRedisModel(type):
         if cls._pk_name != "pk":
             cls.pk = _PkAlias()
         cls._fields = list(fields)
-        cls._instancehash_fields = [key for key, field in cls._class_fields.items() if isinstance(field, InstanceHashField)]
+        cls._instancehash_fields = [
+            key for key, field in cls._class_fields.items() if isinstance(field, InstanceHashField)
+        ]
         for field in cls._class_fields.values():
             if field.indexable and not field.index_classes:
                 field.index_classes = list(_default_indexes(cls, field))
             if field.indexable and not field.index_classes:
-                raise ImplementationError(f"the field {field.name!r} of {cls.__name__} is indexable, and no index is given")
+                raise ImplementationError(
+                    f"the field {field.name!r} of {cls.__name__} is indexable, and no index is given"
+                )
 
     def _same_definition(cls, other: MetaRedisModel) -> bool:
         """Return whether another class is the same statement run again (a module imported twice) to the same effect."""
@@ -130,7 +132,9 @@ def _inherited(cls: MetaRedisModel, own: dict[str, RedisField]) -> dict[str, Red
 
 
 def _of_mixin(base: type) -> dict[str, RedisField]:
-    return {key: field for key, field in vars(base).items() if isinstance(field, RedisField) and not key.startswith("_")}
+    return {
+        key: field for key, field in vars(base).items() if isinstance(field, RedisField) and not key.startswith("_")
+    }
 
 
 def _one_pk(cls: MetaRedisModel, inherited: dict[str, RedisField], own: dict[str, RedisField]) -> str | None:
@@ -155,14 +159,20 @@ def _check_name(cls: MetaRedisModel, key: str, field: RedisField) -> None:
     if key == "hash" or "__" in key:
         raise ImplementationError(
             f"a field of {cls.__name__} can't be named {key!r}: "
-            + ("its key would be that of the instance hash" if key == "hash" else "'__' separates the parts of a filter")
+            + (
+                "its key would be that of the instance hash"
+                if key == "hash"
+                else "'__' separates the parts of a filter"
+            )
         )
     taken = getattr(MetaRedisModel, key, None) if key in _RESERVED else None
     if key in _RESERVED or taken is not None:
         raise ImplementationError(f"a field of {cls.__name__} can't be named {key!r}: models have that attribute")
 
 
-_RESERVED = frozenset({"collection", "connected", "connection", "create", "database", "delete", "fields", "key", "namespace"})
+_RESERVED = frozenset(
+    {"collection", "connected", "connection", "create", "database", "delete", "fields", "key", "namespace"}
+)
 
 
 def _default_indexes(cls: MetaRedisModel, field: RedisField) -> list[Any]:
@@ -185,5 +195,3 @@ def _definition(field: RedisField) -> tuple[Any, ...]:
         repr(getattr(field, "default", None)),
         [(index.__qualname__, index.key, index.prefix) for index in field.index_classes],
     )
-
-

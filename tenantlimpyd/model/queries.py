@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
 from tenantlimpyd.operations import Batch, Command, Operation
@@ -22,8 +22,8 @@ class ModelQueries:
     """
 
     if TYPE_CHECKING:
-        database: ModelHost
-        collection_manager: type[CollectionManager[Any]]
+        database: ClassVar[ModelHost]
+        collection_manager: ClassVar[type[CollectionManager[Any, Any]]]
         _pk: str | None
         _pk_name: str
 
@@ -51,7 +51,9 @@ class ModelQueries:
         return instance
 
     @classmethod
-    def collection(cls, manager: type[CollectionManager[Any]] | None = None, **filters: Any) -> CollectionManager[Self]:
+    def collection(
+        cls, manager: type[CollectionManager[Any, Any]] | None = None, **filters: Any
+    ) -> CollectionManager[Self, str]:
         """Return the objects that match all filters, as a lazy collection of their pks.
 
         Args:
@@ -66,14 +68,14 @@ class ModelQueries:
 
     @classmethod
     def _collection_at(
-        cls, placement: Placement, filters: dict[str, Any], manager: type[CollectionManager[Any]] | None = None
-    ) -> CollectionManager[Self]:
-        made = (manager or cls.collection_manager)(cls)  # type: ignore[arg-type]
+        cls, placement: Placement, filters: dict[str, Any], manager: type[CollectionManager[Any, Any]] | None = None
+    ) -> CollectionManager[Self, str]:
+        made = (manager or cls.collection_manager)(cls)
         made.place(placement)
         return made(**filters)
 
     @classmethod
-    def instances(cls, lazy: bool = False, **filters: Any) -> CollectionManager[Self]:  # noqa: FBT001, FBT002 - limpyd's
+    def instances(cls, lazy: bool = False, **filters: Any) -> CollectionManager[Self, Self]:
         """Return the objects that match all filters, as a lazy collection of instances.
 
         Args:
@@ -186,7 +188,7 @@ class ModelQueries:
         return [pk for pk, live in zip(pks, replies, strict=True) if not isinstance(live, Exception) and live]
 
     @classmethod
-    def from_pks(cls, pks: Iterable[Any], lazy: bool = False) -> Iterator[Self]:  # noqa: FBT001, FBT002 - limpyd's
+    def from_pks(cls, pks: Iterable[Any], lazy: bool = False) -> Iterator[Self]:
         """Iterate over the objects with these pks; those that don't exist are left out.
 
         Args:
@@ -201,7 +203,7 @@ class ModelQueries:
         return (cls.placed(placement, pk, connected=not lazy) for pk in wanted)
 
     @classmethod
-    def afrom_pks(cls, pks: Iterable[Any], lazy: bool = False) -> AsyncIterator[Self]:  # noqa: FBT001, FBT002 - limpyd's
+    def afrom_pks(cls, pks: Iterable[Any], lazy: bool = False) -> AsyncIterator[Self]:
         """Iterate as :meth:`from_pks`, with ``async for``."""
         placement = cls.database.placement()
         field = cls.get_class_field("pk")
@@ -219,7 +221,7 @@ class ModelQueries:
         """Return an object that lives at ``placement``, whatever is current; ``__init__`` is called with no argument."""
         instance = cls.__new__(cls)
         instance._blank(placement)
-        instance.__init__()  # type: ignore[misc] - for what subclasses set up in theirs
+        instance.__init__()  # type: ignore[misc]  # for what subclasses set up in theirs
         instance._pk = pk
         instance._connected = connected
         return instance

@@ -32,8 +32,11 @@ class Writing:
         created_here: bool
         _fields: list[str]
         _pk_name: str
-        storage: str
 
+        @property
+        def storage(self) -> str: ...
+        @property
+        def key_base(self) -> str: ...
         def _resolve(self) -> Database: ...
         def _bound_field(self, name: str) -> Any: ...
         def _pk_field(self) -> Any: ...
@@ -191,7 +194,7 @@ class Writing:
         self.require_pk()
         fields = [self._bound_field(name) for name in type(self)._fields if name != type(self)._pk_name]
         indexed = [field for field in fields if field.indexable and isinstance(field, SingleValueField)]
-        slots = [field.slot(self.key_base) for field in indexed]  # type: ignore[attr-defined]
+        slots = [field.slot(self.key_base) for field in indexed]
         unknown = [slot for slot in slots if slot not in self._known]
         if unknown:
             replies = yield Batch([_reading(slot) for slot in unknown])

@@ -1,0 +1,1 @@
+"""Figures beside redis-py, taken in one run: ``python -m benchmarks``."""

@@ -1,0 +1,143 @@
+"""What the figures are taken on: servers, a router with tenants, a model, and redis-py clients to compare with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import hiredis
+import redis
+import redis.asyncio
+
+from tenantlimpyd import EXACT_VERSION, DatabaseRouter, RedisDatabase, fields, model
+from tenantlimpyd.embedded import EmbeddedServer
+
+DATABASES = 16
+"""Databases for the scan, on each of two servers."""
+KEYS = 20_000
+"""Keys in each of them."""
+
+KEY = "bench:key"
+VALUE = "0123456789"
+
+_FILL = "for i = 1, tonumber(ARGV[1]) do redis.call('SET', 'invoice:' .. i .. ':number', i) end"
+
+
+@attrs.frozen
+class Setting:
+    """Everything a case needs.
+
+    Attributes:
+        router: tenants, of which ``acme`` is the one measured.
+        model: a model bound to the router.
+        peer: redis-py, with the settings of acme's database.
+        stock: redis-py as it comes, with host, port, database and ``decode_responses`` alone.
+    """
+
+    router: DatabaseRouter
+    model: type[Any]
+    peer: redis.Redis
+    stock: redis.Redis
+
+    @property
+    def database(self) -> RedisDatabase:
+        return self.router.database_for("acme")
+
+    def apeer(self) -> redis.asyncio.Redis:
+        """Return redis-py's asyncio client for the running loop, with the settings of acme's database."""
+        return redis.asyncio.Redis(**self.database.settings.for_asyncio())
+
+
+@contextmanager
+def one_tenant() -> Iterator[Setting]:
+    """Start a server, and make a router with a few tenants on it."""
+    with EmbeddedServer() as server:
+        tenants = ("acme", "globex", "initech")
+        router = DatabaseRouter(
+            {tenant: RedisDatabase(**server.settings, db=number) for number, tenant in enumerate(tenants, start=1)}
+        )
+
+        class Invoice(model.RedisModel):
+            database = router
+            number = fields.StringField(indexable=True)
+            customer = fields.StringField(indexable=True)
+            note = fields.StringField()
+            amount = fields.InstanceHashField()
+            currency = fields.InstanceHashField()
+            due = fields.InstanceHashField()
+
+        database = router.database_for("acme")
+        peer = redis.Redis(**database.settings.for_blocking())
+        stock = redis.Redis(**server.settings, db=1, decode_responses=True)
+        alike(database.connection, peer) if 0 else None
+        peer.set(KEY, VALUE)
+        with router, peer, stock:
+            yield Setting(router, Invoice, peer, stock)
+
+
+@contextmanager
+def many_tenants() -> Iterator[tuple[DatabaseRouter, list[redis.Redis]]]:
+    """Start two servers with full databases; yield a router of them, and a redis-py client for each."""
+    with EmbeddedServer(databases=DATABASES) as one, EmbeddedServer(databases=DATABASES) as two:
+        places = [(server, number) for server in (one, two) for number in range(DATABASES)]
+        router = DatabaseRouter(
+            {f"tenant-{at}": RedisDatabase(**server.settings, db=db) for at, (server, db) in enumerate(places)}
+        )
+        peers = [
+            redis.Redis(**router.database_for(tenant).settings.for_blocking()) for tenant in router.tenants()
+        ]
+        for peer in peers:
+            peer.eval(_FILL, 0, KEYS)
+        try:
+            with router:
+                yield router, peers
+        finally:
+            for peer in peers:
+                peer.close()
+
+
+def alike(ours: Any, peer: Any) -> None:
+    """Raise unless two clients have the same settings: like must be compared with like."""
+    differences = sorted(
+        name
+        for name in ours.connection_pool.connection_kwargs.keys() | peer.connection_pool.connection_kwargs.keys()
+        if _shown(ours, name) != _shown(peer, name)
+    )
+    if differences:
+        raise AssertionError(f"not alike: {', '.join(differences)}")
+    classes = ours.connection_pool.connection_class, peer.connection_pool.connection_class
+    if not issubclass(*classes):
+        raise AssertionError(f"not alike: connections of {classes[0]} and {classes[1]}")
+
+
+def _shown(client: Any, name: str) -> object:
+    value = client.connection_pool.connection_kwargs.get(name)
+    if name == "retry":  # ours is a subclass that keeps deadlines
+        return value.get_retries(), type(value._backoff), sorted(map(str, value._supported_errors))
+    if name in {"maint_notifications_config", "driver_info", "himport_registry"}:  # objects without equality
+        return vars(value) if hasattr(value, "__dict__") else type(value)
+    return value
+
+
+def environment(setting: Setting) -> str:
+    """Return a line that says what the figures were taken with."""
+    info = setting.peer.info("server")
+    server = f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"tenantlimpyd {EXACT_VERSION}, {platform.python_implementation()} {platform.python_version()}, "
+        f"redis-py {redis.__version__}, hiredis {hiredis.__version__}, {server}, "
+        f"{platform.system()} {platform.machine()}, {cores} cores, loopback"
+    )
+
+
+def settings_line(setting: Setting) -> str:
+    """Return a line that says with which settings both sides connect."""
+    arguments = setting.peer.connection_pool.connection_kwargs
+    named = ("protocol", "decode_responses", "encoding", "socket_timeout", "health_check_interval")
+    shown = ", ".join(f"{name}={arguments.get(name)!r}" for name in named if name in arguments)
+    return f"both sides: {shown}, maintenance notifications off, retries {arguments['retry'].get_retries()}"

@@ -1,0 +1,54 @@
+"""redis-limpyd and tenantlimpyd side by side: the same names, so that one scenario runs on either."""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+from typing import Any
+
+import attrs
+
+from tenantlimpyd import fields as our_fields
+from tenantlimpyd import indexes as our_indexes
+from tenantlimpyd import model as our_model
+from tenantlimpyd.database import RedisDatabase as OurDatabase
+
+with warnings.catch_warnings():
+    # limpyd imports pkg_resources, which setuptools warns about.
+    for category in (DeprecationWarning, UserWarning):
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=category)
+    from limpyd import fields as limpyd_fields
+    from limpyd import indexes as limpyd_indexes
+    from limpyd import model as limpyd_model
+    from limpyd.database import RedisDatabase as LimpydDatabase
+
+__all__ = ["LIMPYD", "OURS", "Library"]
+
+
+@attrs.frozen
+class Library:
+    """What a scenario needs of a library."""
+
+    name: str
+    model: ModuleType
+    fields: ModuleType
+    indexes: ModuleType
+    database_class: type
+
+    def connect(self, settings: dict[str, Any], db: int) -> Any:
+        """Return a new database object: models of one name can be made again on it."""
+        return self.database_class(**settings, db=db)
+
+    def disconnect(self, database: Any) -> None:
+        """Close a database's connections. limpyd keeps every client in a cache of the class, for ever."""
+        if self is OURS:
+            database.close()
+            return
+        database.connection.close()
+        cache = LimpydDatabase._connections
+        for key in [key for key, client in cache.items() if client is database.connection]:
+            del cache[key]
+
+
+LIMPYD = Library("limpyd", limpyd_model, limpyd_fields, limpyd_indexes, LimpydDatabase)
+OURS = Library("tenantlimpyd", our_model, our_fields, our_indexes, OurDatabase)
