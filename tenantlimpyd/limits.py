@@ -134,12 +134,11 @@ class BoundedRetry(Retry):
     ) -> Any:
         """Do as the base class does, within the current limit."""
         limit = _current.get()
-        if limit is None:
-            return super().call_with_retry(do, fail, is_retryable, with_failure_count)
         self._backoff.reset()
         failures = 0
         while True:
-            limit.check()
+            if limit is not None:
+                limit.check()
             try:
                 return do()
             except self._supported_errors as error:
@@ -147,8 +146,12 @@ class BoundedRetry(Retry):
                     raise
                 failures += 1
                 fail(error, failures) if with_failure_count else fail(error)
-                if limit.over or 0 <= self._retries < failures:
+                if 0 <= self._retries < failures or (limit is not None and limit.over):
                     raise
-                limit.pause(self._backoff.compute(failures))
+                pause = self._backoff.compute(failures)
+                if limit is None:
+                    time.sleep(pause)
+                    continue
+                limit.pause(pause)
                 if limit.over:
                     raise

@@ -24,6 +24,7 @@ import redis
 import redis.asyncio
 import redis.asyncio.connection
 import redis.connection
+from redis.event import AfterConnectionReleasedEvent
 
 from tenantlimpyd import logs
 from tenantlimpyd.limits import BoundedRetry, current_limit
@@ -73,7 +74,12 @@ class _Guarded(_Owing, _Connection):
         logs.connection_opened(self)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        super().send_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+        packed = self._command_packer.pack(*args)
+        check_health = kwargs.get("check_health", True)
+        if current_limit() is None:
+            super().send_packed_command(packed, check_health)  # type: ignore[no-untyped-call]
+        else:
+            self.send_packed_command(packed, check_health)
         self.owed += 1
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
@@ -144,17 +150,51 @@ def _guarded(connection_class: type) -> type:
 
 
 class _Pool(redis.ConnectionPool):
-    """A blocking pool that can be retired and keeps no connection in doubt."""
+    """A blocking pool that can be retired and keeps no connection in doubt.
+
+    Checking out and giving back are written anew: redis-py's do the same around counters of its own telemetry, which
+    cost more than all that tenants add to a command.
+    """
 
     retired = False
 
-    def release(self, connection: Any) -> None:
+    def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:  # noqa: ARG002 - redis-py's
+        """Return a connection that is connected, in its database, and owes nothing."""
+        self._checkpid()
         with self._lock:
-            if connection.owed or self.retired:
+            connection = self._available_connections.pop() if self._available_connections else self.make_connection()
+            self._in_use_connections.add(connection)
+        try:
+            try:
+                if not connection.is_connected:
+                    connection.connect()
+                if connection.can_read():
+                    raise redis.ConnectionError("the connection holds data nobody asked for")
+            except (redis.ConnectionError, redis.TimeoutError, OSError):
                 connection.disconnect()
-            super().release(connection)
+                connection.connect()
+                if connection.can_read():
+                    raise redis.ConnectionError("a new connection holds data nobody asked for") from None
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back; close it if it is in doubt or the pool is retired."""
+        self._checkpid()
+        with self._lock:
+            if connection not in self._in_use_connections:  # of before a fork, or not of this pool
+                return
+            self._in_use_connections.remove(connection)
+            if connection.owed or self.retired or connection.should_reconnect():
+                connection.disconnect()
+            self._available_connections.append(connection)
+        if connection.credential_provider is not None:  # a new token may have come while it was in use
+            self._event_dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
 
     def retire(self) -> None:
+        """Close what is idle now, and what is in use when it comes back."""
         with self._lock:
             self.retired = True
             self.disconnect(inuse_connections=False)

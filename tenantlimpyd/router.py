@@ -198,7 +198,9 @@ class DatabaseRouter(Fleet, ModelHost):
             NoTenantError: there is no current tenant.
             UnknownTenantError: it was removed meanwhile.
         """
-        return self.placement().database  # type: ignore[no-any-return]
+        frame = frame_of(self)
+        placement = None if frame is None or frame.tenant is None else self._catalog.placements.get(frame.tenant)
+        return (self.placement() if placement is None else placement).database  # type: ignore[no-any-return]
 
     @property
     def connection(self) -> redis.Redis:

@@ -1,0 +1,131 @@
+"""``TenantMiddleware`` for WSGI applications: Flask, Django, Bottle and others."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from tenantlimpyd import logs
+from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, UnknownTenantError, shown
+from tenantlimpyd.middleware.base import Exempt, Gate, answered, is_coroutine_function
+from tenantlimpyd.middleware.identify import Identify, Request, from_header, from_path, from_subdomain
+from tenantlimpyd.middleware.replies import INVALID_TENANT, NO_TENANT, UNKNOWN_TENANT, Refusal
+from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.scopes import KeptStack
+
+__all__ = ["TenantMiddleware", "WSGIApplication", "from_header", "from_path", "from_subdomain"]
+
+_WITHOUT_PREFIX = {"CONTENT_TYPE", "CONTENT_LENGTH"}
+
+
+class TenantMiddleware:
+    """Runs each request inside its tenant, and the iteration over a streamed body too.
+
+    A request that names no tenant, or something that can't be one, is answered with 400; an unknown tenant with 404; with
+    a JSON body. Inside a request another tenant is refused with ``TenantSwitchError``.
+
+    Args:
+        app: the application.
+        router: whose tenants they are. Its resolver must not be a coroutine function.
+        identify: returns the tenant id of a request: :func:`from_header`, :func:`from_subdomain`, :func:`from_path`, or a
+            function of your own. It runs with no tenant.
+        exempt: requests that need no tenant, such as health checks, and run with none: exact paths, or a function of the
+            request.
+        allow_switch: whether the application may enter other tenants inside a request.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        router: DatabaseRouter,
+        identify: Identify,
+        exempt: Exempt = (),
+        allow_switch: bool = False,
+    ) -> None:
+        if not callable(app):
+            raise ConfigurationError(f"app must be a WSGI application, not {shown(app)}")
+        self._gate = Gate(router, identify, exempt, allow_switch=allow_switch)
+        for name, given in (("identify", is_coroutine_function(identify)), ("the resolver", router._resolving.awaits)):
+            if given:
+                raise ConfigurationError(
+                    f"{name} is a coroutine function, which WSGI can't await: give a plain function, or use "
+                    "tenantlimpyd.middleware.asgi"
+                )
+        self._app = app
+        self._identify = identify
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request, as WSGI has it."""
+        with self._gate.nobody(), contextlib.ExitStack() as stack:
+            request = _view(environ)
+            if not self._gate.is_exempt(request):
+                refusal = self._enter(request, stack)
+                if refusal is not None:
+                    return _refuse(refusal, environ, start_response)
+                _mount(environ, request)
+            body = self._app(environ, start_response)
+            # A list is complete, and servers look at its length. Anything else could still run code of the application.
+            return body if type(body) in {list, tuple} else _Streamed(body)
+
+    def _enter(self, request: Request, stack: contextlib.ExitStack) -> Refusal | None:
+        # Only what happens here is about the request's tenant. The same errors from the application are its own.
+        try:
+            tenant = answered(self._identify(request))
+            if tenant is None:
+                return NO_TENANT
+            stack.enter_context(self._gate.scope(tenant))
+        except InvalidTenantError:
+            return INVALID_TENANT
+        except UnknownTenantError:
+            return UNKNOWN_TENANT
+        return None
+
+
+class _Streamed(Iterator[bytes]):
+    """A body whose steps, and whose end, run inside the tenant it was made in; the server between them doesn't."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+        self._steps: Iterator[bytes] | None = None
+        self._stack = KeptStack()
+
+    def __next__(self) -> bytes:
+        with self._stack:
+            if self._steps is None:
+                self._steps = iter(self._body)
+            return next(self._steps)
+
+    def close(self) -> None:
+        """Close the body, if it can be closed; servers call this when they are done, whatever happened."""
+        with self._stack:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+
+
+def _view(environ: WSGIEnvironment) -> Request:
+    def values(name: str) -> tuple[str, ...]:
+        key = name.upper().replace("-", "_")
+        value = environ.get(key if key in _WITHOUT_PREFIX else f"HTTP_{key}")
+        return () if value is None else (value,)
+
+    path: str = environ.get("PATH_INFO", "")
+    return Request(path.encode("latin-1").decode("utf-8", "surrogateescape"), environ, values)
+
+
+def _mount(environ: WSGIEnvironment, request: Request) -> None:
+    if request.mounted:
+        part = request.mounted.encode("utf-8", "surrogateescape").decode("latin-1")
+        environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "").rstrip("/") + part
+        environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(part)
+
+
+def _refuse(refusal: Refusal, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    logs.emit("request_refused", status=int(refusal.status), reason=refusal.code)
+    start_response(f"{refusal.status.value} {refusal.status.phrase}", refusal.headers)
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
