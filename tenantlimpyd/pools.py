@@ -165,20 +165,23 @@ class _Pool(redis.ConnectionPool):
             connection = self._available_connections.pop() if self._available_connections else self.make_connection()
             self._in_use_connections.add(connection)
         try:
-            try:
-                if not connection.is_connected:
-                    connection.connect()
-                if connection.can_read():
-                    raise redis.ConnectionError("the connection holds data nobody asked for")
-            except (redis.ConnectionError, redis.TimeoutError, OSError):
+            if not self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
                 connection.disconnect()
-                connection.connect()
-                if connection.can_read():
-                    raise redis.ConnectionError("a new connection holds data nobody asked for") from None
+                if not self._ready(connection):
+                    raise redis.ConnectionError("a new connection holds data that nobody asked for")
         except BaseException:
             self.release(connection)
             raise
         return connection
+
+    @staticmethod
+    def _ready(connection: Any) -> bool:
+        if not connection.is_connected:
+            connection.connect()
+        try:
+            return not connection.can_read()
+        except (redis.ConnectionError, redis.TimeoutError, OSError):
+            return False
 
     def release(self, connection: Any) -> None:
         """Take a connection back; close it if it is in doubt or the pool is retired."""
@@ -190,7 +193,8 @@ class _Pool(redis.ConnectionPool):
             if connection.owed or self.retired or connection.should_reconnect():
                 connection.disconnect()
             self._available_connections.append(connection)
-        if connection.credential_provider is not None:  # a new token may have come while it was in use
+        if connection.credential_provider is not None and self._event_dispatcher is not None:
+            # A new token may have come while it was in use.
             self._event_dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
 
     def retire(self) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenantlimpyd.config.kinds import ADDRESS
 from tenantlimpyd.config.keyspaces import shared
+from tenantlimpyd.config.kinds import ADDRESS
 from tenantlimpyd.config.problems import Problems, dotted, meant
 from tenantlimpyd.config.reading import read
 from tenantlimpyd.config.tables import SERVER_KEYS, TENANT_KEYS, is_table, needs_address, settings_of
@@ -42,7 +42,9 @@ def databases(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, R
     servers = _servers(document.content.get("servers", {}), document.folder, problems)
     found: dict[str, RedisDatabase] = {}
     if "tenants" not in document.content:
-        problems.add("tenants", 'missing: a configuration has a table for each tenant, such as [tenants.acme] server = "main"')
+        problems.add(
+            "tenants", 'missing: a configuration has a table for each tenant, such as [tenants.acme] server = "main"'
+        )
     elif is_table(tenants := document.content["tenants"], "tenants", problems):
         for tenant, table in tenants.items():
             database = _tenant(tenant, table, servers, document.folder, problems)

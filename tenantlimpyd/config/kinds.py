@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import math
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,15 @@ ADDRESS = ("url", "host", "port", "unix_socket_path")
 """The settings that say which server it is."""
 
 _SECRETS = frozenset({"password", "ssl_password", "url", "ssl_ca_data"})
+_TYPES = {
+    dict: "a table",
+    list: "an array",
+    str: "this text",
+    bool: "a boolean",
+    int: "this number",
+    float: "this number",
+}
+_LARGEST_SHOWN = 10**30  # Python refuses to write out numbers of thousands of digits, which hexadecimal TOML can hold
 
 
 @attrs.frozen
@@ -51,15 +59,12 @@ class Kind:
 def seen(name: str, value: Any) -> str:
     """Return a value as a message may show it: secrets, and what may hold one, by type alone."""
     hidden = name in _SECRETS or (isinstance(value, str) and ("@" in value or "://" in value))
-    return _type_of(value) if hidden or not isinstance(value, str | int | float) else shown(value)
+    if hidden or not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > _LARGEST_SHOWN):
+        return _TYPES.get(type(value), f"a {type(value).__name__}")
+    return shown(value)
 
 
-def _type_of(value: Any) -> str:
-    names = {dict: "a table", list: "an array", str: "this text", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(value)) or shown(value).removeprefix("b").split("'")[0].strip() or f"a {type(value).__name__}"
-
-
-def _refuse(when: bool) -> None:  # noqa: FBT001
+def _refuse(when: bool) -> None:
     if when:
         raise ValueError
 
@@ -119,7 +124,7 @@ def _number(low: int, high: int) -> Kind:
 
 def _seconds(*, least: str) -> Kind:
     def read(value: Any, folder: Path) -> float:  # noqa: ARG001
-        _refuse(not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value))
+        _refuse(not isinstance(value, int | float) or isinstance(value, bool))
         _refuse(not 0 <= value <= 86_400 or (value == 0 and least != "0"))
         return value  # type: ignore[no-any-return]
 

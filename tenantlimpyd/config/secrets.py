@@ -51,7 +51,11 @@ def from_file(name: Any, folder: Path) -> str:
         with open(folder / name, "rb") as file:  # noqa: PTH123 - as in reading
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        start = "" if Path(name).is_absolute() else f"; a relative path starts at {shown(str(folder))}, where the configuration is"
+        start = (
+            ""
+            if Path(name).is_absolute()
+            else f"; a relative path starts at {shown(str(folder))}"
+        )
         raise Wrong(f"the file it names can't be read: {error.strerror or type(error).__name__}{start}") from None
     except ValueError:
         raise Wrong("can't be the path of a file") from None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from tenantlimpyd.atomic import Change, Slot, Stored, perform
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.indexes import BaseIndex, Entry
+from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
 from tenantlimpyd.operations import Command, Operation, Runner, twins
-from tenantlimpyd.utils import NotProvided, make_key, normalize
+from tenantlimpyd.utils import NotProvided, make_key
 
 if TYPE_CHECKING:
     from tenantlimpyd.model import RedisModel
@@ -133,7 +133,8 @@ class RedisField:
     @property
     def database(self) -> Any:
         """The database of the instance, or for a declaration the one that is current."""
-        return self._instance.database if self._instance is not None else self._model.database
+        placement = self._instance.placement if self._instance is not None else self._model.database.placement()
+        return placement.database
 
     @property
     def connection(self) -> Any:
@@ -155,8 +156,7 @@ class RedisField:
         return make_key(self._model.storage_name(self._prefix()), "*", self.name)
 
     def _prefix(self) -> str:
-        placement = self._instance.placement if self._instance is not None else self._model.database.placement()
-        return placement.database.key_prefix  # type: ignore[no-any-return]
+        return self.database.key_prefix  # type: ignore[no-any-return]
 
     def from_python(self, value: Any) -> Any:
         """Return ``value`` as it is indexed: bytes decoded as UTF-8, anything else as it is."""
@@ -292,7 +292,7 @@ class SingleValueField(RedisField):
             certain: whether ``becomes`` can't be wrong.
         """
         instance = self._bound()
-        yield from instance.ready_to_write()
+        yield from instance.ready_to_change()
         slot = self.slot(instance.key_base)
 
         def plan(before: dict[Slot, Stored], after: dict[Slot, Stored]) -> Change:
@@ -302,14 +302,15 @@ class SingleValueField(RedisField):
             change.writes.append(words(slot))
             self.move(change, slot, old, new)
             if not certain:
-                change.after[slot] = None if new is None else normalize(new)
+                change.after[slot] = None if new is None else stored_text(new)
             return change
 
         replies, change = yield from perform(plan, repr(instance))
+        instance.seen()
         if slot in change.after:
             instance.remember(slot, change.after[slot])
         else:
-            instance.remember(slot, None if (value := becomes(change.guards[slot])) is None else normalize(value))
+            instance.remember(slot, None if (value := becomes(change.guards[slot])) is None else stored_text(value))
         return replies[0]
 
     def _finished(self, word: str, reply: Any, *args: Any) -> Any:

@@ -7,13 +7,16 @@ says what the value became, so a guess costs a round trip, never a wrong index.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from tenantlimpyd.atomic import Stored
-from tenantlimpyd.utils import normalize
+from tenantlimpyd.indexes import stored_text
 
 __all__ = ["added", "added_float", "appended", "unchanged"]
+
+
+_LARGEST_EXPONENT = 5000  # a long double's is 4932: beyond it the server refuses, so nothing needs to be written out
 
 
 def unchanged(old: Stored) -> Stored:
@@ -23,7 +26,7 @@ def unchanged(old: Stored) -> Stored:
 
 def appended(value: Any) -> Callable[[Stored], Stored]:
     """Guess the outcome of APPEND."""
-    return lambda old: (old or "") + normalize(value)
+    return lambda old: (old or "") + stored_text(value)
 
 
 def added(amount: int) -> Callable[[Stored], Stored]:
@@ -44,7 +47,9 @@ def added_float(amount: float) -> Callable[[Stored], Stored]:
     def guess(old: Stored) -> Stored:
         try:
             total = Decimal(old or 0) + Decimal(repr(amount) if isinstance(amount, float) else str(amount))
-        except InvalidOperation:
+        except ArithmeticError:  # no number, or one far beyond what Redis can hold
+            return old
+        if total.is_finite() and total.adjusted() > _LARGEST_EXPONENT:
             return old
         text = f"{total:f}"
         return text.rstrip("0").rstrip(".") if "." in text else text

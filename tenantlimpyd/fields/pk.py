@@ -7,8 +7,8 @@ from typing import Any
 
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.fields.base import RedisField
+from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.operations import Command, Operation, twins
-from tenantlimpyd.utils import normalize
 
 __all__ = ["AutoPKField", "PKField"]
 
@@ -32,7 +32,7 @@ class PKField(RedisField):
         Raises:
             ValueError: None or empty text, which can't be a pk.
         """
-        text = "" if value is None else normalize(value)
+        text = "" if value is None else stored_text(value)
         if not text:
             raise ValueError(f"the pk {self.name!r} of {self._model.__name__} can't be None or empty")
         return text
@@ -73,8 +73,10 @@ class PKField(RedisField):
             ValueError: the object has just been given a pk, or allocates it itself.
             ImplementationError: a stored object's pk can't be changed.
             UniquenessError: another object has it.
+            DoesNotExist: the object was deleted.
         """
         instance = self._bound()
+        instance.refuse_deleted()
         if self.auto:
             if value is not None:
                 raise ValueError(f"the pk {self.name!r} of {self._model.__name__} is allocated, not given")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenantlimpyd.indexes.base import BaseIndex, Entry
+from tenantlimpyd.indexes.base import BaseIndex, Entry, stored_text
 from tenantlimpyd.indexes.equal import EqualIndex
 
-__all__ = ["BaseIndex", "Entry", "EqualIndex"]
+__all__ = ["BaseIndex", "Entry", "EqualIndex", "stored_text"]

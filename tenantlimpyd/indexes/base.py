@@ -9,12 +9,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.utils import normalize
 
 if TYPE_CHECKING:
     from tenantlimpyd.fields.base import RedisField
 
-__all__ = ["BaseIndex", "Entry"]
+__all__ = ["BaseIndex", "Entry", "stored_text"]
+
+
+def stored_text(value: Any) -> str:
+    """Return ``value`` as it will be read back once redis-py has stored it.
+
+    That is the value itself of an enumeration's text, not its name, and the content of any kind of bytes.
+
+    Raises:
+        UnicodeDecodeError: bytes that are not UTF-8.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode()
+    if isinstance(value, str):
+        return str.__str__(value)
+    return repr(value) if isinstance(value, int | float) else str(value)
 
 
 @attrs.frozen
@@ -112,7 +126,7 @@ class BaseIndex:
         """Return ``value`` as it stands in a key: transformed, then as the text Redis gets."""
         if transform:
             value = self.transform_value(value)
-        return normalize(self.field.from_python(value))
+        return stored_text(self.field.from_python(value))
 
     def storage_key(self, name: str, *args: Any, transform_value: bool = True) -> str:
         """Return the key of the set for a value.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tenantlimpyd.atomic import Change, Slot, Stored, perform
 from tenantlimpyd.exceptions import shown
+from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.operations import Command, Operation, twins
-from tenantlimpyd.utils import normalize
 
 if TYPE_CHECKING:
     from tenantlimpyd.hosting import Database
@@ -30,6 +31,8 @@ class InstanceHashCommands:
         def _bound_field(self, name: str) -> Any: ...
         def require_pk(self) -> None: ...
         def ready_to_write(self) -> Operation[None]: ...
+        def ready_to_change(self) -> Operation[None]: ...
+        def seen(self) -> None: ...
         def change(self, rule: str) -> Change: ...
         def known_value(self, slot: Slot) -> Stored: ...
         def remember(self, slot: Slot, value: Stored) -> None: ...
@@ -110,12 +113,12 @@ class InstanceHashCommands:
         """
         names = tuple(values)
         self._checked_names(names, "hmset")
-        yield from self.ready_to_write()
         words = [word for pair in values.items() for word in pair]
         if not self._indexed(names):
+            yield from self.ready_to_write()
             yield Command("HSET", self.key, *words)
         else:
-            yield from self._change_hash(("HSET", self.key, *words), values)
+            yield from self._change_hash("HSET", words, values)
         return self.post_command(self, "hmset", True, (values,), {})  # type: ignore[no-any-return]
 
     hmset, ahmset = twins(_hmset)
@@ -128,11 +131,11 @@ class InstanceHashCommands:
             DoesNotExist: the object is not in the database.
         """
         self._checked_names(names, "hdel")
-        yield from self.ready_to_write()
         if not self._indexed(names):
+            yield from self.ready_to_write()
             reply = yield Command("HDEL", self.key, *names)
         else:
-            reply = yield from self._change_hash(("HDEL", self.key, *names), dict.fromkeys(names))
+            reply = yield from self._change_hash("HDEL", names, dict.fromkeys(names))
         return self.post_command(self, "hdel", reply, names, {})  # type: ignore[no-any-return]
 
     hdel, ahdel = twins(_hdel)
@@ -140,18 +143,20 @@ class InstanceHashCommands:
     def _indexed(self, names: tuple[str, ...]) -> list[Any]:
         return [field for field in map(self._bound_field, names) if field.indexable]
 
-    def _change_hash(self, words: tuple[Any, ...], values: dict[str, Any]) -> Operation[Any]:
+    def _change_hash(self, word: str, words: Iterable[Any], values: dict[str, Any]) -> Operation[Any]:
+        yield from self.ready_to_change()
         slots = {field.slot(self.key_base): field for field in self._indexed(tuple(values))}
 
         def plan(before: dict[Slot, Stored], _after: dict[Slot, Stored]) -> Change:
             change = self.change("live")
-            change.writes.append(words)
+            change.writes.append((word, self.key, *words))
             for slot, field in slots.items():
                 field.move(change, slot, before.get(slot, self.known_value(slot)), values[field.name])
             return change
 
         replies, _ = yield from perform(plan, repr(self))
+        self.seen()
         for slot, field in slots.items():
             value = values[field.name]
-            self.remember(slot, None if value is None else normalize(value))
+            self.remember(slot, None if value is None else stored_text(value))
         return replies[0]
