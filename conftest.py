@@ -36,6 +36,7 @@ pages = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/*.md", "docs/**/*.md"],
     fixtures=["server"],
+    setup=lambda namespace: namespace.update(__name__="page"),  # frameworks ask a module for its name
 )
 docstrings = Sybil(
     parsers=[DocTestParser()],

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tenantlimpyd.config.problems import Wrong
+from tenantlimpyd.config.problems import Wrong, path_shown
 from tenantlimpyd.exceptions import ConfigurationError, shown
 from tenantlimpyd.settings import KNOWN_SETTINGS, Settings
 
@@ -84,7 +84,7 @@ def _host(value: Any, folder: Path) -> str:
 def _path(value: Any, folder: Path) -> str:
     path = folder / _text(value, folder)
     if not path.exists():
-        raise Wrong(f"there is no file {shown(str(path))}")
+        raise Wrong(f"there is no file {path_shown(path)}")
     return str(path)
 
 
@@ -171,7 +171,6 @@ _KINDS: dict[str, Kind] = {
     "socket_keepalive": _FLAG,
     "socket_read_size": _number(1, _LARGEST),
     "health_check_interval": _seconds(least="0"),
-    "retry_on_timeout": _FLAG,
     "ssl": _FLAG,
     "ssl_ca_certs": _PATH,
     "ssl_ca_path": _PATH,
@@ -190,12 +189,10 @@ _KINDS: dict[str, Kind] = {
     "encoding": Kind("the name of an encoding such as 'utf-8'", _codec),
     "encoding_errors": _one_of({name: name for name in _ERROR_HANDLERS}),
     "legacy_responses": _FLAG,
-    "lib_name": _TEXT,
-    "lib_version": _TEXT,
 }
 
 SETTINGS: Mapping[str, Kind] = {name: kind for name, kind in _KINDS.items() if name in KNOWN_SETTINGS}
 """The settings a file may have, by name."""
 
 CODE_ONLY = KNOWN_SETTINGS - SETTINGS.keys()
-"""The settings that take Python objects, which no file holds."""
+"""The settings that no file has: they take Python objects, or redis-py is about to drop them."""

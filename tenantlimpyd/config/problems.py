@@ -11,10 +11,11 @@ import attrs
 
 from tenantlimpyd.exceptions import shown
 
-__all__ = ["Problems", "Wrong", "dotted", "meant"]
+__all__ = ["Problems", "Wrong", "dotted", "meant", "path_shown"]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LONGEST_GUESS = 64
+_LONGEST_PATH = 4096
 
 
 class Wrong(Exception):  # noqa: N818 - never leaves this package
@@ -51,3 +52,9 @@ def meant(name: object, known: Iterable[str]) -> str:
         return ""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def path_shown(path: object) -> str:
+    """Return a path in quotes: escaped, and whole unless it is longer than paths can be."""
+    text = str(path)
+    return repr(text) if len(text) <= _LONGEST_PATH else shown(text)

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from tenantlimpyd.config.problems import path_shown
 from tenantlimpyd.exceptions import ConfigurationError, shown
 
 __all__ = ["Document", "read"]
@@ -50,7 +51,7 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any]) -> Document:
         raise ConfigurationError(
             "a configuration is the path of a TOML file, not its text: give tomllib.loads(text) for that"
         )
-    name = shown(path)
+    name = path_shown(path)
     return Document(_parsed(_text(path, name), name), Path(path).parent, name)
 
 

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tenantlimpyd.config.problems import Wrong
-from tenantlimpyd.exceptions import shown
+from tenantlimpyd.config.problems import Wrong, path_shown
 
 __all__ = ["from_env", "from_file"]
 
@@ -51,11 +50,7 @@ def from_file(name: Any, folder: Path) -> str:
         with open(folder / name, "rb") as file:  # noqa: PTH123 - as in reading
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        start = (
-            ""
-            if Path(name).is_absolute()
-            else f"; a relative path starts at {shown(str(folder))}"
-        )
+        start = "" if Path(name).is_absolute() else f" (a relative path starts at {path_shown(folder)})"
         raise Wrong(f"the file it names can't be read: {error.strerror or type(error).__name__}{start}") from None
     except ValueError:
         raise Wrong("can't be the path of a file") from None

@@ -71,7 +71,7 @@ def needs_address(settings: Mapping[str, Any], table: Mapping[Any, Any]) -> bool
 
 def _unknown(name: Any, value: Any, where: tuple[object, ...], allowed: tuple[str, ...]) -> str:
     if isinstance(name, str) and name in CODE_ONLY:
-        return "takes a Python object, which no file holds: make this RedisDatabase in code, and router.add() it"
+        return "is a setting for code, not for files: make this RedisDatabase in code, and router.add() it"
     if name == "key_prefix":
         return "belongs into the tables of tenants: each needs its own"
     if name == "server":

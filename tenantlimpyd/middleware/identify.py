@@ -13,7 +13,7 @@ from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, show
 __all__ = ["AsyncIdentify", "Identify", "Request", "from_header", "from_path", "from_subdomain"]
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
-_HOST = re.compile(r"([A-Za-z0-9._-]+?)\.?(?::[0-9]*)?")
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}?)\.?(?::[0-9]{0,5})?")
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 

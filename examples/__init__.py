@@ -1,0 +1,1 @@
+"""Small applications: a notes service in four web frameworks."""

@@ -1,0 +1,1 @@
+"""Notes with Django, under WSGI and under ASGI."""

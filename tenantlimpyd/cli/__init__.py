@@ -1,0 +1,30 @@
+"""The command line: ``tenantlimpyd``, or ``python -m tenantlimpyd``. It needs the extra ``cli``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+
+__all__ = ["main"]
+
+_EXTRA = frozenset({"typer", "rich"})
+
+
+def main() -> None:
+    """Run the command line, and end the process with its exit code.
+
+    0: all is well. 1: a tenant failed, or a check found something. 2: wrong arguments or a wrong configuration.
+    """
+    try:
+        from tenantlimpyd.cli.app import app
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
+            raise
+        sys.exit(f"The command line needs {missing}, which is not installed. Run: pip install 'tenantlimpyd[cli]'")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a pipe that can't show a character gets it escaped; it is no reason to end.
+        with contextlib.suppress(AttributeError, io.UnsupportedOperation):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app(prog_name="tenantlimpyd")

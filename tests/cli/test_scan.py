@@ -1,0 +1,157 @@
+"""``tenantlimpyd scan``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import redis
+
+from tenantlimpyd.cli.output import printable
+
+ALL = [
+    ("acme", "invoice:1"),
+    ("acme", "invoice:2"),
+    ("acme", "note:1"),
+    ("globex", "invoice:1"),
+    ("initech", "invoice:9"),
+    ("initech", "note:1"),
+]
+
+
+def keys(result):
+    return sorted(tuple(line.split("\t")) for line in result.stdout.splitlines())
+
+
+def test_all_keys_of_all_tenants(cli, process, config):
+    assert keys(cli("scan", "-c", config)) == ALL
+    result = process("scan", "-c", config)
+    assert (result.returncode, result.stderr, keys(result)) == (0, "", ALL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("invoice:*",), [pair for pair in ALL if pair[1].startswith("invoice")]),
+        (("-t", "acme", "--tenant", "globex"), ALL[:4]),
+        (("--type", "hash"), [("initech", "invoice:9")]),
+        (("--count", "1"), ALL),
+        (("nothing*",), []),
+    ],
+)
+def test_some_keys(cli, config, arguments, expected):
+    result = cli("scan", "-c", config, *arguments)
+    assert (result.exit_code, keys(result)) == (0, expected)
+
+
+def test_json_lines(cli, config):
+    told = [json.loads(line) for line in cli("scan", "-c", config, "--json").stdout.splitlines()]
+    assert sorted((line["tenant"], line["key"]) for line in told) == ALL
+    assert all(line.keys() == {"tenant", "key"} for line in told)
+
+
+def test_keys_no_terminal_should_obey(cli, process, config, server):
+    odd = [b"\x1b[2J", b"a\tb\nc", b"\xff\xfe", "é\u202e".encode(), b"back\\slash", b"[red]"]
+    with redis.Redis(**server.settings, db=41) as acme:
+        acme.flushdb()
+        for key in odd:
+            acme.set(key, "x")
+    plain = cli("scan", "-c", config, "-t", "acme")
+    assert sorted(plain.stdout.splitlines()) == sorted(
+        "acme\t" + key for key in ["\\x1b[2J", "a\\tb\\nc", "\\udcff\\udcfe", "é\\u202e", "back\\\\slash", "[red]"]
+    )
+    lines = cli("scan", "-c", config, "-t", "acme", "--json").stdout.splitlines()
+    assert sorted(json.loads(line)["key"].encode("utf-8", "surrogateescape") for line in lines) == sorted(odd)
+    narrow = process("scan", "-c", config, "-t", "acme", env={"PYTHONIOENCODING": "ascii"})
+    assert (narrow.returncode, "acme\t\\xe9\\u202e" in narrow.stdout) == (0, True)
+
+
+def test_escaping_tells_keys_apart():
+    odd = ["\n", "\\n", "\\\n", "\x80", "\udc80", "é", "\\xe9", ""]
+    assert len({printable(key) for key in odd}) == len(odd)
+    assert all(printable(key).isprintable() for key in odd)
+
+
+@pytest.mark.parametrize("policy", ["defer", "collect"])
+def test_a_failed_tenant_is_named_and_the_others_are_complete(cli, broken_config, policy):
+    result = cli("scan", "-c", broken_config, "--timeout", "0.3", "--on-error", policy)
+    assert (result.exit_code, keys(result)) == (1, ALL)
+    assert "tenant dead failed: TimeoutError: not done within 0.3 s" in result.stderr
+    assert "hunter2" not in result.output
+
+
+def test_raise_stops_at_the_first(cli, broken_config):
+    result = cli("scan", "-c", broken_config, "-t", "dead", "--timeout", "0.3", "--on-error", "raise")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("tenant dead failed: ")
+
+
+def test_the_summary(cli, broken_config):
+    result = cli("scan", "-c", broken_config, "--timeout", "0.3", "--summary")
+    assert "6 keys of 4 tenants" in result.stderr
+    rows = [[part.strip() for part in line.strip("│").split("│")] for line in result.stderr.splitlines() if "│" in line]
+    assert [(row[0], row[1], row[3]) for row in rows] == [
+        ("acme", "3", "ok"),
+        ("dead", "", "TimeoutError"),
+        ("globex", "1", "ok"),
+        ("initech", "2", "ok"),
+    ]
+    assert keys(result) == ALL
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-t", "nobody"), "no tenant 'nobody'"),
+        (("-t", ""), "is no tenant id"),
+        (("--count", "0"), "--count"),
+        (("--timeout", "0"), "--timeout"),
+        (("--timeout", "nan"), "--timeout"),
+        (("--on-error", "shrug"), "--on-error"),
+        (("a", "b"), "unexpected"),
+    ],
+)
+def test_wrong_arguments(cli, config, arguments, words):
+    result = cli("scan", "-c", config, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("command", ["tenants", "check", "scan"])
+def test_a_reader_that_was_never_there_is_no_error(process, config, command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        result = process(command, "-c", config, capture_output=False, stdout=nobody, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_an_interrupted_scan_ends_at_once(config):
+    # A server that accepts, and never answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with config.open("a") as file:
+            file.write(f"\n[tenants.silent]\nport = {silent.getsockname()[1]}\n")
+        command = [sys.executable, "-m", "tenantlimpyd", "scan", "-t", "silent", "-c", str(config)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scan:
+            silent.settimeout(20)
+            connection, _ = silent.accept()
+            with connection:
+                scan.send_signal(signal.SIGINT)
+                assert scan.wait(timeout=8) == 130
+            assert b"Traceback" not in scan.stderr.read()
+
+
+def test_a_reader_that_goes_away_is_no_error(config, server):
+    with redis.Redis(**server.settings, db=41) as acme:
+        acme.mset({f"key:{n:050}": "" for n in range(20_000)})
+    command = [sys.executable, "-W", "error", "-m", "tenantlimpyd", "scan", "-c", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scan:
+        assert b"\t" in scan.stdout.readline()
+        scan.stdout.close()
+        assert scan.stderr.read() == b""
+        assert scan.wait(timeout=30) == 141

@@ -1,0 +1,44 @@
+"""``tenantlimpyd tenants``."""
+
+from __future__ import annotations
+
+import json
+
+SECRETS = """
+[servers.main]
+url = "redis://someone:hunter2@redis-1:6379"
+[tenants.acme]
+server = "main"
+db = 1
+[tenants.globex]
+server = "main"
+db = 2
+key_prefix = "[red]x[/]\\u001b[2J:"
+"""
+
+
+def test_each_is_listed_with_its_place(cli, config, server):
+    rows = [line for line in cli("tenants", "-c", config).stdout.splitlines() if "│" in line]
+    assert [[part.strip() for part in row.strip("│").split("│")] for row in rows] == [
+        ["acme", f"localhost:{server.port}", "41", ""],
+        ["globex", f"localhost:{server.port}", "42", "globex:"],
+        ["initech", f"localhost:{server.port}", "42", "initech:"],
+    ]
+
+
+def test_as_json(cli, config, server):
+    told = [json.loads(line) for line in cli("tenants", "-c", config, "--json").stdout.splitlines()]
+    assert told[1] == {"tenant": "globex", "server": f"localhost:{server.port}", "db": 42, "prefix": "globex:"}
+    assert len(told) == 3
+
+
+def test_no_secret_is_shown_and_nothing_a_terminal_would_obey(cli, tmp_path):
+    path = tmp_path / "tenants.toml"
+    path.write_text(SECRETS)
+    for arguments in ((), ("--json",), ("--verbose",)):
+        result = cli("tenants", "-c", path, *arguments)
+        assert result.exit_code == 0
+        assert "hunter2" not in result.output
+        assert "someone" not in result.output
+        assert "\x1b" not in result.output
+    assert "[red]x[/]\\x1b[2J:" in cli("tenants", "-c", path).stdout

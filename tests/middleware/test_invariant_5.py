@@ -1,0 +1,317 @@
+"""Invariant 5, enter and leave by rule, as far as the middleware keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tenantlimpyd import DatabaseRouter, RedisDatabase, carry_tenant, current_tenant
+from tenantlimpyd.exceptions import NoTenantError, TenantSwitchError
+from tenantlimpyd.middleware import asgi, from_header, wsgi
+
+HEADER = from_header("X-Tenant-ID")
+ACME = {"type": "http", "path": "/", "headers": [(b"x-tenant-id", b"acme")]}
+NOBODY = {"type": "http", "path": "/", "headers": []}
+
+
+def environ(tenant="acme", path="/"):
+    return {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": "", "HTTP_X_TENANT_ID": tenant}
+
+
+async def discard(message):
+    """Receive what an application sends."""
+
+
+def start_response(status, headers, exc_info=None):
+    return discard
+
+
+# The previous tenant comes back
+
+
+def test_invariant_5_the_previous_tenant_comes_back_after_a_wsgi_request(router):
+    middleware = wsgi.TenantMiddleware(lambda *_: [current_tenant()], router=router, identify=HEADER)
+    with router.use_tenant("globex"):
+        assert middleware(environ(), start_response) == ["acme"]
+        assert current_tenant() == "globex"
+    assert current_tenant() is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
+def test_invariant_5_it_comes_back_after_an_error_of_a_wsgi_application(router, error):
+    def app(environ, start_response):
+        raise error
+
+    middleware = wsgi.TenantMiddleware(app, router=router, identify=HEADER)
+    with router.use_tenant("globex"):
+        with pytest.raises(error):
+            middleware(environ(), start_response)
+        assert current_tenant() == "globex"
+
+
+async def test_invariant_5_it_comes_back_after_an_asgi_request_a_refusal_and_an_error(router):
+    async def app(scope, receive, send):
+        assert current_tenant() == "acme"
+        if receive:
+            raise RuntimeError("broken")
+
+    middleware = asgi.TenantMiddleware(app, router=router, identify=HEADER)
+    async with router.use_tenant("globex"):
+        await middleware(ACME, None, discard)
+        assert current_tenant() == "globex"
+        await middleware(NOBODY, None, discard)
+        assert current_tenant() == "globex"
+        with pytest.raises(RuntimeError):
+            await middleware(ACME, discard, discard)
+        assert current_tenant() == "globex"
+
+
+async def test_invariant_5_it_comes_back_when_a_request_is_cancelled(router):
+    inside = asyncio.Event()
+    after = []
+
+    async def app(scope, receive, send):
+        inside.set()
+        await asyncio.Event().wait()
+
+    middleware = asgi.TenantMiddleware(app, router=router, identify=HEADER)
+
+    async def serve():
+        async with router.use_tenant("globex"):
+            try:
+                await middleware(ACME, None, discard)
+            finally:
+                after.append(current_tenant())
+
+    task = asyncio.create_task(serve())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert after == ["globex"]
+
+
+# The context is set on every request, also to none
+
+
+async def test_invariant_5_what_was_current_around_the_server_is_not_the_requests(router):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append((scope["type"], current_tenant(), router.current_tenant()))
+        with pytest.raises(NoTenantError):
+            _ = router.database
+
+    middleware = asgi.TenantMiddleware(app, router=router, identify=HEADER, exempt=("/healthz",))
+    async with router.use_tenant("acme"):
+        await middleware({"type": "lifespan"}, None, discard)
+        await middleware({"type": "http", "path": "/healthz", "headers": []}, None, discard)
+        await middleware({"type": "something.new"}, None, discard)
+    assert seen == [("lifespan", None, None), ("http", None, None), ("something.new", None, None)]
+
+
+def test_invariant_5_nor_that_of_another_routers_tenant(router, server):
+    other = DatabaseRouter({"umbrella": RedisDatabase(**server.settings, db=9)})
+    middleware = wsgi.TenantMiddleware(
+        lambda *_: [current_tenant()], router=router, identify=HEADER, exempt=("/healthz",)
+    )
+    with other.use_tenant("umbrella"):
+        assert middleware(environ(path="/healthz"), start_response) == [None]
+        assert middleware(environ(), start_response) == ["acme"]
+
+
+async def test_invariant_5_a_server_started_inside_a_request_does_not_lock_the_requests_it_serves(router):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(current_tenant())
+        with router.use_tenant(current_tenant() or "acme"):
+            seen.append(current_tenant())
+
+    middleware = asgi.TenantMiddleware(app, router=router, identify=HEADER, exempt=("/healthz",))
+    with router.request_scope("globex"):
+        await middleware(ACME, None, discard)
+        await middleware({**NOBODY, "path": "/healthz"}, None, discard)
+    assert seen == ["acme", "acme", None, "acme"]
+
+
+# Tasks inherit, threads don't
+
+
+async def test_invariant_5_tasks_of_a_request_keep_its_tenant_after_it_ended(router):
+    tasks = []
+    go = asyncio.Event()
+
+    async def later():
+        await go.wait()
+        return current_tenant()
+
+    async def app(scope, receive, send):
+        tasks.append(asyncio.create_task(later()))
+
+    await asgi.TenantMiddleware(app, router=router, identify=HEADER)(ACME, None, discard)
+    go.set()
+    assert await tasks[0] == "acme"
+
+
+def test_invariant_5_threads_of_a_request_have_its_tenant_only_when_it_is_carried(ask):
+    def handle():
+        seen = []
+        for target in (lambda: seen.append(current_tenant())), carry_tenant(lambda: seen.append(current_tenant())):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+        return seen
+
+    assert ask(HEADER, handle, headers=[(b"X-Tenant-ID", b"acme")]).seen[0]["value"] == [None, "acme"]
+
+
+async def test_invariant_5_requests_at_the_same_time_have_their_own(router):
+    arrived = asyncio.Barrier(20)
+    seen = []
+
+    async def app(scope, receive, send):
+        for _ in range(3):
+            await arrived.wait()
+            seen.append((scope["headers"][0][1].decode(), current_tenant()))
+
+    middleware = asgi.TenantMiddleware(app, router=router, identify=HEADER)
+    tenants = [b"acme", b"globex"] * 10
+    await asyncio.gather(*(middleware({**ACME, "headers": [(b"x-tenant-id", t)]}, None, discard) for t in tenants))
+    assert sorted(set(seen)) == [("acme", "acme"), ("globex", "globex")]
+    assert len(seen) == 60
+
+
+# Another tenant inside a request
+
+
+def test_invariant_5_another_tenant_inside_a_request_is_refused(ask, router):
+    def handle():
+        with router.use_tenant("acme"), pytest.raises(TenantSwitchError, match="allow_switch=True"):
+            router.use_tenant("globex").__enter__()
+        with pytest.raises(TenantSwitchError):
+            router.fan_out(lambda database: database.connection.dbsize())
+        with router.use_no_tenant():
+            assert current_tenant() is None
+        return current_tenant()
+
+    assert ask(HEADER, handle, headers=[(b"X-Tenant-ID", b"acme")]).seen[0]["value"] == "acme"
+
+
+def test_invariant_5_unless_it_is_allowed(ask, router):
+    def handle():
+        with router.use_tenant("globex"):
+            return current_tenant()
+
+    headers = [(b"X-Tenant-ID", b"acme")]
+    assert ask(HEADER, handle, headers=headers, allow_switch=True).seen[0]["value"] == "globex"
+
+    def handle_one():
+        with router.use_tenant("globex", allow_switch=True):
+            return current_tenant()
+
+    assert ask(HEADER, handle_one, headers=headers).seen[0]["value"] == "globex"
+
+
+# Streamed replies
+
+
+class Body:
+    """An iterable, no iterator, that notes the tenant of each thing that is asked of it."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.seen.append(("iter", current_tenant()))
+        for number in range(2):
+            self.seen.append((number, current_tenant()))
+            yield b"."
+
+    def close(self):
+        self.seen.append(("close", current_tenant()))
+
+
+def test_invariant_5_a_streamed_reply_keeps_its_tenant_and_the_server_has_its_own(router):
+    seen = []
+    middleware = wsgi.TenantMiddleware(lambda *_: Body(seen), router=router, identify=HEADER)
+    body = middleware(environ(), start_response)
+    with router.use_tenant("globex"):
+        seen.extend(("server", current_tenant()) for _ in body)
+        body.close()
+        assert current_tenant() == "globex"
+    steps = [("iter", "acme"), (0, "acme"), ("server", "globex"), (1, "acme"), ("server", "globex"), ("close", "acme")]
+    assert seen == steps
+
+
+def test_invariant_5_it_may_be_read_in_any_thread_or_context(router):
+    seen = []
+    middleware = wsgi.TenantMiddleware(lambda *_: Body(seen), router=router, identify=HEADER)
+    body = contextvars.Context().run(middleware, environ(), start_response)
+    contextvars.Context().run(next, body)
+    thread = threading.Thread(target=next, args=(body,))
+    thread.start()
+    thread.join()
+    contextvars.Context().run(body.close)
+    assert seen == [("iter", "acme"), (0, "acme"), (1, "acme"), ("close", "acme")]
+
+
+def test_invariant_5_a_streamed_reply_is_locked_to_its_tenant(router):
+    def app(environ, start_response):
+        with pytest.raises(TenantSwitchError):
+            router.use_tenant("globex").__enter__()
+        yield current_tenant()
+
+    assert list(wsgi.TenantMiddleware(app, router=router, identify=HEADER)(environ(), start_response)) == ["acme"]
+
+
+def test_invariant_5_a_reply_that_enters_a_tenant_while_it_streams_has_it_in_each_step(router):
+    def app(environ, start_response):
+        with router.use_tenant("globex"):
+            yield current_tenant()
+            yield current_tenant()
+        yield current_tenant()
+
+    middleware = wsgi.TenantMiddleware(app, router=router, identify=HEADER, allow_switch=True)
+    seen = [(step, current_tenant()) for step in middleware(environ(), start_response)]
+    assert seen == [("globex", None), ("globex", None), ("acme", None)]
+
+
+def test_invariant_5_a_reply_that_breaks_off_leaves_nothing_behind(router):
+    closed = []
+
+    def app(environ, start_response):
+        try:
+            yield b"one"
+            raise RuntimeError("broken")
+        finally:
+            closed.append(current_tenant())
+
+    middleware = wsgi.TenantMiddleware(app, router=router, identify=HEADER)
+    body = middleware(environ(), start_response)
+    assert next(body) == b"one"
+    with pytest.raises(RuntimeError):
+        next(body)
+    assert (closed, current_tenant()) == (["acme"], None)
+
+    unfinished = middleware(environ(), start_response)
+    with contextlib.closing(unfinished):
+        next(unfinished)
+    assert (closed, current_tenant()) == (["acme", "acme"], None)
+
+
+@pytest.mark.parametrize("reply", [[b"whole"], (b"in ", b"parts"), []])
+def test_complete_replies_pass_through_as_they_are(router, reply):
+    middleware = wsgi.TenantMiddleware(lambda *_: reply, router=router, identify=HEADER)
+    assert middleware(environ(), start_response) is reply
+
+
+def test_a_body_without_close_can_be_closed(router):
+    body = wsgi.TenantMiddleware(lambda *_: iter([b"x"]), router=router, identify=HEADER)(environ(), start_response)
+    assert list(body) == [b"x"]
+    body.close()
