@@ -72,8 +72,8 @@ for i = 1, count() do
   end
 end
 
-local kinds = {SADD = 'set', SREM = 'set', HSET = 'hash', HSETNX = 'hash', HDEL = 'hash', HINCRBY = 'hash',
-               HINCRBYFLOAT = 'hash', ZADD = 'zset', ZREM = 'zset', RPUSH = 'list', LPUSH = 'list'}
+local kinds = {SET = 'string', DEL = 'string', SADD = 'set', SREM = 'set', HSET = 'hash', HSETNX = 'hash', HDEL = 'hash',
+               HINCRBY = 'hash', HINCRBYFLOAT = 'hash', ZADD = 'zset', ZREM = 'zset', RPUSH = 'list', LPUSH = 'list'}
 local function commands()
   local list = {}
   for i = 1, count() do
@@ -85,9 +85,12 @@ local function commands()
   return list
 end
 local adds, writes, removes = commands(), commands(), commands()
-for _, list in ipairs({adds, writes}) do
+-- SET and DEL take any key: one that holds another kind here is an index's, and would be lost.
+local held = {}
+for _, list in ipairs({adds, writes, removes}) do
   for _, command in ipairs(list) do
-    local kind = redis.call('TYPE', command[2]).ok
+    local kind = held[command[2]] or redis.call('TYPE', command[2]).ok
+    if kind == 'none' then held[command[2]] = kinds[command[1]] end
     if kinds[command[1]] and kind ~= 'none' and kind ~= kinds[command[1]] then
       return redis.error_reply('WRONGTYPE ' .. command[1] .. ' needs a ' .. kinds[command[1]] .. ', and a key of the object'
         .. ' or of its indexes holds a ' .. kind)

@@ -80,8 +80,12 @@ class ModelHost:
     def check_placement(self, placement: Placement) -> None:
         """Raise if an object may not be used in this context."""
 
-    def _add_model(self, model: type[RedisModel]) -> type[RedisModel]:
-        """Register a model and return it, or the one registered before from the same source with the same fields.
+    def _add_model(self, model: type[RedisModel], *, replacing: bool = False) -> type[RedisModel]:
+        """Register a model and return it, or the one registered before from the same source with the same definition.
+
+        Args:
+            model: the new class.
+            replacing: the new class has to stand in for one of the same definition, not the other way round.
 
         Raises:
             ImplementationError: another model has this namespace and name here.
@@ -93,6 +97,11 @@ class ModelHost:
                 f"{_described(model)} can't be registered as {model._name!r}: {_described(registered)} has that name in "
                 "this database. Give one of them another class name or namespace."
             )
+        if registered is not model and replacing:
+            with self._models_lock:
+                self._models[model._name] = model
+            registered._registered = False
+            return model
         return registered
 
     def _use_for_model(self, model: type[RedisModel]) -> list[type[RedisModel]]:
@@ -139,12 +148,16 @@ def _described(model: type[RedisModel]) -> str:
 
 
 def _with_submodels(model: type[RedisModel], source: ModelHost | None) -> list[type[RedisModel]]:
-    """Return the model and, through its submodels, those bound to ``source``; each once, however it is inherited."""
+    """Return the model and, through its submodels, those bound to ``source``; each once, however it is inherited.
+
+    Classes whose registration was refused are no models, though Python remembers them among the subclasses for a while.
+    """
     found: dict[type[RedisModel], None] = {}
     waiting = [model]
     while waiting:
         each = waiting.pop()
-        if each not in found and getattr(each, "database", None) is source:
+        known = each.abstract or each.__dict__.get("_registered", False)
+        if known and each not in found and getattr(each, "database", None) is source:
             found[each] = None
             waiting.extend(reversed(each.__subclasses__()))
     return list(found)

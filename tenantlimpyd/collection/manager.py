@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CollectionManager"]
 
+_FAR = 1 << 40  # beyond any set's end, and within the numbers SORT takes
+
 M = TypeVar("M")
 I = TypeVar("I")  # noqa: E741 - the items: pks, or objects
 
@@ -138,6 +140,7 @@ class CollectionManager(Generic[M, I]):
         return (yield from self._sort(start, number, ("ALPHA",)))  # some pk is no number
 
     def _sort(self, start: int, number: int, order: tuple[str, ...]) -> Operation[list[str]]:
+        start, number = min(start, _FAR), min(number, _FAR)
         keys = self._keys()
         if len(keys) == 1:
             return list((yield Command("SORT", keys[0], "LIMIT", start, number, *order)))
@@ -175,7 +178,7 @@ class CollectionManager(Generic[M, I]):
     def _made(self, pks: list[str]) -> list[I]:
         if not self._as_instances:
             return cast("list[I]", pks)
-        return [self.model.placed(self._at(), pk, connected=not self._lazy) for pk in pks]
+        return [self.model._placed(self._at(), pk, connected=not self._lazy) for pk in pks]
 
     def _list(self) -> Operation[list[I]]:
         """Return all items, in no order."""
@@ -203,7 +206,8 @@ class CollectionManager(Generic[M, I]):
         if index >= 0:
             found = yield from self._sorted(index, 1)
         else:
-            found = (yield from self._sorted(0, -1))[index:][:1] if (yield from self._count()) >= -index else []
+            every = yield from self._sorted(0, -1)
+            found = [every[index]] if len(every) >= -index else []
         if not found:
             raise IndexError(f"the collection has no item {index}")
         return self._made(found)[0]

@@ -133,7 +133,7 @@ class RedisField:
     @property
     def database(self) -> Any:
         """The database of the instance, or for a declaration the one that is current."""
-        placement = self._instance.placement if self._instance is not None else self._model.database.placement()
+        placement = self._instance._placement if self._instance is not None else self._model.database.placement()
         return placement.database
 
     @property
@@ -248,7 +248,7 @@ class SingleValueField(RedisField):
     def _entries(self, instance: RedisModel, value: Any) -> set[Entry]:
         if value is None:
             return set()
-        name, pk = instance.storage, instance.known_pk
+        name, pk = instance._storage, instance.known_pk
         return {entry for index in self.indexes for entry in index.entries(name, pk, value)}
 
     def move(self, change: Change, slot: Slot, old: Stored, new: Any) -> None:
@@ -259,7 +259,7 @@ class SingleValueField(RedisField):
         change.guards[slot] = old
         change.move(self._entries(instance, old), self._entries(instance, new))
         if self.unique and new is not None:
-            for entry in self.unique_index().entries(instance.storage, instance.known_pk, new):
+            for entry in self.unique_index().entries(instance._storage, instance.known_pk, new):
                 change.unique.append((entry.key, self.name, new))
 
     def creation(self, change: Change, value: Any) -> None:
@@ -275,7 +275,7 @@ class SingleValueField(RedisField):
         slot = self.slot(self._bound().key_base)
         change.writes.append(self.clear_words(slot))
         if self.indexable:
-            self.move(change, slot, stored.get(slot, self._bound().known_value(slot)), None)
+            self.move(change, slot, stored.get(slot, self._bound()._known_value(slot)), None)
 
     def _change(
         self,
@@ -296,9 +296,9 @@ class SingleValueField(RedisField):
         slot = self.slot(instance.key_base)
 
         def plan(before: dict[Slot, Stored], after: dict[Slot, Stored]) -> Change:
-            old = before.get(slot, instance.known_value(slot))
+            old = before.get(slot, instance._known_value(slot))
             new = after.get(slot) if slot in after else becomes(old)
-            change = instance.change("live")
+            change = instance._new_change("live")
             change.writes.append(words(slot))
             self.move(change, slot, old, new)
             if not certain:
@@ -306,11 +306,11 @@ class SingleValueField(RedisField):
             return change
 
         replies, change = yield from perform(plan, repr(instance))
-        instance.seen()
+        instance._seen()
         if slot in change.after:
-            instance.remember(slot, change.after[slot])
+            instance._remember(slot, change.after[slot])
         else:
-            instance.remember(slot, None if (value := becomes(change.guards[slot])) is None else stored_text(value))
+            instance._remember(slot, None if (value := becomes(change.guards[slot])) is None else stored_text(value))
         return replies[0]
 
     def _finished(self, word: str, reply: Any, *args: Any) -> Any:

@@ -49,10 +49,10 @@ class InstanceHashField(SingleValueField):
         """Return the value; None where there is none."""
         instance = self._bound()
         instance.require_pk()
-        value = yield from self._command("HGET", self.name)
+        value = yield Command("HGET", self.key, self.name)
         if self.indexable:
-            instance.remember(self.slot(instance.key_base), value)
-        return value  # type: ignore[no-any-return]
+            instance._remember(self.slot(instance.key_base), value)
+        return self._finished("hget", value, self.name)  # type: ignore[no-any-return]
 
     hget, ahget = twins(_hget)
     proxy_get, aproxy_get = hget, ahget
@@ -94,7 +94,9 @@ class InstanceHashField(SingleValueField):
     def _hsetnx(self, value: Value) -> Operation[bool]:
         """Store a value if there is none; return whether it was stored."""
         if not self.indexable:
-            return bool((yield from self._write("HSETNX", self.name, value)))
+            yield from self._bound().ready_to_write()
+            reply = yield Command("HSETNX", self.key, self.name, value)
+            return self._finished("hsetnx", bool(reply), self.name, value)  # type: ignore[no-any-return]
         reply = yield from self._change(
             lambda slot: ("HSETNX", slot.key, slot.field, value),
             lambda old: value if old is None else old,

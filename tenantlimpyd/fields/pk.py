@@ -60,7 +60,7 @@ class PKField(RedisField):
         """
         instance = self._bound()
         if not instance.has_pk:
-            yield from instance.create_empty()
+            yield from instance._create_empty()
         return instance.known_pk
 
     get, aget = twins(_get)
@@ -85,7 +85,7 @@ class PKField(RedisField):
         elif instance.has_pk:
             raise ImplementationError(f"the pk of {instance!r} can't be changed: make a new object")
         if not instance.has_pk:
-            yield from instance.create({} if value is None else {"pk": value})
+            yield from instance._create({} if value is None else {"pk": value})
         return True
 
     set, aset = twins(_set)

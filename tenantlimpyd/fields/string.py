@@ -10,7 +10,7 @@ from tenantlimpyd.exceptions import ImplementationError, LimpydException
 from tenantlimpyd.fields.base import SingleValueField
 from tenantlimpyd.fields.guesses import added, added_float, appended, unchanged
 from tenantlimpyd.keys import make_key
-from tenantlimpyd.operations import Operation, twins
+from tenantlimpyd.operations import Command, Operation, twins
 
 __all__ = ["StringField"]
 
@@ -64,10 +64,10 @@ class StringField(SingleValueField):
         """Return the value; None where there is none."""
         instance = self._bound()
         instance.require_pk()
-        value = yield from self._command("GET")
+        value = yield Command("GET", self.key)
         if self.indexable:
-            instance.remember(self.slot(instance.key_base), value)
-        return value  # type: ignore[no-any-return]
+            instance._remember(self.slot(instance.key_base), value)
+        return self._finished("get", value)  # type: ignore[no-any-return]
 
     get, aget = twins(_get)
     proxy_get, aproxy_get = get, aget
@@ -248,7 +248,8 @@ class StringField(SingleValueField):
     def _delete(self) -> Operation[int]:
         """Delete the value; return 1, or 0 where there was none."""
         if not self.indexable:
-            return (yield from self._write("DEL"))  # type: ignore[no-any-return]
+            yield from self._bound().ready_to_write()
+            return self._finished("delete", (yield Command("DEL", self.key)))  # type: ignore[no-any-return]
         reply = yield from self._change(lambda slot: ("DEL", slot.key), lambda _: None, certain=True)
         return self._finished("delete", reply)  # type: ignore[no-any-return]
 
@@ -258,7 +259,7 @@ class StringField(SingleValueField):
 
     def _expires(self, word: str, *args: Any) -> Operation[bool]:
         self._not_expiring(word.lower())
-        return bool((yield from self._read(word, *args)))
+        return (yield from self._read(word, *args))  # type: ignore[no-any-return]
 
     def _expire(self, time: Seconds) -> Operation[bool]:
         """Let the value expire after ``time`` seconds; return whether there is one. Refused on an indexed field."""
@@ -300,6 +301,6 @@ class StringField(SingleValueField):
 
     def _persist(self) -> Operation[bool]:
         """Let the value expire no more; return whether it would have."""
-        return bool((yield from self._read("PERSIST")))
+        return (yield from self._read("PERSIST"))  # type: ignore[no-any-return]
 
     persist, apersist = twins(_persist)

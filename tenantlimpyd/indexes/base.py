@@ -78,6 +78,12 @@ class BaseIndex:
     def __init__(self, field: RedisField) -> None:
         self.field = field
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        transform = cls.__dict__.get("transform")
+        if callable(transform) and not isinstance(transform, staticmethod | classmethod):
+            cls.transform = staticmethod(transform) if _takes_value_alone(transform) else _as_method(transform)
+
     @classmethod
     def configure(cls, **options: Any) -> type[BaseIndex]:
         """Return a subclass with other class attributes.
@@ -93,9 +99,6 @@ class BaseIndex:
                 f"{cls.__name__}.configure has no {', '.join(unknown)}; it takes {', '.join(sorted(cls.configurable_attrs))}"
             )
         name = options.pop("name", cls.__name__)
-        transform = options.get("transform")
-        if transform is not None:
-            options["transform"] = staticmethod(transform) if _takes_value_alone(transform) else transform
         return type(name, (cls,), {"__module__": cls.__module__, **options})
 
     def can_handle_suffix(self, suffix: str | None) -> bool:
@@ -141,6 +144,11 @@ class BaseIndex:
     def entries(self, name: str, pk: str, *args: Any) -> set[Entry]:
         """Return what the index keeps for a value of the object ``pk``; arguments as for :meth:`storage_key`."""
         raise NotImplementedError
+
+
+def _as_method(transform: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a transform of (index, value) as a function, which an index gives itself to."""
+    return transform if inspect.isfunction(transform) else lambda index, value: transform(index, value)  # noqa: PLW0108 - a lambda binds
 
 
 def _takes_value_alone(transform: Callable[..., Any]) -> bool:

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["RedisModel"]
 
 
+class _Either:
+    """One method on the class, and another under the same name on its objects."""
+
+    def __init__(self, on_class: str, on_object: str) -> None:
+        self._on_class, self._on_object = on_class, on_object
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return getattr(owner, self._on_class) if instance is None else getattr(instance, self._on_object)
+
+
 class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedisModel):
     """A model: subclass it, give it a ``database`` and fields.
 
@@ -79,7 +89,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
             self._pk = self._pk_field().normalize(args[0])
             self._resolve().run(self._verify())
         elif kwargs:
-            self._resolve().run(self.create(kwargs))
+            self._resolve().run(self._create(kwargs))
 
     def _blank(self, placement: Placement) -> None:
         """Make this an object that is not stored yet."""
@@ -94,23 +104,18 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
     @classmethod
     def acreate(cls, **kwargs: Any) -> Coroutine[Any, Any, Self]:
         """Store a new object and return it; as ``Model(**kwargs)``, awaiting."""
-        instance = cls.placed(cls.database.placement())
+        instance = cls._placed(cls.database.placement())
         return instance._created(instance._resolve(), kwargs)
 
     async def _created(self, runner: Database, values: dict[str, Any]) -> Self:
         if values:
-            await runner.arun(self.create(values))
+            await runner.arun(self._create(values))
         return self
 
     # Where it is
 
     def _resolve(self) -> Database:
         return self._placement.runner()
-
-    @property
-    def placement(self) -> Placement:
-        """Where this object lives."""
-        return self._placement
 
     @property
     def connection(self) -> Any:
@@ -164,7 +169,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
         return make_key(cls.storage_name(cls.database.placement().database.key_prefix), "*", "hash")
 
     @property
-    def storage(self) -> str:
+    def _storage(self) -> str:
         """What the model's keys start with in this object's database."""
         return type(self).storage_name(self._placement.database.key_prefix)
 
@@ -175,7 +180,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
         Raises:
             DoesNotExist: the object has no pk (yet).
         """
-        return make_key(self.storage, self.known_pk)
+        return make_key(self._storage, self.known_pk)
 
     @property
     def key(self) -> str:
@@ -230,14 +235,20 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
             raise AttributeError(f"{cls.__name__} has no field {shown(name)}: it has {', '.join(cls._fields)}")
         return field
 
-    get_field = get_class_field
+    if TYPE_CHECKING:
+
+        @classmethod
+        def get_field(cls, name: str) -> Any: ...
+        @classmethod
+        def get_fields(cls) -> Iterator[RedisField]: ...
+    else:
+        get_field = _Either("get_class_field", "get_instance_field")
+        get_fields = _Either("get_class_fields", "get_instance_fields")
 
     @classmethod
     def get_class_fields(cls) -> Iterator[RedisField]:
         """Iterate over the declarations, the pk first."""
         return iter(cls._class_fields.values())
-
-    get_fields = get_class_fields
 
     def get_instance_field(self, name: str) -> Any:
         """Return a field of this object, by name.
@@ -275,7 +286,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
 
         Args:
             sender: the field, or the object for commands on its instance hash.
-            name: the Redis command, in lower case.
+            name: the command's name on a redis-py client, such as ``set``, ``incrby`` or ``delete``.
             result: its reply.
             args: its arguments after the key.
             kwargs: empty; kept for limpyd's signature.

@@ -11,6 +11,7 @@ from tenantlimpyd.fields.instancehash import InstanceHashField
 from tenantlimpyd.fields.pk import AutoPKField, PKField
 from tenantlimpyd.hosting import ModelHost
 from tenantlimpyd.keys import make_key
+from tenantlimpyd.model.definitions import same_model
 
 __all__ = ["MetaRedisModel"]
 
@@ -22,6 +23,8 @@ class MetaRedisModel(type):
     _fields: list[str]
     _instancehash_fields: list[str]
     _class_fields: dict[str, RedisField]
+    _own_fields: frozenset[str]
+    _registered: bool
     _creation_source: tuple[str, int]
     _pk_name: str
     abstract: bool
@@ -36,7 +39,8 @@ class MetaRedisModel(type):
         cls.abstract = bool(body.get("abstract", False))
         cls._creation_source = _class_statement()
         cls._name = make_key(getattr(cls, "namespace", None) or "", name.lower())
-        cls._attach(_inherited(cls, own), own)
+        cls._own_fields = frozenset(own)
+        cls._attach(_inherited(cls), own)
         if cls.abstract:
             return cls
         host = getattr(cls, "database", None)
@@ -46,7 +50,11 @@ class MetaRedisModel(type):
                 f"the model {name} needs a database: a RedisDatabase or a DatabaseRouter, and has {given}. "
                 "Write `database = ...` in its body or a base's, or `abstract = True`."
             )
-        return host._add_model(cls)  # type: ignore[arg-type]
+        # A body with super() or __class__ makes Python insist on the new class.
+        registered = host._add_model(cls, replacing="__classcell__" in body)  # type: ignore[arg-type]
+        if registered is cls:
+            cls._registered = True
+        return registered
 
     def _attach(cls, inherited: dict[str, RedisField], own: dict[str, RedisField]) -> None:
         """Give the class its own copies of all its fields, the pk first."""
@@ -67,9 +75,9 @@ class MetaRedisModel(type):
             attached = field.attached_copy(cls, key)  # type: ignore[arg-type]
             cls._class_fields[key] = attached
             setattr(cls, key, attached)
-            setattr(cls, f"_redis_attr_{key}", attached)
+            setattr(cls, f"_redis_attr_{key}", _Declaration(attached))
         cls._pk_name = next(iter(fields))
-        cls._redis_attr_pk = cls._class_fields[cls._pk_name]
+        cls._redis_attr_pk = _Declaration(cls._class_fields[cls._pk_name])
         if cls._pk_name != "pk":
             cls.pk = _PkAlias()
         cls._fields = list(fields)
@@ -83,15 +91,24 @@ class MetaRedisModel(type):
                 raise ImplementationError(
                     f"the field {field.name!r} of {cls.__name__} is indexable, and no index is given"
                 )
+            if field.unique and not any(index.handle_uniqueness for index in field.index_classes):
+                raise ImplementationError(
+                    f"no index of the unique field {field.name!r} of {cls.__name__} can keep it unique"
+                )
 
     def _same_definition(cls, other: MetaRedisModel) -> bool:
         """Return whether another class is the same statement run again (a module imported twice) to the same effect."""
-        return (
-            cls.__name__ == other.__name__
-            and cls._creation_source == other._creation_source
-            and [_definition(field) for field in cls._class_fields.values()]
-            == [_definition(field) for field in other._class_fields.values()]
-        )
+        return cls._creation_source == other._creation_source and same_model(cls, other)
+
+
+class _Declaration:
+    """Gives a field's declaration under limpyd's private name for it, to classes and instances."""
+
+    def __init__(self, field: RedisField) -> None:
+        self._field = field
+
+    def __get__(self, instance: Any, owner: type) -> RedisField:
+        return self._field
 
 
 class _PkAlias:
@@ -114,27 +131,26 @@ def _class_statement() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def _inherited(cls: MetaRedisModel, own: dict[str, RedisField]) -> dict[str, RedisField]:
-    """Return the fields of all bases, models and plain mixins, nearest first where a name is there twice."""
+def _inherited(cls: MetaRedisModel) -> dict[str, RedisField]:
+    """Return the fields of all bases, models and plain mixins: each from where Python would find an attribute.
+
+    Raises:
+        ImplementationError: something that is no field hides one.
+    """
     found: dict[str, RedisField] = {}
-    for base in reversed(cls.__mro__[1:]):
-        declared = base._class_fields if isinstance(base, MetaRedisModel) else _of_mixin(base)
-        for key, field in declared.items():
-            found.pop(key, None)
-            found[key] = field
-    hidden = [key for key in found if key in cls.__dict__ and key not in own]
-    for key in hidden:  # `name = None` in the body takes an inherited field away
-        if cls.__dict__[key] is not None:
-            raise ImplementationError(f"{cls.__name__}.{key} hides the field {key!r} of a base: give it another name")
-        del found[key]
-        delattr(cls, key)
+    for base in reversed(cls.__mro__):
+        for key, value in vars(base).items():
+            if isinstance(value, RedisField):
+                if not key.startswith("_") and (not isinstance(base, MetaRedisModel) or key in base._own_fields):
+                    found.pop(key, None)
+                    found[key] = value
+            elif key in found and value is None:  # `name = None` in a body takes an inherited field away
+                del found[key]
+            elif key in found and not isinstance(value, _PkAlias):
+                raise ImplementationError(
+                    f"{base.__name__}.{key} hides the field {key!r} of a base of {cls.__name__}: give it another name"
+                )
     return found
-
-
-def _of_mixin(base: type) -> dict[str, RedisField]:
-    return {
-        key: field for key, field in vars(base).items() if isinstance(field, RedisField) and not key.startswith("_")
-    }
 
 
 def _one_pk(cls: MetaRedisModel, inherited: dict[str, RedisField], own: dict[str, RedisField]) -> str | None:
@@ -143,20 +159,17 @@ def _one_pk(cls: MetaRedisModel, inherited: dict[str, RedisField], own: dict[str
     Raises:
         ImplementationError: there are two.
     """
-    declared = [
-        key
-        for key, field in {**inherited, **own}.items()
-        if isinstance(field, PKField) and not (field.auto_added and key in inherited and key not in own)
-    ]
+    declared = [key for key, field in {**inherited, **own}.items() if isinstance(field, PKField)]
     if len(declared) > 1:
         raise ImplementationError(f"{cls.__name__} has more than one primary key: {', '.join(declared)}")
     return declared[0] if declared else None
 
 
 def _check_name(cls: MetaRedisModel, key: str, field: RedisField) -> None:
-    if key == "pk" and not isinstance(field, PKField):
-        raise ImplementationError(f"a field of {cls.__name__} is named 'pk', which is the primary key's name")
-    if key == "hash" or "__" in key:
+    if key == "pk":
+        if not isinstance(field, PKField):
+            raise ImplementationError(f"a field of {cls.__name__} is named 'pk', which is the primary key's name")
+    elif key == "hash" or "__" in key:
         raise ImplementationError(
             f"a field of {cls.__name__} can't be named {key!r}: "
             + (
@@ -165,14 +178,14 @@ def _check_name(cls: MetaRedisModel, key: str, field: RedisField) -> None:
                 else "'__' separates the parts of a filter"
             )
         )
-    taken = getattr(MetaRedisModel, key, None) if key in _RESERVED else None
-    if key in _RESERVED or taken is not None:
+    elif key in _reserved(cls):
         raise ImplementationError(f"a field of {cls.__name__} can't be named {key!r}: models have that attribute")
 
 
-_RESERVED = frozenset(
-    {"collection", "connected", "connection", "create", "database", "delete", "fields", "key", "namespace"}
-)
+def _reserved(cls: MetaRedisModel) -> set[str]:
+    """Return the names that mean something on every model: those of ``RedisModel`` itself, and of its instances."""
+    root = [base for base in cls.__mro__ if isinstance(base, MetaRedisModel)][-1]
+    return {"database", "created_here"}.union(*map(vars, root.__mro__))
 
 
 def _default_indexes(cls: MetaRedisModel, field: RedisField) -> list[Any]:
@@ -184,14 +197,3 @@ def _default_indexes(cls: MetaRedisModel, field: RedisField) -> list[Any]:
         return list(of_model)
     host = getattr(cls, "database", None)
     return (host if isinstance(host, ModelHost) else ModelHost).get_default_indexes()
-
-
-def _definition(field: RedisField) -> tuple[Any, ...]:
-    return (
-        field.name,
-        type(field).__qualname__,
-        field.indexable,
-        field.unique,
-        repr(getattr(field, "default", None)),
-        [(index.__qualname__, index.key, index.prefix) for index in field.index_classes],
-    )

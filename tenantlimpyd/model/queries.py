@@ -33,7 +33,7 @@ class ModelQueries:
         def _blank(self, placement: Placement) -> None: ...
         def _pk_field(self) -> Any: ...
         def _verify(self) -> Operation[None]: ...
-        def create(self, values: dict[str, Any]) -> Operation[None]: ...
+        def _create(self, values: dict[str, Any]) -> Operation[None]: ...
         def _resolve(self) -> Any: ...
         @classmethod
         def get_class_field(cls, name: str) -> Any: ...
@@ -46,7 +46,7 @@ class ModelQueries:
 
         Its getters read what is there; its first write looks it up.
         """
-        instance = cls.placed(cls.database.placement())
+        instance = cls._placed(cls.database.placement())
         instance._pk = instance._pk_field().normalize(pk)
         return instance
 
@@ -92,7 +92,7 @@ class ModelQueries:
             raise ValueError(f"{cls.__name__}.get takes one pk, or filters by field name")
         if args and filters:
             raise ValueError(f"{cls.__name__}.get takes a pk or filters, not both: write get(pk=..., field=...)")
-        if args or filters.keys() <= {"pk", cls._pk_name}:
+        if args or (len(filters) == 1 and filters.keys() <= {"pk", cls._pk_name}):
             instance._pk = instance._pk_field().normalize(given[0])
             yield from instance._verify()
             return instance
@@ -117,13 +117,13 @@ class ModelQueries:
             DoesNotExist: there is none.
             ValueError: there is more than one; or neither pk nor filters are given, or both.
         """
-        instance = cls.placed(cls.database.placement())
+        instance = cls._placed(cls.database.placement())
         return instance._resolve().run(cls._find(instance, args, filters))  # type: ignore[no-any-return]
 
     @classmethod
     def aget(cls, *args: Any, **filters: Any) -> Coroutine[Any, Any, Self]:
         """Return the one object as :meth:`get` does, awaiting."""
-        instance = cls.placed(cls.database.placement())
+        instance = cls._placed(cls.database.placement())
         return instance._resolve().arun(cls._find(instance, args, filters))  # type: ignore[no-any-return]
 
     @classmethod
@@ -133,9 +133,12 @@ class ModelQueries:
         except DoesNotExist:
             instance._pk = None
         try:
-            yield from instance.create(values)
-        except UniquenessError:  # somebody was faster
-            return (yield from cls._find(instance, (), values)), False
+            yield from instance._create(values)
+        except UniquenessError as taken:
+            try:
+                return (yield from cls._find(instance, (), values)), False  # somebody was faster
+            except DoesNotExist:
+                raise taken from None  # one of the values is an object's whose other values are different
         return instance, True
 
     @classmethod
@@ -147,13 +150,13 @@ class ModelQueries:
         Args:
             **values: values of indexed fields, or the pk.
         """
-        instance = cls.placed(cls.database.placement())
+        instance = cls._placed(cls.database.placement())
         return instance._resolve().run(cls._find_or_create(instance, values))  # type: ignore[no-any-return]
 
     @classmethod
     def aget_or_connect(cls, **values: Any) -> Coroutine[Any, Any, tuple[Self, bool]]:
         """Do as :meth:`get_or_connect`, awaiting."""
-        instance = cls.placed(cls.database.placement())
+        instance = cls._placed(cls.database.placement())
         return instance._resolve().arun(cls._find_or_create(instance, values))  # type: ignore[no-any-return]
 
     @classmethod
@@ -185,7 +188,10 @@ class ModelQueries:
             return []
         key = cls.collection_key(prefix)
         replies = yield Batch([Command("SISMEMBER", key, pk) for pk in pks])
-        return [pk for pk, live in zip(pks, replies, strict=True) if not isinstance(live, Exception) and live]
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return [pk for pk, live in zip(pks, replies, strict=True) if live]
 
     @classmethod
     def from_pks(cls, pks: Iterable[Any], lazy: bool = False) -> Iterator[Self]:
@@ -200,7 +206,7 @@ class ModelQueries:
         wanted = [field.normalize(pk) for pk in pks]
         if not lazy:
             wanted = placement.runner().run(cls._living(wanted, placement.database.key_prefix))
-        return (cls.placed(placement, pk, connected=not lazy) for pk in wanted)
+        return (cls._placed(placement, pk, connected=not lazy) for pk in wanted)
 
     @classmethod
     def afrom_pks(cls, pks: Iterable[Any], lazy: bool = False) -> AsyncIterator[Self]:
@@ -212,12 +218,12 @@ class ModelQueries:
         async def objects() -> AsyncIterator[Self]:
             prefix = placement.database.key_prefix
             for pk in wanted if lazy else await placement.runner().arun(cls._living(wanted, prefix)):
-                yield cls.placed(placement, pk, connected=not lazy)
+                yield cls._placed(placement, pk, connected=not lazy)
 
         return objects()
 
     @classmethod
-    def placed(cls, placement: Placement, pk: str | None = None, *, connected: bool = False) -> Self:
+    def _placed(cls, placement: Placement, pk: str | None = None, *, connected: bool = False) -> Self:
         """Return an object that lives at ``placement``, whatever is current; ``__init__`` is called with no argument."""
         instance = cls.__new__(cls)
         instance._blank(placement)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tenantlimpyd.atomic import Change, Slot, Stored, perform
 from tenantlimpyd.exceptions import DoesNotExist, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
+from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.keys import make_key
-from tenantlimpyd.operations import Batch, Command, Operation, twins
+from tenantlimpyd.operations import Command, Operation, twins
 from tenantlimpyd.utils import NotProvided
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Writing:
         _pk_name: str
 
         @property
-        def storage(self) -> str: ...
+        def _storage(self) -> str: ...
         @property
         def key_base(self) -> str: ...
         def _resolve(self) -> Database: ...
@@ -87,11 +88,27 @@ class Writing:
     def ready_to_write(self) -> Operation[None]:
         """Make sure the object is there before one of its fields changes: store it, or look it up."""
         if self._pk is None:
-            if self._deleted or not self._pk_field().auto:
-                self.require_pk()
-            yield from self.create_empty()
+            yield from self._create_empty()
         elif not self._connected:
             yield from self._verify()
+
+    def ready_to_change(self) -> Operation[None]:
+        """Make sure the object has a pk before an atomic change, which looks for itself whether the object is there."""
+        if self._pk is None:
+            yield from self._create_empty()
+
+    def _seen(self) -> None:
+        """Note that the object is in the database."""
+        self._connected = True
+
+    def refuse_deleted(self) -> None:
+        """Raise if this object was deleted.
+
+        Raises:
+            DoesNotExist: it was.
+        """
+        if self._deleted:
+            self.require_pk()
 
     def _verify(self) -> Operation[None]:
         """Look the object up, unless that was done before.
@@ -114,21 +131,21 @@ class Writing:
 
     # What is known of stored values, so that an indexed write needs one trip
 
-    def known_value(self, slot: Slot) -> Stored:
+    def _known_value(self, slot: Slot) -> Stored:
         """Return what the slot was seen to hold last; None also where nothing is known. A guess: writes are guarded."""
         return self._known.get(slot)
 
-    def remember(self, slot: Slot, value: Stored) -> None:
+    def _remember(self, slot: Slot, value: Stored) -> None:
         """Keep what a slot was seen to hold."""
         self._known[slot] = value
 
-    def change(self, rule: str) -> Change:
+    def _new_change(self, rule: str) -> Change:
         """Return an empty change of this object; see :class:`~tenantlimpyd.atomic.Change` for ``rule``."""
         return Change(self.known_pk, self._live(), rule)
 
     # Creating
 
-    def create(self, values: dict[str, Any]) -> Operation[None]:
+    def _create(self, values: dict[str, Any]) -> Operation[None]:
         """Store this object, which is not stored yet, with values by field name and the defaults of other fields.
 
         The pk is allocated first; everything else is one atomic step. Where that fails nothing is stored, and the object
@@ -140,30 +157,31 @@ class Writing:
         if pk_field.auto and pk is not None:
             raise ValueError(f"the pk {pk_field.name!r} of {type(self).__name__} is allocated, not given")
         if pk_field.auto:
-            pk = str((yield Command("INCRBY", make_key(self.storage, "max_pk"), 1)))
+            pk = str((yield Command("INCRBY", make_key(self._storage, "max_pk"), 1)))
         self._pk = pk_field.normalize(pk)
         try:
-            change = self.change("any" if pk_field.auto else "new")
+            change = self._new_change("any" if pk_field.auto else "new")
             change.writes.append(("SADD", self._live(), self._pk))
+            stored: dict[Slot, Stored] = {}
             for name in type(self)._fields:
                 field: RedisField = self._bound_field(name)
                 value = given.get(name, getattr(field, "default", NotProvided))
                 if value is not NotProvided and field is not pk_field:
                     field.creation(change, value)
+                    if isinstance(field, SingleValueField) and field.indexable:
+                        stored[field.slot(self.key_base)] = stored_text(value)
             yield from perform(lambda _before, _after: change, repr(self))
         except BaseException:
             self._pk = None
             raise
         self._connected = self.created_here = True
+        self._known.update(stored)
 
-    def create_empty(self) -> Operation[None]:
+    def _create_empty(self) -> Operation[None]:
         """Store this object, which is not stored yet, with its defaults only."""
-        self._refuse_without_pk()
-        yield from self.create({})
-
-    def _refuse_without_pk(self) -> None:
         if self._deleted or not self._pk_field().auto:
             self.require_pk()
+        yield from self._create({})
 
     def _resolved(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return values by the real names of fields.
@@ -193,18 +211,9 @@ class Writing:
         """
         self.require_pk()
         fields = [self._bound_field(name) for name in type(self)._fields if name != type(self)._pk_name]
-        indexed = [field for field in fields if field.indexable and isinstance(field, SingleValueField)]
-        slots = [field.slot(self.key_base) for field in indexed]
-        unknown = [slot for slot in slots if slot not in self._known]
-        if unknown:
-            replies = yield Batch([_reading(slot) for slot in unknown])
-            for slot, reply in zip(unknown, replies, strict=True):
-                if isinstance(reply, Exception):
-                    raise reply
-                self.remember(slot, reply)
 
         def plan(before: dict[Slot, Stored], _after: dict[Slot, Stored]) -> Change:
-            change = self.change("live")
+            change = self._new_change("live")
             for field in fields:
                 field.removal(change, before)
             change.writes.append(("SREM", self._live(), self._pk))
@@ -217,7 +226,3 @@ class Writing:
         self._known.clear()
 
     delete, adelete = twins(_delete)
-
-
-def _reading(slot: Slot) -> Command:
-    return Command("GET", slot.key) if slot.field is None else Command("HGET", slot.key, slot.field)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.router import DatabaseRouter
+from tests.models.support import Colour, make_person
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def colour(request: pytest.FixtureRequest) -> Colour:
+    return Colour(awaiting=request.param == "asyncio")
+
+
+@pytest.fixture(params=[RedisDatabase, DatabaseRouter])
+def host(request: pytest.FixtureRequest) -> Any:
+    """What models can be bound to; no server is needed for that."""
+    return request.param()
+
+
+@pytest.fixture(scope="session")
+def raw_client(server: Any) -> Iterator[redis.Redis]:
+    """One client for the whole run: these tests are many and short."""
+    with redis.Redis(**server.settings, db=0, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def flushed_server(server: Any, raw_client: redis.Redis) -> Any:
+    """The server, with every logical database empty."""
+    raw_client.flushall()
+    return server
+
+
+@pytest.fixture
+def raw(flushed_server: Any, raw_client: redis.Redis) -> redis.Redis:
+    """Another client of the same database."""
+    return raw_client
+
+
+@pytest.fixture
+async def database(flushed_server: Any) -> AsyncIterator[RedisDatabase]:
+    """A database of its own for this test, empty, for both colours."""
+    database = RedisDatabase(**flushed_server.settings, db=0)
+    yield database
+    await database.aclose()
+    database.close()
+
+
+@pytest.fixture
+def person(database: RedisDatabase) -> Any:
+    """A model with a field of each kind."""
+    return make_person(database)

@@ -1,0 +1,105 @@
+"""What tests of models share: the two colours, a raw view of the keyspace, and what its indexes must hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenantlimpyd import fields, model
+
+
+class Colour:
+    """Calls a method by its blocking name, or awaits its asyncio twin."""
+
+    def __init__(self, *, awaiting: bool) -> None:
+        self.awaiting = awaiting
+
+    async def __call__(self, target: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        if self.awaiting:
+            return await getattr(target, f"a{name}")(*args, **kwargs)
+        return getattr(target, name)(*args, **kwargs)
+
+    async def make(self, cls: Any, /, **values: Any) -> Any:
+        return await cls.acreate(**values) if self.awaiting else cls(**values)
+
+    async def every(self, iterable: Any) -> list[Any]:
+        return [item async for item in iterable] if self.awaiting else list(iterable)
+
+    async def scanned(self, target: Any, name: str) -> set[str]:
+        if self.awaiting:
+            return {key async for key in getattr(target, f"a{name}")()}
+        return set(getattr(target, name)())
+
+    async def count(self, collection: Any) -> int:
+        return await collection.acount() if self.awaiting else len(collection)
+
+    async def item(self, collection: Any, index: int) -> Any:
+        return await collection.aitem(index) if self.awaiting else collection[index]
+
+    async def slice(self, collection: Any, wanted: slice) -> list[Any]:
+        if self.awaiting:
+            return list(await collection.aslice(wanted.start, wanted.stop, wanted.step))
+        return list(collection[wanted])
+
+
+def define(host: Any, name: str = "Thing", bases: tuple[type, ...] = (model.RedisModel,), /, **body: Any) -> Any:
+    """Return a model class with this body, bound to a host."""
+    return model.MetaRedisModel(name, bases, {"database": host, **body})
+
+
+def make_person(hosted_by: Any) -> Any:
+    """Return a model with a field of each kind."""
+
+    class Person(model.RedisModel):
+        database = hosted_by
+        namespace = "spec"
+        name = fields.StringField(indexable=True)
+        email = fields.StringField(unique=True)
+        note = fields.StringField()
+        city = fields.InstanceHashField(indexable=True)
+        badge = fields.InstanceHashField(unique=True)
+        age = fields.InstanceHashField()
+
+    return Person
+
+
+def content(client: Any, key: Any) -> Any:
+    """Return what a key holds, in an order of its own."""
+    kind = client.type(key)
+    kind = kind.decode() if isinstance(kind, bytes) else kind
+    if kind == "string":
+        return client.get(key)
+    if kind == "hash":
+        return client.hgetall(key)
+    assert kind == "set", f"no key of a model is a {kind}"
+    return set(client.smembers(key))
+
+
+def keyspace(client: Any) -> dict[Any, Any]:
+    """Return all keys of a database with what they hold."""
+    return {key: content(client, key) for key in client.scan_iter(count=1000)}
+
+
+def indexed(client: Any, cls: Any) -> dict[str, set[str]]:
+    """Return the index sets that the stored values of a model call for (equality, no prefix, key or transform)."""
+    wanted: dict[str, set[str]] = {}
+    for pk in client.smembers(f"{cls._name}:collection"):
+        for name, field in cls._class_fields.items():
+            if not field.indexable:
+                continue
+            if isinstance(field, fields.InstanceHashField):
+                value = client.hget(f"{cls._name}:{pk}:hash", name)
+            else:
+                value = client.get(f"{cls._name}:{pk}:{name}")
+            if value is not None:
+                wanted.setdefault(f"{cls._name}:{name}:{value}", set()).add(pk)
+    return wanted
+
+
+def assert_indexes_right(client: Any, cls: Any) -> None:
+    """Compare the index sets there are with those the values call for."""
+    there = {
+        key: set(client.smembers(key))
+        for key in client.scan_iter(count=1000, _type="set")
+        if key != f"{cls._name}:collection"
+    }
+    assert there == indexed(client, cls)

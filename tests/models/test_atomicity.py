@@ -1,0 +1,224 @@
+"""A value and its index entries change together or not at all, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from redis.exceptions import ResponseError
+
+from tenantlimpyd import fields, model
+from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
+from tenantlimpyd.testing import count_commands
+from tests.models.support import assert_indexes_right, keyspace
+
+
+async def attempt(colour, raw, error, target, command, /, *args, **kwargs):
+    """Call what must fail, and leave the keyspace as it was."""
+    before = keyspace(raw)
+    with pytest.raises(error):
+        await colour(target, command, *args, **kwargs)
+    assert keyspace(raw) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [("set", ("b",)), ("append", ("b",)), ("setrange", (0, "b")), ("incr", ()), ("delete", ()), ("getset", ("b",))],
+)
+async def test_a_key_of_another_kind_stops_an_indexed_write(colour, person, raw, command, args):
+    p = await colour.make(person, name="1")
+    raw.delete("spec:person:1:name")
+    raw.sadd("spec:person:1:name", "member")
+    await attempt(colour, raw, ResponseError, p.name, command, *args)
+
+
+@pytest.mark.parametrize("index", ["new", "old"])
+async def test_an_index_key_of_another_kind_stops_the_write(colour, person, raw, index):
+    p = await colour.make(person, name="old", city="old")
+    raw.delete(f"spec:person:name:{index}", f"spec:person:city:{index}")
+    raw.set(f"spec:person:name:{index}", "no set")
+    raw.set(f"spec:person:city:{index}", "no set")
+    if index == "new":
+        await attempt(colour, raw, ResponseError, p.name, "set", "new")
+        await attempt(colour, raw, ResponseError, p.city, "hset", "new")
+        await attempt(colour, raw, ResponseError, p, "hmset", city="new", age=1)
+        await attempt(colour, raw, ResponseError, person, "get_or_connect", name="new")
+        return
+    await attempt(colour, raw, ResponseError, p.name, "set", "new")
+    await attempt(colour, raw, ResponseError, p.city, "hdel")
+    await attempt(colour, raw, ResponseError, p, "delete")
+
+
+async def test_a_command_that_redis_refuses_leaves_value_and_index(colour, person, raw):
+    p = await colour.make(person, name="word", city="word", email="word")
+    for target, command, args in [
+        (p.name, "incr", ()),
+        (p.name, "incrbyfloat", (1.5,)),
+        (p.email, "decr", ()),
+        (p.city, "hincrby", (1,)),
+        (p.city, "hincrbyfloat", (1.5,)),
+        (p.name, "setrange", (-1, "x")),
+        (p.name, "setbit", (0, 7)),
+    ]:
+        await attempt(colour, raw, ResponseError, target, command, *args)
+    assert_indexes_right(raw, person)
+
+
+@pytest.mark.parametrize("stored", ["1e999999999", "nan", "inf", "-1e5000", "0x10", " 5", "5_0"])
+async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(colour, person, raw, stored):
+    p = await colour.make(person, name=stored, note=stored)
+    for command, args in [("incr", ()), ("incrbyfloat", (0.5,))]:
+        try:
+            plain = await colour(p.note, command, *args)
+        except ResponseError:
+            await attempt(colour, raw, ResponseError, p.name, command, *args)
+        else:
+            assert await colour(p.name, command, *args) == plain
+            assert raw.get("spec:person:1:name") == raw.get("spec:person:1:note")
+        assert_indexes_right(raw, person)
+
+
+async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_again(colour, person, raw):
+    for command, args, value in [
+        ("set", ("mine",), "mine"),
+        ("append", ("!",), "theirs!"),
+        ("setrange", (0, "T"), "Theirs"),
+        ("getset", ("mine",), "mine"),
+        ("delete", (), None),
+    ]:
+        p = await colour.make(person, name="first")
+        other = await colour(person, "get", p._pk)
+        await colour(other.name, "set", "theirs")
+        with count_commands() as sent:
+            await colour(p.name, command, *args)
+        assert raw.get(f"spec:person:{p._pk}:name") == value
+        assert_indexes_right(raw, person)
+        assert 2 <= sent.trips <= 3, sent
+
+
+async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(colour, person, raw):
+    for stored, command, args, value in [
+        ("a", "setrange", (0, "b"), "b"),
+        ("a", "setbit", (6, 1), "c"),
+        ("0.1", "incrbyfloat", (0.2,), "0.3"),
+        ("5", "incrbyfloat", (1e-5,), "5.00001"),
+        ("9007199254740993", "incr", (), "9007199254740994"),
+        ("-0.1", "incrbyfloat", (0.1,), "0"),
+    ]:
+        p = await colour.make(person, name=stored, city=stored)
+        raw.persist(f"spec:person:{p._pk}:name")
+        await colour(p.name, command, *args)
+        assert float(raw.get(p.name.key)) == float(value) if "float" in command else raw.get(p.name.key) == value
+        assert_indexes_right(raw, person)
+
+
+async def test_an_undone_write_keeps_the_value_and_its_expiry(colour, person, raw):
+    await colour.make(person, email="ab")
+    p = await colour.make(person, email="a")
+    raw.pexpire("spec:person:2:email", 3_600_000)  # what an older application may have left
+    before = keyspace(raw)
+    with pytest.raises(UniquenessError):
+        await colour(p.email, "setrange", 1, "b")
+    assert keyspace(raw) == before
+    assert raw.pttl("spec:person:2:email") > 3_500_000
+
+
+async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(colour, person, raw):
+    p = await colour.make(person, name="a", city="a")
+    await attempt(colour, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
+    await attempt(colour, raw, UnicodeDecodeError, p.name, "set", b"\xff")
+    await attempt(colour, raw, UnicodeDecodeError, p.city, "hset", b"\xff")
+    assert await colour(p.name, "get") == "a"  # the connection is fit for use
+    assert await colour(p.name, "set", "b") is True
+
+
+@pytest.mark.parametrize(
+    ("field", "command", "args"),
+    [
+        ("name", "set", ("b",)),
+        ("name", "setnx", ("b",)),
+        ("name", "append", ("b",)),
+        ("name", "delete", ()),
+        ("email", "set", ("b",)),
+        ("city", "hset", ("b",)),
+        ("city", "hincrby", (1,)),
+        ("city", "hdel", ()),
+    ],
+)
+async def test_an_object_deleted_meanwhile_is_not_written(colour, person, raw, field, command, args):
+    p = await colour.make(person, name="1", email="1", city="1")
+    await colour(await colour(person, "get", 1), "delete")
+    await attempt(colour, raw, DoesNotExist, getattr(p, field), command, *args)
+    await attempt(colour, raw, DoesNotExist, p, "delete")
+    await attempt(colour, raw, DoesNotExist, p, "hmset", city="x", age=1)
+    assert keyspace(raw) == {"spec:person:max_pk": "1"}
+
+
+def test_threads_that_want_one_unique_value_get_it_once(person, raw):
+    ready, outcomes = threading.Barrier(8), []
+
+    def want():
+        ready.wait(10)
+        try:
+            outcomes.append(person(email="one", name="n").pk.get())
+        except UniquenessError:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=want) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    winners = [pk for pk in outcomes if pk]
+    assert (len(outcomes), len(winners)) == (8, 1)
+    assert raw.smembers("spec:person:collection") == set(winners)
+    assert_indexes_right(raw, person)
+
+
+async def test_tasks_that_add_to_indexed_numbers_all_count(person, raw):
+    await person.acreate(name=0, city=0)
+
+    async def add():
+        p = await person.aget(1)
+        for _ in range(10):
+            await p.name.aincr()
+            await p.city.ahincrbyfloat(0.5)
+
+    await asyncio.gather(*(add() for _ in range(8)))
+    assert raw.get("spec:person:1:name") == "80"
+    assert raw.hget("spec:person:1:hash", "city") == "40"
+    assert_indexes_right(raw, person)
+
+
+async def test_of_many_objects_with_one_pk_one_is_made(database, raw):
+    hosted_by = database
+
+    class Land(model.RedisModel):
+        database = hosted_by
+        code = fields.PKField()
+        name = fields.StringField(indexable=True)
+
+    made = await asyncio.gather(*(Land.acreate(code="fr", name=n) for n in range(8)), return_exceptions=True)
+    assert sum(isinstance(each, UniquenessError) for each in made) == 7
+    assert raw.smembers(":land:collection") == {"fr"}
+    assert_indexes_right(raw, Land)
+
+
+async def test_a_value_never_overwrites_an_index_that_has_its_key(colour, database, raw):
+    """The layout escapes nothing: the key of pk "name" and field "color" is that of the value "color" of "name"."""
+    hosted_by = database
+
+    class Odd(model.RedisModel):
+        database = hosted_by
+        pk = fields.PKField()
+        name = fields.StringField(indexable=True)
+        color = fields.StringField()
+
+    await colour.make(Odd, pk="a", name="color")
+    before = keyspace(raw)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await colour.make(Odd, pk="name", color="red")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await colour.make(Odd, pk="name", name="color", color="red")
+    assert keyspace(raw) == before

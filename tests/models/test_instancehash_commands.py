@@ -1,0 +1,155 @@
+"""Every command of InstanceHashField, and of objects on the hash that such fields share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
+from tests.models.support import assert_indexes_right, keyspace
+
+HASH = "spec:person:1:hash"
+
+STEPS = [
+    # command, arguments, reply, value afterwards
+    ("hget", (), None, None),
+    ("hexists", (), False, None),
+    ("hsetnx", ("a",), True, "a"),
+    ("hsetnx", ("b",), False, "a"),
+    ("hset", ("b",), 0, "b"),
+    ("proxy_set", ("c",), 0, "c"),
+    ("proxy_get", (), "c", "c"),
+    ("hexists", (), True, "c"),
+    ("exists", (), True, "c"),
+    ("hdel", (), 1, None),
+    ("hdel", (), 0, None),
+    ("delete", (), 0, None),
+    ("hset", (5,), 1, "5"),
+    ("hset", (5,), 0, "5"),
+    ("hincrby", (2,), 7, "7"),
+    ("hincrby", (), 8, "8"),
+    ("hincrby", (-10,), -2, "-2"),
+    ("hincrbyfloat", (0.5,), -1.5, "-1.5"),
+    ("hincrbyfloat", (), -0.5, "-0.5"),
+    ("hincrbyfloat", (3e20,), 3e20, "300000000000000000000"),
+    ("delete", (), 1, None),
+    ("hincrby", (3,), 3, "3"),
+    ("hset", ("",), 0, ""),
+]
+
+
+@pytest.mark.parametrize("field", ["age", "city", "badge"])
+@pytest.mark.parametrize("forgetful", [False, True], ids=["one handle", "a new handle each time"])
+async def test_each_command_does_what_redis_does_and_the_index_follows(colour, person, raw, field, forgetful):
+    p = await colour.make(person, note="x")
+    for command, args, reply, value in STEPS:
+        if forgetful:
+            p = await colour(person, "get", 1)
+        assert await colour(getattr(p, field), command, *args) == reply, command
+        assert raw.hget(HASH, field) == value, command
+        assert_indexes_right(raw, person)
+
+
+async def test_an_amount_must_be_a_whole_number(colour, person):
+    p = await colour.make(person, age=1, city=1)
+    for field in (p.age, p.city):
+        for amount in (1.5, "1", True):
+            with pytest.raises(TypeError, match="whole number"):
+                await colour(field, "hincrby", amount)
+        assert await colour(field, "hget") == "1"
+
+
+async def test_instance_hash_fields_have_no_expiring_commands(person):
+    with pytest.raises(AttributeError):
+        _ = person(age=1).age.expire
+
+
+@pytest.mark.parametrize("command", ["hset", "hsetnx"])
+async def test_a_taken_unique_value_is_refused(colour, person, raw, command):
+    await colour.make(person, badge="taken")
+    p = await colour.make(person, age=1)
+    with pytest.raises(UniquenessError):
+        await colour(p.badge, command, "taken")
+    assert raw.hgetall("spec:person:2:hash") == {"age": "1"}
+    assert_indexes_right(raw, person)
+
+
+async def test_the_hash_is_read_as_a_whole(colour, person):
+    p = await colour.make(person, city="Rome", age=30)
+    assert await colour(p, "hmget", "age", "badge", "city") == ["30", None, "Rome"]
+    assert await colour(p, "hgetall") == {"city": "Rome", "age": "30"}
+    assert sorted(await colour(p, "hkeys")) == ["age", "city"]
+    assert sorted(await colour(p, "hvals")) == ["30", "Rome"]
+    assert await colour(p, "hlen") == 2
+
+
+@pytest.mark.parametrize("how", ["known", "looked up", "lazy"])
+async def test_several_fields_are_written_at_once_with_their_indexes(colour, person, raw, how):
+    p = await colour.make(person, city="Rome", badge="b1", age=1)
+    if how == "looked up":
+        p = await colour(person, "get", 1)
+    if how == "lazy":
+        p = person.lazy_connect(1)
+    assert await colour(p, "hmset", city="Oslo", badge="b2", age=2) is True
+    assert raw.hgetall(HASH) == {"city": "Oslo", "badge": "b2", "age": "2"}
+    assert_indexes_right(raw, person)
+    assert await colour(p, "hmset", age=3) is True
+    assert await colour(p, "hdel", "city", "badge", "age") == 3
+    assert await colour(p, "hdel", "city") == 0
+    assert await colour(p, "hdel", "age") == 0
+    assert raw.hgetall(HASH) == {}
+    assert_indexes_right(raw, person)
+
+
+async def test_one_taken_value_of_several_writes_none(colour, person, raw):
+    await colour.make(person, badge="taken")
+    p = await colour.make(person, city="Rome", age=1)
+    before = keyspace(raw)
+    with pytest.raises(UniquenessError):
+        await colour(p, "hmset", city="Oslo", badge="taken", age=2)
+    assert keyspace(raw) == before
+
+
+@pytest.mark.parametrize("command", ["hmget", "hmset", "hdel"])
+async def test_only_instance_hash_fields_are_taken(colour, person, raw, command):
+    p = await colour.make(person, city="Rome", note="n")
+    before = keyspace(raw)
+
+    def arguments(*names):
+        return ((), dict.fromkeys(names, "x")) if command == "hmset" else (names, {})
+
+    for error, names in [
+        (ValueError, ()),
+        (ValueError, ("note",)),
+        (ValueError, ("city", "note")),
+        (ValueError, ("pk",)),
+        (AttributeError, ("city", "nothing")),
+    ]:
+        args, kwargs = arguments(*names)
+        with pytest.raises(error):
+            await colour(p, command, *args, **kwargs)
+    assert keyspace(raw) == before
+
+
+async def test_a_lazy_object_that_is_not_there_is_not_written(colour, person, raw):
+    z = person.lazy_connect(999)
+    for command, args, kwargs in [
+        ("hmset", (), {"age": 1}),
+        ("hmset", (), {"city": "x"}),
+        ("hdel", ("age",), {}),
+        ("hdel", ("city",), {}),
+    ]:
+        with pytest.raises(DoesNotExist):
+            await colour(z, command, *args, **kwargs)
+    assert await colour(z, "hgetall") == {}
+    assert await colour(z.age, "hget") is None
+    assert keyspace(raw) == {}
+
+
+@pytest.mark.parametrize("values", [{"age": 1}, {"city": "x"}])
+async def test_hmset_stores_an_object_that_is_not_stored_yet(colour, person, raw, values):
+    p = person()
+    await colour(p, "hmset", **values)
+    assert p.connected
+    assert raw.smembers("spec:person:collection") == {"1"}
+    assert raw.hgetall(HASH) == {name: str(value) for name, value in values.items()}
+    assert_indexes_right(raw, person)
