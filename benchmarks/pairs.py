@@ -1,18 +1,17 @@
 """Timing two ways of doing one thing so that the ratio can be trusted on a machine that is not quiet.
 
 Blocks of both alternate, in the order A B B A and the next round B A A B, so that whatever slows the machine down for a
-while, or steadily, slows both. A round gives one ratio; the figure is the median of the rounds' ratios, and the quartiles
-say how much they differ among themselves. Garbage collection is off inside a block.
+while, or steadily, slows both. Blocks are short, a few milliseconds, since such whiles are. A round gives one ratio; the
+figure is the median of the rounds' ratios, and the quartiles say how much they differ among themselves. Garbage collection
+is off meanwhile.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeAlias
 
 import attrs
@@ -20,6 +19,9 @@ import attrs
 Block: TypeAlias = Callable[[int], None]
 """Does its work so many times."""
 AsyncBlock: TypeAlias = Callable[[int], Awaitable[None]]
+
+FEWEST = 4
+"""Rounds below which there is no figure."""
 
 
 @attrs.frozen
@@ -59,46 +61,53 @@ class _Tally:
         return Figure(statistics.median(ratios), low, high, ours, peer, len(ratios))
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 def _order(number: int) -> str:
     return "ABBA" if number % 2 == 0 else "BAAB"
 
 
-def compare(ours: Block, peer: Block, *, rounds: int, repeat: int) -> Figure:
-    """Time two blocking ways; the first round is for warming up and does not count."""
+def _numbers(seconds: float) -> Iterator[int]:
+    """Count rounds until their time is up; the first, for warming up, is number -1."""
+    gc.collect()
+    gc.disable()
+    try:
+        ends = time.perf_counter() + seconds
+        number = -1
+        while number < FEWEST or time.perf_counter() < ends:
+            yield number
+            number += 1
+    finally:
+        gc.enable()
+
+
+def compare(ours: Block, peer: Block, *, seconds: float, repeat: int) -> Figure:
+    """Time two blocking ways.
+
+    Args:
+        ours, peer: the blocks.
+        seconds: how long to go on, once there are rounds enough.
+        repeat: how often a block does its work.
+    """
     blocks, tally = {"A": ours, "B": peer}, _Tally(repeat)
-    for number in range(-1, rounds):
+    for number in _numbers(seconds):
         spent = {"A": 0.0, "B": 0.0}
         for side in _order(number):
-            with _no_collection():
-                started = time.perf_counter()
-                blocks[side](repeat)
-                spent[side] += time.perf_counter() - started
+            started = time.perf_counter()
+            blocks[side](repeat)
+            spent[side] += time.perf_counter() - started
         if number >= 0:
             tally.add(spent["A"], spent["B"])
     return tally.figure()
 
 
-async def acompare(ours: AsyncBlock, peer: AsyncBlock, *, rounds: int, repeat: int) -> Figure:
+async def acompare(ours: AsyncBlock, peer: AsyncBlock, *, seconds: float, repeat: int) -> Figure:
     """Time two asyncio ways, as :func:`compare`, both on the running event loop."""
     blocks, tally = {"A": ours, "B": peer}, _Tally(repeat)
-    for number in range(-1, rounds):
+    for number in _numbers(seconds):
         spent = {"A": 0.0, "B": 0.0}
         for side in _order(number):
-            with _no_collection():
-                started = time.perf_counter()
-                await blocks[side](repeat)
-                spent[side] += time.perf_counter() - started
-            await asyncio.sleep(0)
+            started = time.perf_counter()
+            await blocks[side](repeat)
+            spent[side] += time.perf_counter() - started
         if number >= 0:
             tally.add(spent["A"], spent["B"])
     return tally.figure()

@@ -58,15 +58,19 @@ def shown(value: object) -> str:
         Printable ASCII of at most about a hundred characters. Values that are neither text nor numbers are shown by
         their type alone, since their repr could hold a secret.
     """
+    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to write out very long ones
+        return f"a number of {value.bit_length()} bits"
     if isinstance(value, bool | int | float) or value is None:
         return repr(value)[:_SHOWN_CHARACTERS]
     if not isinstance(value, str | bytes):
         return f"a {type(value).__name__}"
-    head = ascii(value[:_SHOWN_CHARACTERS])
-    if len(value) <= _SHOWN_CHARACTERS:
-        return head
+    head = value[:_SHOWN_CHARACTERS]
+    if len(ascii(head)) > 2 * _SHOWN_CHARACTERS:  # an escape has up to ten characters
+        head = value[: _SHOWN_CHARACTERS // 5]
+    if len(value) <= len(head):
+        return ascii(head)
     unit = "characters" if isinstance(value, str) else "bytes"
-    return f"{head}... ({len(value)} {unit})"
+    return f"{head!a}... ({len(value)} {unit})"
 
 
 class LimpydException(Exception):  # noqa: N818 - limpyd's name

@@ -24,9 +24,11 @@ import redis
 import redis.asyncio
 import redis.asyncio.connection
 import redis.connection
-from redis.event import AfterConnectionReleasedEvent
+from redis.event import AfterConnectionReleasedEvent, AsyncAfterConnectionReleasedEvent
+from redis.maint_notifications import MaintNotificationsConfig
 
 from tenantlimpyd import logs
+from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.limits import BoundedRetry, current_limit
 from tenantlimpyd.settings import Settings
 
@@ -40,13 +42,55 @@ else:
     _Connection = _AsyncConnection = object
 
 
+_MOVES = "SELECT"
+_ALTERS = frozenset(
+    {
+        *("AUTH", "HELLO", "RESET", "CLIENT", "CLIENT REPLY", "CLIENT TRACKING", "CLIENT SETNAME"),
+        *("CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT CACHING", "MONITOR", "READONLY", "READWRITE"),
+    }
+)
+"""Commands after which a connection is not what its next user takes it for."""
+
+
 class _Owing:
-    """Counts the replies a connection still owes. Mixed into redis-py's connections, of both colours."""
+    """Knows whether a connection is as its next user expects it. Mixed into redis-py's connections, of both colours.
+
+    Attributes:
+        owed: the replies that were asked for and not read yet.
+        altered: a command changed the connection's own state.
+        handshaking: redis-py is making the connection what it should be.
+    """
 
     owed: int = 0
+    altered: bool = False
+    handshaking: bool = False
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the connection must be closed, not kept."""
+        return bool(self.owed) or self.altered
+
+    def look_at(self, word: Any) -> None:
+        """Refuse a command that would move the connection to another database; note one that alters it.
+
+        Raises:
+            ImplementationError: the command is SELECT.
+        """
+        if word.__class__ is not str or not word.isupper():
+            word = (word.decode(errors="replace") if isinstance(word, bytes) else str(word)).upper()
+        if word == _MOVES and not self.handshaking:
+            raise ImplementationError(
+                "SELECT is refused: the connection stays in its database, which may be one tenant's. Make a "
+                "RedisDatabase with another db, or call connect(db=...)."
+            )
+        if word in _ALTERS and not self.handshaking:
+            self.altered = True
 
     def pack_commands(self, commands: Iterable[Any]) -> Any:
+        """Pack commands of a pipeline, and count the replies they ask for."""
         commands = list(commands)
+        for command in commands:
+            self.look_at(command[0])
         packed = super().pack_commands(commands)  # type: ignore[misc]
         self.owed += len(commands)
         return packed
@@ -63,6 +107,7 @@ class _Guarded(_Owing, _Connection):
         if limit is not None:
             limit.check()
             self.socket_connect_timeout = limit.shorter(own)
+        self.handshaking, self.altered = True, False
         try:
             super().connect_check_health(*args, **kwargs)
         except BaseException:
@@ -70,10 +115,11 @@ class _Guarded(_Owing, _Connection):
             self.disconnect()
             raise
         finally:
-            self.socket_connect_timeout = own
+            self.socket_connect_timeout, self.handshaking = own, False
         logs.connection_opened(self)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
+        self.look_at(args[0])
         packed = self._command_packer.pack(*args)
         check_health = kwargs.get("check_health", True)
         if current_limit() is None:
@@ -116,16 +162,38 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
     async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         if self.is_connected:
             return
+        self.handshaking, self.altered = True, False
         try:
             await super().connect_check_health(*args, **kwargs)
         except BaseException:
             await self.disconnect(nowait=True)
             raise
+        finally:
+            self.handshaking = False
         logs.connection_opened(self)
 
-    async def send_command(self, *args: Any, **kwargs: Any) -> None:
-        await super().send_command(*args, **kwargs)
-        self.owed += 1
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send as the base class does, but without ``asyncio.wait_for``.
+
+        It makes a task of every command and, before Python 3.12, loses a cancellation that comes as the command is sent.
+        """
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        seconds, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(seconds or None):
+                await super().send_packed_command(command, check_health=False)
+        except TimeoutError:
+            raise redis.TimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = seconds
+
+    def send_command(self, *args: Any, **kwargs: Any) -> Any:
+        self.look_at(args[0])
+        self.owed += 1  # before it is sent, which errs on the safe side, and needs no coroutine of its own
+        return super().send_command(*args, **kwargs)
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -190,7 +258,7 @@ class _Pool(redis.ConnectionPool):
             if connection not in self._in_use_connections:  # of before a fork, or not of this pool
                 return
             self._in_use_connections.remove(connection)
-            if connection.owed or self.retired or connection.should_reconnect():
+            if connection.doubtful or self.retired or connection.should_reconnect():
                 connection.disconnect()
             self._available_connections.append(connection)
         if connection.credential_provider is not None and self._event_dispatcher is not None:
@@ -205,16 +273,45 @@ class _Pool(redis.ConnectionPool):
 
 
 class _AsyncPool(redis.asyncio.ConnectionPool):
-    """An asyncio pool that can be retired and keeps no connection in doubt."""
+    """An asyncio pool that can be retired and keeps no connection in doubt. It needs no lock: it never waits in between."""
 
     retired = False
 
+    async def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:  # noqa: ARG002
+        """Return a connection that is connected, in its database, and owes nothing."""
+        connection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        try:
+            if not await self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
+                await connection.disconnect()
+                if not await self._ready(connection):
+                    raise redis.ConnectionError("a new connection holds data that nobody asked for")
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+    @staticmethod
+    async def _ready(connection: Any) -> bool:
+        if not connection.is_connected:
+            await connection.connect()
+        try:
+            return not await connection.can_read()
+        except (redis.ConnectionError, redis.TimeoutError, OSError):
+            return False
+
     async def release(self, connection: Any) -> None:
-        if connection.owed or self.retired:
+        """Take a connection back; close it if it is in doubt or the pool is retired."""
+        if connection not in self._in_use_connections:  # not of this pool
+            return
+        self._in_use_connections.remove(connection)
+        if connection.doubtful or self.retired or connection.should_reconnect():
             await connection.disconnect(nowait=True)
-        await super().release(connection)
+        self._available_connections.append(connection)
+        if connection.credential_provider is not None and self._event_dispatcher is not None:
+            await self._event_dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
 
     async def retire(self) -> None:
+        """Close what is idle now, and what is in use when it comes back."""
         self.retired = True
         await self.disconnect(inuse_connections=False)
 
@@ -223,6 +320,9 @@ def _pool_arguments(template: Any) -> dict[str, Any]:
     """Return what redis-py made of a client's settings, as arguments for a pool of ours."""
     arguments = dict(template.connection_kwargs)
     arguments.pop("himport_registry", None)
+    # With these notifications on (redis-py's default for RESP3), a pool does not look at checkout whether a connection
+    # still holds the reply of an earlier command: that reply would go to another caller.
+    arguments.setdefault("maint_notifications_config", MaintNotificationsConfig(enabled=False))
     return {
         "connection_class": _guarded(template.connection_class),
         "max_connections": template.max_connections,
@@ -264,6 +364,9 @@ class Link:
                 arguments["retry"] = BoundedRetry(retry._backoff, retry.get_retries(), retry._supported_errors)
                 pool = _Pool(**arguments)
                 pool.retired = self._retired
+                # A database that is dropped unclosed is garbage in a cycle, where sockets may go before their owners
+                # and warn. The pool outlives it for this call.
+                weakref.finalize(self, pool.disconnect, inuse_connections=False).atexit = False
                 self._client = redis.Redis(connection_pool=pool)
             return self._client
 
@@ -282,15 +385,22 @@ class Link:
         template = redis.asyncio.Redis(**self.settings.for_asyncio()).connection_pool
         pool = _AsyncPool(**_pool_arguments(template))
         pool.retired = self._retired
-        keeper = _keep(pool)
+        keeper = _keep(pool, weakref.ref(self), weakref.ref(loop))
         # Started by hand, since this is no coroutine: up to its first yield it awaits nothing. From here on the loop
         # knows the generator, and ends it when it shuts down (asyncio.run and its like do): the pool closes with it.
         with contextlib.suppress(StopIteration):
             keeper.asend(None).send(None)
         of_loop = _OfLoop(redis.asyncio.Redis(connection_pool=pool), pool, keeper)
         with self._lock:
+            for other in [other for other in self._of_loops if other.is_closed()]:
+                del self._of_loops[other]
             self._of_loops[loop] = of_loop
         return of_loop.client
+
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Drop the client of an event loop that ends: it would keep the loop, and all that hangs on it, alive."""
+        with self._lock:
+            self._of_loops.pop(loop, None)
 
     def retire(self) -> None:
         """Let commands in flight finish, close what is idle, and every other connection when it comes back.
@@ -307,7 +417,7 @@ class Link:
             of_loop.pool.retired = True
             if loop.is_running():
                 with contextlib.suppress(RuntimeError):  # it closed in between
-                    asyncio.run_coroutine_threadsafe(of_loop.pool.retire(), loop)
+                    loop.call_soon_threadsafe(_retire_soon, loop, of_loop.pool)
 
     async def aretire(self) -> None:
         """Do as :meth:`retire`, and wait until the idle connections of the running loop are closed."""
@@ -320,8 +430,23 @@ class Link:
             await of_loop.pool.disconnect(inuse_connections=False)
 
 
-async def _keep(pool: _AsyncPool) -> AsyncGenerator[None, None]:
+async def _keep(
+    pool: _AsyncPool, link: weakref.ref[Link], loop: weakref.ref[asyncio.AbstractEventLoop]
+) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        owner, ended = link(), loop()
+        if owner is not None and ended is not None:
+            owner.forget(ended)
         await pool.retire()
+
+
+_retiring: set[asyncio.Task[None]] = set()
+
+
+def _retire_soon(loop: asyncio.AbstractEventLoop, pool: _AsyncPool) -> None:
+    # A coroutine is made only here, in the loop's own turn: made by the caller, it might never be awaited.
+    task = loop.create_task(pool.retire())
+    _retiring.add(task)
+    task.add_done_callback(_retiring.discard)

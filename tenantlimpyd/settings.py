@@ -14,7 +14,6 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.connection import parse_url
-from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from tenantlimpyd.exceptions import ConfigurationError, shown
@@ -120,7 +119,7 @@ class Settings(Mapping[str, Any]):
         """``host:port``, or the path of the unix socket. ``localhost`` and ``127.0.0.1`` are one host."""
         path = self._effective.get("unix_socket_path")
         if path is not None:
-            return os.path.normpath(str(path))
+            return os.path.abspath(str(path))  # noqa: PTH100 - resolve() would ask the file system
         host = str(self._effective.get("host", "localhost")).lower().rstrip(".")
         return f"{'localhost' if host in _LOOPBACK else host}:{self._effective.get('port', 6379)}"
 
@@ -156,9 +155,6 @@ class Settings(Mapping[str, Any]):
     @staticmethod
     def _with_defaults(effective: dict[str, Any]) -> dict[str, Any]:
         effective["decode_responses"] = True
-        # With these notifications on (redis-py's default for RESP3), a pool no longer notices at checkout that a
-        # connection still holds the reply of an earlier command: that reply would go to another caller.
-        effective.setdefault("maint_notifications_config", MaintNotificationsConfig(enabled=False))
         return effective
 
     def _checked(self) -> dict[str, Any]:
@@ -236,6 +232,8 @@ def _wrong_types(effective: dict[str, Any]) -> list[str]:
         value = effective.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
             problems.append(f"{name} must be a number of seconds, not {shown(value)}")
+    if "retry" in effective and not isinstance(effective["retry"], Retry | AsyncRetry):
+        problems.append(f"retry must be redis.retry.Retry(backoff, retries), not {shown(effective['retry'])}")
     if effective.get("protocol") not in (None, 2, 3, "2", "3"):
         problems.append(f"protocol must be 2 or 3, not {shown(effective['protocol'])}")
     return problems

@@ -104,7 +104,8 @@ class RedisField:
 
     def bound_to(self, instance: RedisModel) -> Self:
         """Return this field bound to an instance."""
-        field = copy.copy(self)
+        field = object.__new__(type(self))  # copy.copy does the same at three times the price, for each object's field
+        field.__dict__.update(self.__dict__)
         field._instance = instance
         return field
 

@@ -1,0 +1,115 @@
+"""Prints figures beside redis-py, all from this run: ``python -m benchmarks``, or ``make bench``.
+
+They are figures, not a test: the exit code is 0 whatever they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import acases, cases, walks
+from benchmarks.pairs import Figure, acompare, compare
+from benchmarks.setting import DATABASES, KEYS, Setting, environment, many_tenants, one_tenant, settings_line
+
+WIDTH = 132
+NOTE = "Ratio: our time over the peer's, the median of paired rounds (A B B A), with quartiles. Lower is better."
+
+
+class Report:
+    """The table, filled line by line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._table = Table(box=None, pad_edge=False, header_style="bold")
+        self._table.add_column("work")
+        self._table.add_column("beside")
+        for name in ("ratio", "quartiles", "aim", "ours, µs", "peer, µs"):
+            self._table.add_column(name, justify="right", no_wrap=True)
+
+    def section(self, title: str) -> None:
+        """Begin a part of the table."""
+        self._table.add_row(f"[bold]{title}")
+        self._console.print(f"... {title}", style="dim")
+
+    def add(self, name: str, peer: str, figure: Figure, aim: float | None = None) -> None:
+        """Add a comparison."""
+        mark = "" if aim is None else f"≤ {aim:.2f}"
+        if aim is not None and figure.ratio > aim:
+            mark += " (missed)"
+        spread = f"{figure.low:.2f}-{figure.high:.2f}"
+        self._table.add_row(
+            "  " + name, peer, f"{figure.ratio:.2f}", spread, mark, f"{figure.ours:,.1f}", f"{figure.peer:,.1f}"
+        )
+
+    def print(self) -> None:
+        """Print what was added."""
+        self._console.print()
+        self._console.print(self._table)
+
+
+def blocking(setting: Setting, report: Report, seconds: float) -> None:
+    """Measure what blocks."""
+    report.section("blocking")
+    with setting.router.use_tenant("acme"):
+        for case in [*cases.commands(setting), *cases.objects(setting)]:
+            figure = compare(case.ours, case.theirs, seconds=seconds, repeat=case.repeat)
+            report.add(case.name, case.peer, figure, case.aim)
+    report.add("enter and leave a tenant", "redis-py GET", _entering(setting, seconds))
+
+
+def _entering(setting: Setting, seconds: float) -> Figure:
+    def enter(repeat: int) -> None:
+        for _ in range(repeat):
+            with setting.router.use_tenant("acme"):
+                pass
+
+    return compare(enter, cases.gets(setting.peer), seconds=seconds, repeat=20)
+
+
+async def awaiting(setting: Setting, report: Report, seconds: float) -> None:
+    """Measure what awaits."""
+    report.section("asyncio")
+    async with setting.apeer() as peer, setting.apeer() as second, setting.router.use_tenant("acme"):
+        for case in await acases.cases(setting, peer, second):
+            figure = await acompare(case.ours, case.theirs, seconds=seconds, repeat=case.repeat)
+            report.add(case.name, case.peer, figure, case.aim)
+    await setting.router.aclose()
+
+
+def walking(report: Report, seconds: float) -> None:
+    """Measure walks over many databases."""
+    report.section(f"walk of {2 * DATABASES} databases of {KEYS:,} keys")
+    with many_tenants() as (router, peers):
+        peer = walks.in_turn(peers)
+        for name, ours in (("scan_keys, key by key", walks.by_key), ("scan_pages, list by list", walks.by_page)):
+            figure = compare(ours(router), peer, seconds=seconds, repeat=1)
+            report.add(name, "redis-py, one after another", figure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.8, help="time for each line (default: %(default)s)")
+    parser.add_argument("--no-walk", action="store_true", help="leave the walk over many databases out")
+    given = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    report = Report(console)
+    started = time.perf_counter()
+    with one_tenant() as setting:
+        console.print(environment(setting), settings_line(setting), sep="\n", soft_wrap=True)
+        blocking(setting, report, given.seconds)
+        asyncio.run(awaiting(setting, report, given.seconds))
+    if not given.no_walk:
+        walking(report, 2 * given.seconds)
+    report.print()
+    console.print(f"\n{NOTE}\nTaken in {time.perf_counter() - started:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()
