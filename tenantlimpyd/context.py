@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import inspect
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import ParamSpec, TypeVar
@@ -33,21 +34,21 @@ class Frame:
         tenant: the tenant id; None: the context says there is none.
         router: the router whose tenant it is; two routers don't see one another's frames.
         owner: the object that entered, which is how leaving finds its frame.
-        request: True for the frame of a request: another tenant inside it is refused.
+        request: for the frame of a request, whether another tenant inside it is refused; None: not a request's.
         outer: the frame below.
     """
 
     tenant: str | None
     router: object
     owner: object
-    request: bool
+    request: bool | None
     outer: Frame | None
 
 
 frames: ContextVar[Frame | None] = ContextVar("tenantlimpyd.frames", default=None)
 
 
-def enter(tenant: str | None, router: object, owner: object, *, request: bool = False) -> None:
+def enter(tenant: str | None, router: object, owner: object, *, request: bool | None = None) -> None:
     """Push a frame."""
     frames.set(Frame(tenant, router, owner, request, frames.get()))
 
@@ -85,7 +86,7 @@ def frame_of(router: object) -> Frame | None:
 def request_frame_of(router: object) -> Frame | None:
     """Return the frame of the request this context is in, for ``router``, or None."""
     frame = frames.get()
-    while frame is not None and not (frame.request and frame.router is router):
+    while frame is not None and (frame.request is None or frame.router is not router):
         frame = frame.outer
     return frame
 
@@ -113,7 +114,16 @@ def carry_tenant(function: Callable[P, R]) -> Callable[P, R]:
 
     Returns:
         A function of the same signature.
+
+    Raises:
+        TypeError: a coroutine function, or a generator function: its body would run later, in another context.
     """
+    for is_kind in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+        if is_kind(function):
+            raise TypeError(
+                "carry_tenant takes plain functions: the body of a coroutine or generator function runs later, in the "
+                "context of whoever awaits it or iterates over it. Decorate it with router.use_tenant(...) instead."
+            )
     context = copy_context()
 
     @functools.wraps(function)

@@ -146,13 +146,20 @@ class RedisDatabase(ModelHost):
         """Do as :meth:`connect` and return nothing. With no argument, settings are the default ones again."""
         self._replace_link(settings).retire()
 
+    @contextlib.contextmanager
+    def guarded_by(self, guard: Any) -> Iterator[None]:
+        """Ask ``guard.moving(database, keyspace)`` from now on before moving; the database stays where it is meanwhile."""
+        with self._link_lock:
+            yield
+            self._guards.add(guard)
+
     def _replace_link(self, settings: dict[str, Any]) -> Link:
         given = dict(settings)
         prefix = _checked_prefix(given.pop("key_prefix", self._key_prefix))
         new = Settings(given or DEFAULT_CONNECTION_SETTINGS)
         keyspace = Keyspace(new.server, new.db, prefix)
         with contextlib.ExitStack() as moves, self._link_lock:
-            for guard in list(self._guards):
+            for guard in sorted(self._guards, key=id):  # in one order: two databases that move can't deadlock
                 moves.enter_context(guard.moving(self, keyspace))
             old, self._link = self._link, Link(new)
             self._key_prefix = prefix

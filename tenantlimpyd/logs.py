@@ -89,6 +89,7 @@ EVENTS: Mapping[str, Event] = {
 """Every event tenantlimpyd sends, by name."""
 
 _stdlib = logging.getLogger("tenantlimpyd")
+_stdlib.addHandler(logging.NullHandler())  # as libraries do: without it, warnings go to stderr of an unasked program
 _structlog = structlog.get_logger("tenantlimpyd")
 
 
@@ -96,7 +97,7 @@ def emit(event: str, **fields: Any) -> None:
     """Send an event of :data:`EVENTS`."""
     level = EVENTS[event].level
     if structlog.is_configured():
-        _structlog.log(level, event, **fields)
+        getattr(_structlog, EVENTS[event].level_name)(event, **fields)  # a method that every kind of logger has
     elif _stdlib.isEnabledFor(level):
         text = " ".join(f"{name}={value!r}" for name, value in fields.items())
         _stdlib.log(level, "%s %s", event, text, extra={"tenantlimpyd": fields})

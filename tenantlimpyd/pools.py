@@ -316,13 +316,14 @@ class _AsyncPool(redis.asyncio.ConnectionPool):
         await self.disconnect(inuse_connections=False)
 
 
-def _pool_arguments(template: Any) -> dict[str, Any]:
+def _pool_arguments(template: Any, settings: Settings) -> dict[str, Any]:
     """Return what redis-py made of a client's settings, as arguments for a pool of ours."""
     arguments = dict(template.connection_kwargs)
     arguments.pop("himport_registry", None)
     # With these notifications on (redis-py's default for RESP3), a pool does not look at checkout whether a connection
     # still holds the reply of an earlier command: that reply would go to another caller.
-    arguments.setdefault("maint_notifications_config", MaintNotificationsConfig(enabled=False))
+    if "maint_notifications_config" not in settings:
+        arguments["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
     return {
         "connection_class": _guarded(template.connection_class),
         "max_connections": template.max_connections,
@@ -359,7 +360,7 @@ class Link:
         with self._lock:
             if self._client is None:
                 template = redis.Redis(**self.settings.for_blocking()).connection_pool
-                arguments = _pool_arguments(template)
+                arguments = _pool_arguments(template, self.settings)
                 retry = arguments["retry"]
                 arguments["retry"] = BoundedRetry(retry._backoff, retry.get_retries(), retry._supported_errors)
                 pool = _Pool(**arguments)
@@ -383,7 +384,7 @@ class Link:
 
     def _make_aclient(self, loop: asyncio.AbstractEventLoop) -> redis.asyncio.Redis:
         template = redis.asyncio.Redis(**self.settings.for_asyncio()).connection_pool
-        pool = _AsyncPool(**_pool_arguments(template))
+        pool = _AsyncPool(**_pool_arguments(template, self.settings))
         pool.retired = self._retired
         keeper = _keep(pool, weakref.ref(self), weakref.ref(loop))
         # Started by hand, since this is no coroutine: up to its first yield it awaits nothing. From here on the loop

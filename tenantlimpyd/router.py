@@ -67,6 +67,8 @@ class DatabaseRouter(Fleet, ModelHost):
         self._grammar = compiled(grammar)
         self._catalog = Catalog()
         self._resolving = Resolving(resolver, self._catalog.placements.get, self._keep)
+        if tenants is not None and not isinstance(tenants, Mapping):
+            raise ConfigurationError(f"tenants must be a mapping of tenant id to RedisDatabase, not {shown(tenants)}")
         for tenant, database in (tenants or {}).items():
             self.add(tenant, database)
 
@@ -82,7 +84,6 @@ class DatabaseRouter(Fleet, ModelHost):
 
         Raises:
             ConfigurationError: what is wrong, all mistakes at once.
-            OSError: the file can't be read.
         """
         from tenantlimpyd.config import databases
 
@@ -106,8 +107,9 @@ class DatabaseRouter(Fleet, ModelHost):
     def _keep(self, tenant: str, database: Any) -> Placement:
         if not isinstance(database, RedisDatabase):
             raise ConfigurationError(f"tenant {tenant!r} needs a RedisDatabase, not {shown(database)}")
-        if self._catalog.add(tenant, Placement(database, self, tenant)):
-            database._guards.add(self._catalog)
+        with database.guarded_by(self._catalog):
+            added = self._catalog.add(tenant, Placement(database, self, tenant))
+        if added:
             self._resolving.unknown.forget(tenant)
             logs.emit("tenant_added", tenant=tenant, server=database.settings.server, db=database.settings.db)
         return self._catalog.placements[tenant]
@@ -276,7 +278,13 @@ class DatabaseRouter(Fleet, ModelHost):
 
     def _refuse_switch(self, tenant: str | None, *, allow_switch: bool) -> None:
         request = request_frame_of(self)
-        if allow_switch or request is None or request.tenant is None or tenant in (None, request.tenant):
+        if (
+            allow_switch
+            or request is None
+            or not request.request
+            or request.tenant is None
+            or tenant in (None, request.tenant)
+        ):
             return
         raise TenantSwitchError(
             f"tenant {tenant!r} can't be entered inside a request of tenant {request.tenant!r}. If that is meant, write "

@@ -33,7 +33,7 @@ class TenantScope:
     """
 
     def __init__(
-        self, router: Enters, tenant: str | None, *, allow_switch: bool = False, request: bool = False
+        self, router: Enters, tenant: str | None, *, allow_switch: bool = False, request: bool | None = None
     ) -> None:
         self._router = router
         self._tenant = tenant
@@ -49,8 +49,9 @@ class TenantScope:
         return self._tenant
 
     def _enter(self) -> None:
-        enter(self._tenant, self._router, self, request=self._request)
+        # Told first: if an application's log processor raised after entering, nobody would leave.
         logs.emit("tenant_entered", tenant=self._tenant)
+        enter(self._tenant, self._router, self, request=self._request)
 
     def __enter__(self) -> str | None:
         self._router.admit(self._tenant, allow_switch=self._allow_switch)

@@ -19,9 +19,12 @@ def compiled(grammar: str | re.Pattern[str]) -> re.Pattern[str]:
         ConfigurationError: it is no regular expression.
     """
     try:
-        return re.compile(grammar)
+        pattern = re.compile(grammar)
     except (re.error, TypeError) as error:
         raise ConfigurationError(f"the grammar of tenant ids is no regular expression: {error}") from None
+    if not isinstance(pattern.pattern, str):
+        raise ConfigurationError("the grammar of tenant ids must be a pattern for text, not for bytes")
+    return pattern
 
 
 def checked(tenant: object, grammar: re.Pattern[str]) -> str:

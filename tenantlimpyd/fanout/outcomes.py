@@ -93,12 +93,21 @@ def checked_seconds(timeout: object) -> float | None:
 def named(error: Exception, tenant: str) -> Exception:
     """Return an error with the tenant it is of; a copy where the same object already names another."""
     if getattr(error, "tenant", tenant) != tenant:
-        error = copy.copy(error)
+        error = _copied(error)
     with contextlib.suppress(AttributeError):  # an exception with slots can't carry it: its note does
         error.tenant = tenant  # type: ignore[attr-defined]
     if (note := f"tenant: {tenant}") not in getattr(error, "__notes__", ()):
         error.add_note(note)
     return error
+
+
+def _copied(error: Exception) -> Exception:
+    try:
+        return copy.copy(error)
+    except Exception:  # noqa: BLE001 - a class of the application's, made with other arguments than it keeps
+        wrapped = RuntimeError(f"{type(error).__name__}: {error}")
+        wrapped.__cause__ = error
+        return wrapped
 
 
 def timed_out(seconds: float | None, cause: BaseException | None = None) -> redis.TimeoutError:

@@ -14,7 +14,7 @@ import attrs
 
 from tenantlimpyd.fanout.outcomes import Job, timed_out
 from tenantlimpyd.fanout.plan import AsyncPlan, Plan
-from tenantlimpyd.fanout.threads import Ended, Event, Page
+from tenantlimpyd.fanout.threads import GRACE, Ended, Event, Page
 
 __all__ = ["AsyncVisit", "TaskRun"]
 
@@ -44,14 +44,17 @@ class AsyncVisit:
         Raises:
             TimeoutError: redis-py's, when it takes longer than ``seconds``.
         """
-        clock = asyncio.timeout(seconds)
+        clock = _Alarm(seconds)
         try:
-            async with clock:
-                return await answer
-        except TimeoutError as error:
-            if clock.expired():
-                raise timed_out(seconds, error) from error
-            raise
+            return await answer
+        except asyncio.CancelledError as error:
+            if clock.stop():
+                raise
+            total = self.run.timeout
+            allowed = total if total is not None and self.seconds >= total else seconds
+            raise timed_out(allowed, error) from error
+        finally:
+            clock.stop()
 
     async def deliver(self, content: Any) -> None:
         """Hand over a part of the result; waits while the consumer has enough. That wait does not count."""
@@ -60,6 +63,50 @@ class AsyncVisit:
             await self.run.queue.put(Page(self.job.tenant, content))
         finally:
             self.waited += time.monotonic() - started
+
+
+class _Alarm:
+    """Cancels the current task when the time is up, and again and again until :meth:`stop`.
+
+    ``asyncio.timeout`` cancels once, and a cancellation may get lost: code may suppress it, and ``asyncio.wait_for`` of
+    Python 3.11 does when its result comes at the same moment.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "there is always a task here"  # noqa: S101
+        self._task = task
+        self._before = task.cancelling()
+        self._rung = 0
+        self._handle: asyncio.TimerHandle | None = None
+        if seconds is not None:
+            self._handle = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._rung += 1
+        self._task.cancel()
+        self._handle = asyncio.get_running_loop().call_later(GRACE, self._ring)
+
+    def stop(self) -> bool:
+        """End it; return whether somebody else has cancelled the task, or nobody has."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        rung, self._rung = self._rung, 0
+        for _ in range(rung):
+            self._task.uncancel()
+        return not rung or self._task.cancelling() > self._before
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=GRACE)
+        for task in done:
+            _ = task.cancelled() or task.exception()
 
 
 Work: TypeAlias = Callable[[AsyncVisit], Awaitable[Any]]
@@ -88,9 +135,7 @@ class TaskRun:
                 missing -= isinstance(event, Ended)
                 yield event
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     async def _serve(self, plan: AsyncPlan) -> None:
         while (job := await plan.take()) is not None:
@@ -108,7 +153,18 @@ class TaskRun:
             value = await asyncio.create_task(self._called(visit))
         except Exception as raised:  # noqa: BLE001 - a tenant's failure is its outcome
             error = raised
+        except asyncio.CancelledError as raised:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # the consumer left
+                raise
+            error = RuntimeError("the work for this tenant was cancelled from within")
+            error.__cause__ = raised
         return Ended(job.tenant, value, error, visit.seconds)
 
     async def _called(self, visit: AsyncVisit) -> Any:
-        return await self._work(visit)
+        try:
+            return await self._work(visit)
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt):
+            raise
+        except BaseException as raised:  # sys.exit() in here ends this tenant's work, not the event loop
+            raise RuntimeError(f"{type(raised).__name__} was raised") from raised

@@ -60,9 +60,9 @@ class Visit:
     limit: Limit
     run: ThreadedRun
     started: float
-    waiting_for_consumer: bool = False
     waited: float = 0.0
     given_up: bool = False
+    thread: threading.Thread = attrs.field(factory=threading.current_thread)
 
     def begin_answer(self, within: float) -> None:
         """Give the server ``within`` seconds for its next answer, and no more than the tenant has left in all.
@@ -75,16 +75,16 @@ class Visit:
         if left <= 0:
             raise timed_out(total)
         self.limit.restart(min(within, left))
+        self.run.watch(self)
 
     def deliver(self, content: Any) -> None:
         """Hand over a part of the result; waits while the consumer has enough. That wait does not count."""
         started = time.monotonic()
-        self.waiting_for_consumer = True
+        self.limit.restart(None)
         try:
-            self.run.put(Page(self.job.tenant, content))
+            self.run.put(self, Page(self.job.tenant, content))
         finally:
             self.waited += time.monotonic() - started
-            self.waiting_for_consumer = False
 
     @property
     def seconds(self) -> float:
@@ -92,9 +92,10 @@ class Visit:
         return time.monotonic() - self.started - self.waited
 
     @property
-    def overdue(self) -> float:
-        """The seconds by which the visit is over its deadline; negative: it is not."""
-        return -math.inf if self.waiting_for_consumer else self.limit.overdue
+    def allowed(self) -> float | None:
+        """The seconds to speak of when its time is up: the tenant's where they are used up, else those of one answer."""
+        total = self.run.timeout
+        return total if total is not None and self.seconds >= total else self.limit.seconds
 
 
 Work: TypeAlias = Callable[[Visit], Any]
@@ -118,6 +119,7 @@ class ThreadedRun:
         self._visits: set[Visit] = set()
         self._threads: set[threading.Thread] = set()
         self._closed = False
+        self._wakes_at = math.inf
 
     def events(self) -> Iterator[Event]:
         """Iterate over what happens, until every tenant has ended. Leaving the iteration early ends the threads."""
@@ -157,7 +159,10 @@ class ThreadedRun:
             while (job := self._plan.take()) is not None:
                 visit = Visit(job, Limit(self.timeout), self, time.monotonic())
                 with self._change:
+                    if self._closed:
+                        return
                     self._visits.add(visit)
+                self.watch(visit)
                 if not self._run_one(visit):
                     return
         finally:
@@ -181,7 +186,7 @@ class ThreadedRun:
             if not visit.given_up:
                 self._plan.done(visit.job)
         if error is not None and visit.limit.expired:
-            error = timed_out(visit.limit.seconds, error)
+            error = timed_out(visit.allowed, error)
         if visit.given_up:
             return False
         self._report(Ended(visit.job.tenant, value, error, visit.seconds))
@@ -191,7 +196,13 @@ class ThreadedRun:
         with visit.limit.applied():
             return self._work(visit)
 
-    def put(self, page: Page) -> None:
+    def watch(self, visit: Visit) -> None:
+        """See to it that the consumer wakes when a visit's new deadline passes, even if it waits already."""
+        with self._change:
+            if visit.limit.overdue > -math.inf and time.monotonic() - visit.limit.overdue < self._wakes_at:
+                self._change.notify_all()
+
+    def put(self, visit: Visit, page: Page) -> None:
         """Add a page, once there is room.
 
         Raises:
@@ -200,7 +211,7 @@ class ThreadedRun:
         with self._change:
             while len(self._events) >= self._buffer and not self._closed:
                 self._change.wait()
-            if self._closed:
+            if self._closed or visit.given_up:
                 raise Stopped
             self._events.append(page)
             self._change.notify_all()
@@ -219,17 +230,19 @@ class ThreadedRun:
                     event = self._events.popleft()
                     self._change.notify_all()
                     return event
-                self._change.wait(self._until_next_deadline())
+                wait = self._until_next_deadline()
+                self._wakes_at = math.inf if wait is None else time.monotonic() + wait - GRACE
+                self._change.wait(wait)
                 if self._events:
                     continue
-                late = [visit for visit in self._visits if visit.overdue > GRACE]
+                late = [visit for visit in self._visits if visit.limit.overdue > GRACE]
             for visit in late:
                 visit.limit.cancel()
-                if visit.overdue > 2 * GRACE:
+                if visit.limit.overdue > 2 * GRACE:
                     self._give_up(visit)
 
     def _until_next_deadline(self) -> float | None:
-        nearest = min((-visit.overdue for visit in self._visits), default=math.inf)
+        nearest = min((-visit.limit.overdue for visit in self._visits), default=math.inf)
         return None if nearest == math.inf else max(nearest, 0.0) + GRACE
 
     def _give_up(self, visit: Visit) -> None:
@@ -239,6 +252,7 @@ class ThreadedRun:
                 return
             self._visits.discard(visit)
             visit.given_up = True
+            self._threads.discard(visit.thread)
         self._plan.done(visit.job)
-        self._report(Ended(visit.job.tenant, None, timed_out(visit.limit.seconds), visit.seconds))
+        self._report(Ended(visit.job.tenant, None, timed_out(visit.allowed), visit.seconds))
         self._start_thread()
