@@ -16,7 +16,7 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -316,18 +316,22 @@ class _AsyncPool(redis.asyncio.ConnectionPool):
         await self.disconnect(inuse_connections=False)
 
 
-def _pool_arguments(template: Any, settings: Settings) -> dict[str, Any]:
-    """Return what redis-py made of a client's settings, as arguments for a pool of ours."""
+def _pool_arguments(client_class: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what redis-py makes of a client's settings, as arguments for a pool of ours.
+
+    With its maintenance notifications on (the default for RESP3), a pool of redis-py does not look at checkout whether a
+    connection still holds the reply of an earlier command: that reply would go to another caller. So they are off, unless
+    they are asked for.
+    """
+    quiet = {"maint_notifications_config": MaintNotificationsConfig(enabled=False), **settings}
+    template = client_class(**quiet).connection_pool
     arguments = dict(template.connection_kwargs)
     arguments.pop("himport_registry", None)
-    # With these notifications on (redis-py's default for RESP3), a pool does not look at checkout whether a connection
-    # still holds the reply of an earlier command: that reply would go to another caller.
-    if "maint_notifications_config" not in settings:
-        arguments["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
     return {
         "connection_class": _guarded(template.connection_class),
         "max_connections": template.max_connections,
         **arguments,
+        "maint_notifications_config": quiet["maint_notifications_config"],
     }
 
 
@@ -359,8 +363,7 @@ class Link:
     def _make_client(self) -> redis.Redis:
         with self._lock:
             if self._client is None:
-                template = redis.Redis(**self.settings.for_blocking()).connection_pool
-                arguments = _pool_arguments(template, self.settings)
+                arguments = _pool_arguments(redis.Redis, self.settings.for_blocking())
                 retry = arguments["retry"]
                 arguments["retry"] = BoundedRetry(retry._backoff, retry.get_retries(), retry._supported_errors)
                 pool = _Pool(**arguments)
@@ -383,8 +386,7 @@ class Link:
         return self._make_aclient(loop) if of_loop is None else of_loop.client
 
     def _make_aclient(self, loop: asyncio.AbstractEventLoop) -> redis.asyncio.Redis:
-        template = redis.asyncio.Redis(**self.settings.for_asyncio()).connection_pool
-        pool = _AsyncPool(**_pool_arguments(template, self.settings))
+        pool = _AsyncPool(**_pool_arguments(redis.asyncio.Redis, self.settings.for_asyncio()))
         pool.retired = self._retired
         keeper = _keep(pool, weakref.ref(self), weakref.ref(loop))
         # Started by hand, since this is no coroutine: up to its first yield it awaits nothing. From here on the loop
