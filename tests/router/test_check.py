@@ -1,0 +1,110 @@
+"""check(): the servers themselves are asked. Invariant 6 for what settings can't tell."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tenantlimpyd.checking import Problem
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import UnknownTenantError
+from tenantlimpyd.router import DatabaseRouter
+
+ONCE = Retry(NoBackoff(), 0)
+
+
+async def both(router, **arguments):
+    """Return what both colours find, which must be the same."""
+    found = router.check(**arguments)
+    again = await router.acheck(**arguments)
+    assert [(each.kind, each.tenants) for each in found] == [(each.kind, each.tenants) for each in again]
+    assert all(isinstance(each, Problem) and str(each) == each.message for each in found)
+    await router.aclose()
+    return found
+
+
+async def test_all_is_well(router):
+    assert await both(router) == []
+
+
+async def test_a_router_without_tenants():
+    assert await both(DatabaseRouter()) == []
+
+
+async def test_invariant_6_two_names_of_one_server(flushed_server):
+    settings = flushed_server.settings
+    router = DatabaseRouter(
+        {
+            "tcp": RedisDatabase(**settings, db=1),
+            "unix": RedisDatabase(unix_socket_path=flushed_server.unix_socket, db=1),
+            "elsewhere": RedisDatabase(unix_socket_path=flushed_server.unix_socket, db=2),
+        }
+    )
+    (problem,) = await both(router)
+    assert problem.kind == "shared-keyspace"
+    assert set(problem.tenants) == {"tcp", "unix"}
+    assert "share keys" in problem.message
+    assert "run id" in problem.message
+
+
+async def test_invariant_6_aliases_and_prefixes(flushed_server):
+    tcp = flushed_server.settings
+    unix = {"unix_socket_path": flushed_server.unix_socket}
+    router = DatabaseRouter(
+        {
+            "a": RedisDatabase(**tcp, db=1, key_prefix="a:"),
+            "ab": RedisDatabase(**unix, db=1, key_prefix="a:b:"),
+            "abc": RedisDatabase(host="127.1", port=tcp["port"], db=1, key_prefix="a:b:c:"),
+            "b": RedisDatabase(**unix, db=1, key_prefix="b:"),
+            "apart": RedisDatabase(**unix, db=2, key_prefix="a:"),
+        }
+    )
+    found = await both(router)
+    assert {(each.kind, each.tenants) for each in found} == {
+        ("shared-keyspace", ("a", "ab")),
+        ("shared-keyspace", ("a", "abc")),
+        ("shared-keyspace", ("ab", "abc")),
+    }
+
+
+async def test_unreachable(router, flushed_server):
+    router.add("dead", RedisDatabase(host="127.0.0.1", port=1, retry=ONCE))
+    router.add("range", RedisDatabase(**flushed_server.settings, db=4000, retry=ONCE))
+    router.add(
+        "password", RedisDatabase(**flushed_server.settings, db=9, username="nobody", password="hunter2", retry=ONCE)
+    )
+    found = {each.tenants: each for each in await both(router, timeout=2)}
+    assert set(found) == {("dead",), ("range",), ("password",)}
+    assert {each.kind for each in found.values()} == {"unreachable"}
+    assert "127.0.0.1:1, db 0" in found["dead",].message or "localhost:1, db 0" in found["dead",].message
+    assert "out of range" in found["range",].message
+    assert "hunter2" not in "".join(map(str, found.values()))
+
+
+async def test_a_user_without_info_is_said_to_be_unverified(router, flushed_server):
+    with redis.Redis(**flushed_server.settings) as admin:
+        admin.execute_command("ACL", "SETUSER", "checker", "on", ">pw", "~*", "+@all", "-info")
+        router.add("secretive", RedisDatabase(**flushed_server.settings, db=9, username="checker", password="pw"))
+        (problem,) = await both(router)
+        admin.acl_deluser("checker")
+    assert (problem.kind, problem.tenants) == ("unverified", ("secretive",))
+
+
+async def test_some_tenants_only(router):
+    router.add("dead", RedisDatabase(host="127.0.0.1", port=1, retry=ONCE))
+    assert await both(router, tenants=["acme", "globex"]) == []
+    with pytest.raises(UnknownTenantError):
+        router.check(tenants=["nobody"])
+
+
+async def test_probe_tells_what_servers_are(router):
+    outcomes = router.probe()
+    aoutcomes = await router.aprobe()
+    assert set(outcomes) == set(router.tenants())
+    facts = outcomes["acme"].value
+    assert facts == aoutcomes["globex"].value
+    assert facts.name in {"redis", "valkey"}
+    assert facts.version[0].isdigit()
+    await router.aclose()

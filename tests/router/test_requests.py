@@ -1,0 +1,143 @@
+"""Inside a request: the tenant is set, also to none, and another one is refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tenantlimpyd import current_tenant
+from tenantlimpyd.context import carry_tenant, frames
+from tenantlimpyd.exceptions import InvalidTenantError, TenantSwitchError, UnknownTenantError
+from tenantlimpyd.router import DatabaseRouter
+
+
+def test_invariant_5_another_tenant_is_refused(paper):
+    with paper.request_scope("a"):
+        with paper.use_tenant("a"):
+            assert current_tenant() == "a"
+        with pytest.raises(TenantSwitchError, match="'b' can't be entered inside a request of tenant 'a'"):
+            paper.use_tenant("b").__enter__()
+        with paper.use_tenant("b", allow_switch=True):
+            assert current_tenant() == "b"
+            with pytest.raises(TenantSwitchError), paper.use_tenant("c"):
+                pytest.fail("entered")
+            with paper.use_tenant("a"):
+                assert current_tenant() == "a"
+        assert current_tenant() == "a"
+    assert frames.get() is None
+
+
+async def test_invariant_5_another_tenant_is_refused_async(paper):
+    async with paper.request_scope("a"):
+        with pytest.raises(TenantSwitchError):
+            async with paper.use_tenant("b"):
+                pytest.fail("entered")
+        async with paper.use_tenant("b", allow_switch=True):
+            assert current_tenant() == "b"
+        assert current_tenant() == "a"
+
+
+async def test_invariant_5_decorated_functions_and_tasks_are_refused_too(paper):
+    @paper.use_tenant("b")
+    def plain():
+        pytest.fail("ran")
+
+    @paper.use_tenant("b")
+    def generator():
+        yield pytest.fail("ran")
+
+    @paper.use_tenant("b")
+    async def coroutine():
+        pytest.fail("ran")
+
+    @paper.use_tenant("b", allow_switch=True)
+    async def allowed():
+        return current_tenant()
+
+    async with paper.request_scope("a"):
+        for call in (plain, lambda: next(generator()), carry_tenant(plain)):
+            with pytest.raises(TenantSwitchError):
+                call()
+        with pytest.raises(TenantSwitchError):
+            await coroutine()
+        with pytest.raises(TenantSwitchError):
+            await asyncio.create_task(coroutine())
+        with pytest.raises(TenantSwitchError):
+            await asyncio.to_thread(plain)
+        assert await allowed() == "b"
+        assert current_tenant() == "a"
+
+
+def test_invariant_5_no_tenant_is_a_way_out_but_not_into_another(paper):
+    with paper.request_scope("a"), paper.use_no_tenant():
+        assert current_tenant() is None
+        with pytest.raises(TenantSwitchError), paper.use_tenant("b"):
+            pytest.fail("entered")
+
+
+def test_invariant_5_a_request_sets_the_context_also_to_none(paper):
+    with paper.use_tenant("a"):  # the server was started inside a tenant
+        with paper.request_scope(None) as nobody:
+            assert nobody is None
+            assert current_tenant() is None
+        with paper.request_scope("b"):
+            assert current_tenant() == "b"
+        assert current_tenant() == "a"
+
+
+def test_a_request_that_may_switch(paper):
+    with paper.request_scope("a", allow_switch=True), paper.use_tenant("b"):
+        assert current_tenant() == "b"
+
+
+def test_a_request_that_may_switch_inside_one_that_may_not(paper):
+    """An application mounted in another one: the inner request decides."""
+    with paper.request_scope("a"):
+        with paper.request_scope("b", allow_switch=True), paper.use_tenant("c"):
+            assert current_tenant() == "c"
+        refused = pytest.raises(TenantSwitchError, match="request of tenant 'b'")
+        with paper.request_scope("b"), refused, paper.use_tenant("a"):
+            pytest.fail("entered")
+        assert current_tenant() == "a"
+
+
+def test_another_router_is_not_locked(paper):
+    other = DatabaseRouter({"x": paper.database_for("a")})
+    with paper.request_scope("a"), other.use_tenant("x"):
+        assert current_tenant() == "x"
+
+
+def test_ids_of_requests_are_checked(paper):
+    with pytest.raises(InvalidTenantError):
+        paper.request_scope("*")
+    with pytest.raises(UnknownTenantError):
+        paper.request_scope("unknown").__enter__()
+    assert frames.get() is None
+
+
+async def test_fleet_work_in_a_request_reaches_its_own_tenant_only(router):
+    with router.request_scope("acme"):
+        for work in (
+            router.scan_keys,
+            router.scan_pages,
+            router.ascan_keys,
+            router.ascan_pages,
+            router.probe,
+            router.check,
+        ):
+            with pytest.raises(TenantSwitchError):
+                work()
+        with pytest.raises(TenantSwitchError):
+            router.fan_out(lambda database: database.keyspace.db, tenants=["acme", "globex"])
+        with pytest.raises(TenantSwitchError):
+            await router.afan_out(lambda database: database.aconnection.ping())
+        assert list(router.scan_keys(tenants=["acme"])) == []
+        outcomes = router.fan_out(lambda database: current_tenant(), tenants=["acme"])
+        assert outcomes["acme"].value == "acme"
+        outcomes = router.fan_out(lambda database: current_tenant(), allow_switch=True)
+        assert {tenant: outcome.value for tenant, outcome in outcomes.items()} == {
+            tenant: tenant for tenant in router.tenants()
+        }
+        assert list(router.scan_keys(allow_switch=True)) == []
+    await router.aclose()
