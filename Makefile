@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test integration check types docs examples bench format clean
+.PHONY: help setup demo test fast integration check types docs examples bench format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ setup: .venv/.ready ## the virtual environment, exact versions
 demo: .venv/.ready ## from nothing to many tenants, served over HTTP
 	$(BIN)/tenantlimpyd demo
 
-test: .venv/.ready ## the fast tests, on an embedded server
+test: .venv/.ready ## every test of tests/, on an embedded server
 	$(BIN)/pytest -n auto tests
+
+fast: .venv/.ready ## those of them that start no process and wait for no deadline, in seconds
+	$(BIN)/pytest -n auto -m "not slow" tests
 
 integration: .venv/.ready ## the tests on containers, or on embedded servers where no engine answers
 	$(BIN)/pytest integration

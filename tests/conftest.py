@@ -12,6 +12,16 @@ from tenantlimpyd.embedded import EmbeddedServer
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
 
+SLOW = ("cli", "examples", "fanout", "middleware", "test_chaosproxy.py", "test_embedded.py", "test_testing_plugin.py")
+"""Tests that start processes and servers, or wait for real deadlines: ``make fast`` leaves them out."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = config.rootpath / "tests"
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in SLOW:
+            item.add_marker("slow")
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
