@@ -6,11 +6,12 @@ import contextlib
 import threading
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.lock import Lock
 
 from tenantlimpyd import drivers, logs
+from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.exceptions import (
     ConfigurationError,
     DoesNotExist,
@@ -27,7 +28,6 @@ from tenantlimpyd.scanning import Pages, scan
 from tenantlimpyd.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
 
 if TYPE_CHECKING:
-    from types import TracebackType
 
     import redis
     import redis.asyncio
@@ -41,7 +41,7 @@ T = TypeVar("T")
 MAXIMUM_PREFIX_LENGTH = 512
 
 
-class RedisDatabase(ModelHost):
+class RedisDatabase(Closing, AsyncClosing, ModelHost):
     """A Redis database: where it is, how to connect to it, and the models whose objects it keeps.
 
     Making one connects to nothing; the first command does. It can be used from any number of threads, tasks and event
@@ -186,22 +186,6 @@ class RedisDatabase(ModelHost):
         with self._link_lock:
             old, self._link = self._link, Link(self._link.settings)
         await old.aretire()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     # Running operations
 

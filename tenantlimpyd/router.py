@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tenantlimpyd import logs
 from tenantlimpyd.catalog import Catalog
+from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.context import enter, frame_of, leave, request_frame_of
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import (
@@ -28,7 +29,6 @@ from tenantlimpyd.scopes import TenantScope
 from tenantlimpyd.tenants import DEFAULT_GRAMMAR, checked, compiled
 
 if TYPE_CHECKING:
-    from types import TracebackType
 
     import redis
     import redis.asyncio
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["DatabaseRouter", "Resolver"]
 
 
-class DatabaseRouter(Fleet, ModelHost):
+class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
     """Maps tenant ids to databases, and stands wherever a database does in a model.
 
     A model bound to a router uses the database of the tenant that is current in this context (this request, task or
@@ -326,19 +326,3 @@ class DatabaseRouter(Fleet, ModelHost):
         """Do as :meth:`close`, and wait until the running event loop's connections are closed."""
         for placement in list(self._catalog.placements.values()):
             await placement.database.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()

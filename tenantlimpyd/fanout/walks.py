@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from types import MappingProxyType, TracebackType
-from typing import Any, Generic, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 import attrs
 
 from tenantlimpyd import logs
+from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, Settled
 from tenantlimpyd.fanout.tasks import AsyncVisit, TaskRun
 from tenantlimpyd.fanout.threads import Ended, ThreadedRun, Visit
@@ -74,7 +75,7 @@ class _Progress:
         )
 
 
-class Walk(Generic[I]):
+class Walk(Closing, Generic[I]):
     """A blocking walk: iterate over it once.
 
     Items come as they arrive, tenants mixed. Nothing is asked of any server before the first item is asked for; leaving
@@ -100,14 +101,6 @@ class Walk(Generic[I]):
     def close(self) -> None:
         """End the walk. Harmless when it is through."""
         self._items.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _iterate(self) -> Generator[I, None, None]:
         progress, unpack = self._progress, self._unpack
@@ -146,7 +139,7 @@ def _scanning(order: WalkOrder) -> Callable[[Visit], int]:
     return scan
 
 
-class AsyncWalk(Generic[I]):
+class AsyncWalk(AsyncClosing, Generic[I]):
     """A walk for ``async for``: iterate over it once.
 
     Items come as they arrive, tenants mixed. Nothing is asked of any server before the first item is asked for;
@@ -173,14 +166,6 @@ class AsyncWalk(Generic[I]):
     async def aclose(self) -> None:
         """End the walk. Harmless when it is through."""
         await self._items.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def _iterate(self) -> AsyncGenerator[I, None]:
         progress, unpack = self._progress, self._unpack
