@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from redis.lock import Lock
 
@@ -23,12 +23,12 @@ from tenantlimpyd.exceptions import (
 from tenantlimpyd.hosting import ModelHost, Placement
 from tenantlimpyd.indexes import EqualIndex
 from tenantlimpyd.operations import Operation, Script
+from tenantlimpyd.pinned import AsyncPinned, Pinned
 from tenantlimpyd.pools import Link
 from tenantlimpyd.scanning import Pages, scan
 from tenantlimpyd.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
 
 if TYPE_CHECKING:
-
     import redis
     import redis.asyncio
 
@@ -223,8 +223,9 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
             type: only keys of this Redis type: ``string``, ``hash``, ``list``, ``set``, ``zset``, ``stream``.
 
         Returns:
-            An iterator of key names, without ``key_prefix``. Bytes that are not UTF-8 are kept as surrogates
-            (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
+            An iterator of key names, without ``key_prefix``. It holds one connection until it is through, closed or dropped;
+            when that is lost, it raises ``redis.ConnectionError``, since another one can't go on at its place. Bytes that
+            are not UTF-8 are kept as surrogates (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
         """
         pages = self.pages(match, count, type)
         return (key for page in pages for key in page)
@@ -245,16 +246,22 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
 
         return keys()
 
-    def pages(self, match: str | None = None, count: int | None = None, type: str | None = None) -> Iterator[list[str]]:  # noqa: A002
+    def pages(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> Generator[list[str], None, None]:
         """Iterate over lists of keys, one for each SCAN; arguments as for :meth:`scan_keys`. Lists may be empty."""
         wanted = Pages.of(self._key_prefix, match, count, type)
         client = self._link.client
 
-        def walk() -> Iterator[list[str]]:
+        def walk() -> Generator[list[str], None, None]:
             cursor: int | None = 0
-            while cursor is not None:
-                cursor, page = drivers.run(scan(wanted, cursor), client)
-                yield page
+            with Pinned(client) as pinned:
+                while cursor is not None:
+                    cursor, page = drivers.run(scan(wanted, cursor), cast("redis.Redis", pinned))
+                    yield page
 
         return walk()
 
@@ -263,16 +270,17 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
         match: str | None = None,
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
-    ) -> AsyncIterator[list[str]]:
+    ) -> AsyncGenerator[list[str], None]:
         """Iterate as :meth:`pages`, with ``async for``."""
         wanted = Pages.of(self._key_prefix, match, count, type)
         link = self._link
 
-        async def walk() -> AsyncIterator[list[str]]:
+        async def walk() -> AsyncGenerator[list[str], None]:
             cursor: int | None = 0
-            while cursor is not None:
-                cursor, page = await drivers.arun(scan(wanted, cursor), link.aclient)
-                yield page
+            async with AsyncPinned(link.aclient) as pinned:
+                while cursor is not None:
+                    cursor, page = await drivers.arun(scan(wanted, cursor), cast("redis.asyncio.Redis", pinned))
+                    yield page
 
         return walk()
 

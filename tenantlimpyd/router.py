@@ -29,7 +29,6 @@ from tenantlimpyd.scopes import TenantScope
 from tenantlimpyd.tenants import DEFAULT_GRAMMAR, checked, compiled
 
 if TYPE_CHECKING:
-
     import redis
     import redis.asyncio
 

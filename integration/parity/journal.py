@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from integration.parity.keyspace import content_of
+from integration.parity.keyspace import LEFTOVER, content_of
 from integration.parity.libraries import Library
 from integration.parity.schema import make_models
 
@@ -29,7 +29,7 @@ class Side:
 
     def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call something, and write down what came of it; return the result, or None where it raised."""
-        what = f"{getattr(call, '__name__', call)}{args}{kwargs or ''}"
+        what = f"{getattr(call, '__qualname__', call)}{args}{kwargs or ''}"
         try:
             result = call(*args, **kwargs)
             self.journal.append((what, self.plain(result)))
@@ -88,6 +88,25 @@ class Sides:
 
     def compare(self) -> None:
         """Raise unless the replies were the same, and both databases hold the same."""
-        assert self.ours.journal == self.limpyd.journal
-        ours, limpyds = self.ours.content, self.limpyd.content
-        assert ours == limpyds
+        differences = self.differences()
+        assert not differences, "\n".join(differences)
+
+    def differences(self) -> list[str]:
+        """Return what is not the same, in words; calls are told by what our side called them."""
+        ours, limpyds = self.ours.journal, self.limpyd.journal
+        calls = [
+            f"{what}: {mine!r}, and limpyd: {theirs!r}"
+            for (what, mine), (_, theirs) in zip(ours, limpyds, strict=True)
+            if mine != theirs
+        ]
+        mine = self.ours.content
+        theirs = {key: held for key, held in self.limpyd.content.items() if LEFTOVER not in key}
+        keys = [
+            f"key {key!r}: {mine.get(key)}, and limpyd: {theirs.get(key)}"
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]
+        if calls or keys:
+            ran = [f"  {what} -> {result!r}" for what, result in ours]
+            return [*calls, *keys, "our journal:", *ran]
+        return []

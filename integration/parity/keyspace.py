@@ -6,7 +6,10 @@ from typing import Any
 
 import redis
 
-__all__ = ["content_of"]
+__all__ = ["LEFTOVER", "content_of"]
+
+LEFTOVER = b":__collection__:final:"
+"""In keys that limpyd leaves behind for 300 seconds where a collection of several filters is only counted (P45)."""
 
 _READERS = {
     b"string": lambda client, key: client.get(key),

@@ -46,13 +46,13 @@ def make_models(library: Library, where: Any) -> SimpleNamespace:
             indexable=True,
             indexes=[
                 indexes.EqualIndex,
-                indexes.EqualIndex.configure(prefix="lower", transform=str.lower),
-                indexes.EqualIndex.configure(key="first", prefix="initial", transform=lambda value: value[:1]),
-                indexes.EqualIndex.configure(prefix="back", transform=lambda self, value: value[::-1]),
+                indexes.EqualIndex.configure(prefix="lower", transform=lambda value: str(value).lower()),
+                indexes.EqualIndex.configure(key="first", prefix="initial", transform=lambda value: str(value)[:1]),
+                indexes.EqualIndex.configure(prefix="back", transform=lambda self, value: str(value)[::-1]),
             ],
         )
         tag = fields.InstanceHashField(
-            indexable=True, indexes=[indexes.EqualIndex.configure(key="k", transform=lambda value: value.strip())]
+            indexable=True, indexes=[indexes.EqualIndex.configure(key="k", transform=lambda value: str(value).strip())]
         )
 
     class Bare(model.RedisModel):

@@ -125,16 +125,16 @@ class Walk(Closing, Generic[I]):
 
 def _scanning(order: WalkOrder) -> Callable[[Visit], int]:
     def scan(visit: Visit) -> int:
-        pages = visit.job.database.pages(order.match, order.count, order.type)
         keys = 0
-        while True:
-            visit.begin_answer(ANSWER_SECONDS)
-            page = next(pages, None)
-            if page is None:
-                return keys
-            if page:
-                visit.deliver(page)
-                keys += len(page)
+        with contextlib.closing(visit.job.database.pages(order.match, order.count, order.type)) as pages:
+            while True:
+                visit.begin_answer(ANSWER_SECONDS)
+                page = next(pages, None)
+                if page is None:
+                    return keys
+                if page:
+                    visit.deliver(page)
+                    keys += len(page)
 
     return scan
 
@@ -191,14 +191,14 @@ class AsyncWalk(AsyncClosing, Generic[I]):
 
 def _ascanning(order: WalkOrder) -> Callable[[AsyncVisit], Any]:
     async def scan(visit: AsyncVisit) -> int:
-        pages = visit.job.database.apages(order.match, order.count, order.type)
         keys = 0
-        while True:
-            page = await visit.within(visit.time_left(ANSWER_SECONDS), anext(pages, None))
-            if page is None:
-                return keys
-            if page:
-                await visit.deliver(page)
-                keys += len(page)
+        async with contextlib.aclosing(visit.job.database.apages(order.match, order.count, order.type)) as pages:
+            while True:
+                page = await visit.within(visit.time_left(ANSWER_SECONDS), anext(pages, None))
+                if page is None:
+                    return keys
+                if page:
+                    await visit.deliver(page)
+                    keys += len(page)
 
     return scan

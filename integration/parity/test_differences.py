@@ -1,0 +1,16 @@
+"""The table of differences is true: limpyd still does what it says, and so do we."""
+
+from __future__ import annotations
+
+import pytest
+
+from integration.parity.differences import DIFFERENCES, Difference
+from integration.parity.journal import Sides
+
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated hmset:DeprecationWarning")
+
+
+@pytest.mark.parametrize("line", DIFFERENCES, ids=lambda line: f"{line.number or 'P-'} {line.about}")
+def test_a_difference(sides: Sides, line: Difference) -> None:
+    assert line.scenario(sides.ours) == line.ours
+    assert line.scenario(sides.limpyd) == line.limpyd

@@ -1,0 +1,121 @@
+"""One connection for a conversation that another connection can't go on with: a scan, whose cursor is the server process's.
+
+redis-py would reconnect and send the cursor to whatever server is there by then, where it means something else, or
+nothing: keys would be missing, and nobody would know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.client import NEVER_DECODE
+
+from tenantlimpyd.closing import AsyncClosing, Closing
+
+__all__ = ["AsyncPinned", "Pinned"]
+
+
+def _lost(error: Exception) -> redis.ConnectionError:
+    lost = redis.ConnectionError(f"the connection was lost during the scan, and the place in it: {error}")
+    lost.__cause__ = error
+    return lost
+
+
+def _parsed(reply: Any, word: str, callbacks: Mapping[Any, Any], options: dict[str, Any]) -> Any:
+    callback = callbacks.get(word)
+    return reply if callback is None else callback(reply, **options)
+
+
+class Pinned(Closing):
+    """Sends commands over one connection of a client's pool; it goes back to the pool when this is closed.
+
+    The first command is retried as the client would. When the connection fails later, that is an error.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._connection: Any = None
+        self._answered = False
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and return its reply, as a client does.
+
+        Raises:
+            redis.ConnectionError: the connection was lost.
+        """
+        undecoded = options.pop(NEVER_DECODE, False)
+
+        def ask() -> Any:
+            self._connection.send_command(*args)
+            return self._connection.read_response(disable_decoding=undecoded)
+
+        if self._connection is None:
+            self._connection = self._client.connection_pool.get_connection()
+        if not self._answered:
+            reply = self._connection.retry.call_with_retry(ask, self._connection.disconnect)
+            self._answered = True
+        elif not self._connection.is_connected:
+            raise redis.ConnectionError("the connection of this scan was closed")
+        else:
+            try:
+                reply = ask()
+            except redis.TimeoutError:
+                raise
+            except redis.ConnectionError as error:
+                raise _lost(error) from error
+        return _parsed(reply, args[0], self._client.response_callbacks, options)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._client.connection_pool.release(connection)
+
+
+class AsyncPinned(AsyncClosing):
+    """Sends commands over one connection of an asyncio client's pool; see :class:`Pinned`."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._connection: Any = None
+        self._answered = False
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and return its reply, as a client does.
+
+        Raises:
+            redis.ConnectionError: the connection was lost.
+        """
+        undecoded = options.pop(NEVER_DECODE, False)
+
+        async def ask() -> Any:
+            await self._connection.send_command(*args)
+            return await self._connection.read_response(disable_decoding=undecoded)
+
+        async def failed(error: Exception) -> None:
+            await self._connection.disconnect(error=error)
+
+        if self._connection is None:
+            self._connection = await self._client.connection_pool.get_connection()
+        if not self._answered:
+            reply = await self._connection.retry.call_with_retry(ask, failed)
+            self._answered = True
+        elif not self._connection.is_connected:
+            raise redis.ConnectionError("the connection of this scan was closed")
+        else:
+            try:
+                reply = await ask()
+            except redis.TimeoutError:
+                raise
+            except redis.ConnectionError as error:
+                raise _lost(error) from error
+        return _parsed(reply, args[0], self._client.response_callbacks, options)
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._client.connection_pool.release(connection)
