@@ -120,7 +120,7 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
 
         Models, and objects already made, use the new settings at their next command; commands in flight finish on the
         old connections, which then close. Nothing is merged: settings not given have redis-py's defaults again. Only
-        ``key_prefix`` stays as it is unless it is given.
+        ``key_prefix`` stays what it is.
 
         Args:
             **settings: as for the constructor.
@@ -156,13 +156,18 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     def _replace_link(self, settings: dict[str, Any]) -> Link:
         given = dict(settings)
         prefix = _checked_prefix(given.pop("key_prefix", self._key_prefix))
+        if prefix != self._key_prefix:
+            # Commands in flight have their keys already, and would take them to the new place.
+            raise ConfigurationError(
+                f"key_prefix stays what it is, {self._key_prefix!a}, for the life of a database: make another "
+                "RedisDatabase for other keys"
+            )
         new = Settings(given or DEFAULT_CONNECTION_SETTINGS)
         keyspace = Keyspace(new.server, new.db, prefix)
         with contextlib.ExitStack() as moves, self._link_lock:
             for guard in sorted(self._guards, key=id):  # in one order: two databases that move can't deadlock
                 moves.enter_context(guard.moving(self, keyspace))
             old, self._link = self._link, Link(new)
-            self._key_prefix = prefix
             self._redis_version = None
         logs.emit(
             "database_repointed",

@@ -116,13 +116,15 @@ class ModelHost:
         source: ModelHost | None = getattr(model, "database", None)
         if source is self:
             return []
-        moved = _with_submodels(model, source)
-        concrete = [each for each in moved if not each.abstract]
         hosts = sorted({id(host): host for host in (self, source) if host is not None}.items())
         locks = [host._models_lock for _, host in hosts]  # always in one order: two moves at once can't deadlock
         for lock in locks:
             lock.acquire()
         try:
+            if getattr(model, "database", None) is not source:  # somebody else moved it meanwhile
+                return self._use_for_model(model)
+            moved = _with_submodels(model, source)
+            concrete = [each for each in moved if not each.abstract]
             names = [each._name for each in concrete]
             for each in concrete:
                 taken = self._models.get(each._name)

@@ -73,20 +73,25 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
 
     @classmethod
     def from_config(
-        cls, source: str | os.PathLike[str] | Mapping[str, Any], *, resolver: Resolver | None = None
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        resolver: Resolver | None = None,
+        grammar: str | re.Pattern[str] = DEFAULT_GRAMMAR,
     ) -> Self:
         """Make a router from a TOML file, or from a mapping of the same shape; see :mod:`tenantlimpyd.config`.
 
         Args:
             source: the path of the file, or the mapping.
             resolver: as for the constructor.
+            grammar: as for the constructor.
 
         Raises:
             ConfigurationError: what is wrong, all mistakes at once.
         """
         from tenantlimpyd.config import databases
 
-        return cls(databases(source), resolver=resolver)
+        return cls(databases(source, grammar), resolver=resolver, grammar=grammar)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} tenants>"

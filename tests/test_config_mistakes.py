@@ -287,3 +287,26 @@ SECRET = "hunter2"
 def test_no_message_shows_a_secret(table):
     for problem in mistakes(tenant(**table)):
         assert SECRET not in problem
+
+
+def test_a_url_given_as_a_servers_name_is_hidden():
+    for servers in ({}, {"main": {"host": "h"}}):
+        with pytest.raises(ConfigurationError) as caught:
+            databases({"servers": servers, "tenants": {"acme": {"server": "redis://user:hunter2@redis-1:6379"}}})
+        assert "hunter2" not in str(caught.value)
+        assert "goes into url" in str(caught.value)
+
+
+def test_a_key_given_as_a_files_path_is_hidden_and_a_bad_path_is_no_system_error():
+    for path in ("-----BEGIN PRIVATE KEY-----\nhunter2", "a" * 300):
+        with pytest.raises(ConfigurationError) as caught:
+            databases({"tenants": {"acme": {"host": "h", "ssl": True, "ssl_keyfile": path}}})
+        assert "hunter2" not in str(caught.value)
+        assert "tenants.acme.ssl_keyfile" in str(caught.value)
+
+
+def test_a_router_with_a_grammar_of_its_own_reads_its_configuration_by_it():
+    source = {"tenants": {"acme/eu": {"host": "h"}}}
+    assert DatabaseRouter.from_config(source, grammar="[a-z/]+").tenants() == ("acme/eu",)
+    with pytest.raises(ConfigurationError, match="acme/eu"):
+        DatabaseRouter.from_config(source)

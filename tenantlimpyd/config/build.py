@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tenantlimpyd.config.tables import SERVER_KEYS, TENANT_KEYS, is_table, needs
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError
 from tenantlimpyd.settings import Settings
-from tenantlimpyd.tenants import DEFAULT_GRAMMAR, checked
+from tenantlimpyd.tenants import DEFAULT_GRAMMAR, checked, compiled
 
 __all__ = ["databases"]
 
@@ -23,16 +24,20 @@ _TABLES = ("servers", "tenants")
 _NO_ADDRESS = "says no server"
 
 
-def databases(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, RedisDatabase]:
+def databases(
+    source: str | os.PathLike[str] | Mapping[str, Any], grammar: str | re.Pattern[str] = DEFAULT_GRAMMAR
+) -> dict[str, RedisDatabase]:
     """Return the databases of a configuration, by tenant id. Nothing is connected to.
 
     Args:
         source: the path of a TOML file, or a mapping of the same shape. Relative paths in it start at the file's folder, or
             at the working directory for a mapping.
+        grammar: what a tenant id looks like, as for ``DatabaseRouter``.
 
     Raises:
         ConfigurationError: what is wrong, all mistakes at once. Its ``problems`` start with the key they are at.
     """
+    pattern = compiled(grammar)
     document = read(source)
     problems = Problems()
     for name in document.content:
@@ -47,6 +52,10 @@ def databases(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, R
         )
     elif is_table(tenants := document.content["tenants"], "tenants", problems):
         for tenant, table in tenants.items():
+            try:
+                checked(tenant, pattern)
+            except InvalidTenantError as invalid:
+                problems.add(dotted("tenants", tenant), str(invalid))
             database = _tenant(tenant, table, servers, document.folder, problems)
             if database is not None:
                 found[tenant] = database
@@ -86,10 +95,6 @@ def _tenant(
     """Return a tenant's database, or None where something is wrong with it or with its server."""
     before = len(problems.found)
     where = ("tenants", tenant)
-    try:
-        checked(tenant, DEFAULT_GRAMMAR)
-    except InvalidTenantError as error:
-        problems.add(dotted(*where), str(error))
     if not is_table(table, dotted(*where), problems):
         return None
     own = settings_of(table, where, TENANT_KEYS, folder, problems)
@@ -116,7 +121,11 @@ def _server_of(
     if isinstance(name, str) and name in servers:
         return servers[name]
     known = ", ".join(dotted(server) for server in list(servers)[:10]) + (", ..." if len(servers) > 10 else "")
-    if not isinstance(name, str):
+    if isinstance(name, str) and ("://" in name or "@" in name):
+        problems.add(
+            key, "must be the name of a server, not a URL (hidden, since it may hold a password): that goes into url"
+        )
+    elif not isinstance(name, str):
         problems.add(key, f"must be the name of a server, as text, not {_described(name)}")
     elif not servers:
         problems.add(key, f"there is no server {dotted(name)}: the configuration has no table [servers.{dotted(name)}]")

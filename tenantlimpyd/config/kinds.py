@@ -19,7 +19,7 @@ __all__ = ["ADDRESS", "CODE_ONLY", "SETTINGS", "Kind", "seen"]
 ADDRESS = ("url", "host", "port", "unix_socket_path")
 """The settings that say which server it is."""
 
-_SECRETS = frozenset({"password", "ssl_password", "url", "ssl_ca_data"})
+_SECRETS = frozenset({"password", "username", "ssl_password", "ssl_keyfile", "url", "ssl_ca_data"})
 _TYPES = {
     dict: "a table",
     list: "an array",
@@ -83,7 +83,13 @@ def _host(value: Any, folder: Path) -> str:
 
 def _path(value: Any, folder: Path) -> str:
     path = folder / _text(value, folder)
-    if not path.exists():
+    if "\n" in str(path):
+        raise Wrong("must be the path of a file, not its content (hidden)")
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise Wrong(f"must be the path of a file that can be read: {error.strerror}") from None
+    if not there:
         raise Wrong(f"there is no file {path_shown(path)}")
     return str(path)
 

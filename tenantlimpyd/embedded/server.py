@@ -140,7 +140,7 @@ class EmbeddedServer:
     # What can be done with it
 
     def start(self, timeout: float = 10.0) -> Self:
-        """Start the server and return when it answers.
+        """Start the server and return when it answers. It ends when this object is dropped: keep it.
 
         Args:
             timeout: seconds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from tenantlimpyd.atomic import Change, Slot, Stored, perform
@@ -324,8 +324,3 @@ class SingleValueField(RedisField):
     def proxy_set(self, value: Any) -> Any:
         """Store a value, by the field's setter."""
         raise NotImplementedError
-
-
-def declared_order(fields: Iterator[RedisField]) -> list[RedisField]:
-    """Return fields in the order they were written."""
-    return sorted(fields, key=lambda field: field._creation_order)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from collections.abc import Set as AbstractSet  # `set` is a method here
 from typing import Any
 
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.fields.base import RedisField
+from tenantlimpyd.hosting import Database
 from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.operations import Command, Operation, twins
 
@@ -21,7 +23,6 @@ class PKField(RedisField):
 
     single_value = True
     auto: bool = False
-    auto_added: bool = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,25 +92,37 @@ class PKField(RedisField):
     set, aset = twins(_set)
     proxy_set, aproxy_set = set, aset
 
-    def _exists(self, value: Any = None) -> Operation[bool]:
+    def _place(self) -> tuple[Database, str]:
+        """Return what runs a command on the set of live pks, and its key: both of one database, whatever is current later."""
+        placement = self._model.database.placement() if self._instance is None else self._instance._placement
+        return placement.runner(), self._model.collection_key(placement.database.key_prefix)
+
+    def _asked(self, value: Any) -> str | None:
+        if self._instance is not None:
+            return self._instance.known_pk if self._instance.has_pk else None
+        if value is None:
+            raise ValueError("on the class, exists needs a pk")
+        return self.normalize(value)
+
+    def exists(self, value: Any = None) -> bool:
         """Return whether a pk is in the database: the object's own, or on the class the one given."""
-        if self._instance is None:
-            if value is None:
-                raise ValueError("on the class, exists needs a pk")
-            pk = self.normalize(value)
-        elif not self._instance.has_pk:
-            return False
-        else:
-            pk = self._instance.known_pk
-        return bool((yield Command("SISMEMBER", self.collection_key, pk)))
+        runner, key = self._place()
+        return runner.run(_is_member(key, self._asked(value)))
 
-    exists, aexists = twins(_exists)
+    def aexists(self, value: Any = None) -> Coroutine[Any, Any, bool]:
+        """Return whether a pk is in the database as :meth:`exists`, awaiting."""
+        runner, key = self._place()
+        return runner.arun(_is_member(key, self._asked(value)))
 
-    def _collection(self) -> Operation[AbstractSet[str]]:
+    def collection(self) -> AbstractSet[str]:
         """Return all live pks."""
-        return set((yield Command("SMEMBERS", self.collection_key)))
+        runner, key = self._place()
+        return runner.run(_members(key))
 
-    collection, acollection = twins(_collection)
+    def acollection(self) -> Coroutine[Any, Any, AbstractSet[str]]:
+        """Return all live pks, awaiting."""
+        runner, key = self._place()
+        return runner.arun(_members(key))
 
     def delete(self) -> None:
         """Raise: an object is deleted, not its pk.
@@ -124,3 +137,11 @@ class AutoPKField(PKField):
     """A primary key that Redis allocates: 1, 2, 3... from the counter ``{model}:max_pk``."""
 
     auto = True
+
+
+def _is_member(key: str, pk: str | None) -> Operation[bool]:
+    return pk is not None and bool((yield Command("SISMEMBER", key, pk)))
+
+
+def _members(key: str) -> Operation[AbstractSet[str]]:
+    return set((yield Command("SMEMBERS", key)))

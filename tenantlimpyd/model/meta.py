@@ -63,7 +63,6 @@ class MetaRedisModel(type):
         ordered = [*inherited, *sorted(own, key=lambda key: own[key]._creation_order)]
         if given is None:
             pk = AutoPKField()
-            pk.auto_added = True
             fields: dict[str, RedisField] = {"pk": pk}
         else:
             fields = {given: {**inherited, **own}[given]}

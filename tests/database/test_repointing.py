@@ -117,12 +117,16 @@ def test_wrong_settings_leave_the_database_where_it_was(opened):
     assert database.connection.ping()
 
 
-def test_the_prefix_stays_unless_it_is_given(opened):
+def test_the_prefix_stays(opened):
     database = opened(db=1, key_prefix="a:")
     database.connect(**to(database, db=2))
     assert database.key_prefix == "a:"
-    database.connect(**to(database, db=2), key_prefix="b:")
-    assert (database.key_prefix, database.keyspace.prefix) == ("b:", "b:")
+    database.connect(**to(database, db=3), key_prefix="a:")
+    with pytest.raises(ConfigurationError, match="make another RedisDatabase"):
+        database.connect(**to(database, db=2), key_prefix="b:")
+    with pytest.raises(ConfigurationError, match="key_prefix stays"):
+        database.reset(**to(database, db=2), key_prefix="")
+    assert (database.key_prefix, database.keyspace.prefix, database.keyspace.db) == ("a:", "a:", 3)
 
 
 def test_the_version_is_asked_again_of_the_new_server(opened):
@@ -139,11 +143,10 @@ def test_invariant_6_a_tenants_database_can_not_move_onto_another_tenant():
     with pytest.raises(SharedKeyspaceError, match="'one' and 'other'"):
         one.connect(host="h", db=2)
     assert one.keyspace.db == 1
-    one.connect(host="h", db=2, key_prefix="y:")
     with pytest.raises(SharedKeyspaceError):
-        other.reset(host="h", db=2, key_prefix="y:z")
-    one.connect(host="h", db=3, key_prefix="")
-    other.connect(host="h", db=1, key_prefix="")  # where "one" was
+        other.reset(host="h", db=1)
+    one.connect(host="h", db=3)
+    other.connect(host="h", db=1)  # where "one" was
     assert [router.database_for(tenant).keyspace.db for tenant in ("one", "other")] == [3, 1]
 
 

@@ -276,21 +276,22 @@ def test_invariant_6_prefixes_are_accepted_exactly_when_no_one_starts_with_anoth
             accepted.append(prefix)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.text("ab", max_size=3)), max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=12))
 def test_invariant_6_moving_databases_never_brings_two_together(moves):
-    databases = [place(prefix=prefix) for prefix in ("aaa", "ab", "b")]
+    databases = [place(db=number, prefix=prefix) for number, prefix in enumerate(("a", "ab", "b", "", "abc"))]
     router = DatabaseRouter({f"t{number}": database for number, database in enumerate(databases)})
-    for number, prefix in moves:
-        others = [each.key_prefix for each in databases if each is not databases[number]]
-        overlaps = any(prefix.startswith(other) or other.startswith(prefix) for other in others)
+    for number, db in moves:
+        mine = databases[number].key_prefix
+        others = [each.key_prefix for each in databases if each is not databases[number] and each.keyspace.db == db]
+        overlaps = any(mine.startswith(other) or other.startswith(mine) for other in others)
         try:
-            databases[number].connect(host="h", db=0, key_prefix=prefix)
+            databases[number].connect(host="h", db=db)
         except SharedKeyspaceError:
             assert overlaps
         else:
             assert not overlaps
-            assert databases[number].key_prefix == prefix
-    assert len(router) == 3
+            assert databases[number].keyspace.db == db
+    assert len(router) == 5
 
 
 def test_invariant_9_errors_about_keyspaces_show_no_secret():

@@ -1,0 +1,44 @@
+"""A question asked of the class belongs to the tenant that was current when it was asked, however late it is answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenantlimpyd import DatabaseRouter, RedisDatabase, fields, model
+
+
+@pytest.fixture
+def pks(flushed_server):
+    router = DatabaseRouter(
+        {tenant: RedisDatabase(**flushed_server.settings, db=1, key_prefix=f"{tenant}:") for tenant in ("one", "other")}
+    )
+
+    class Named(model.RedisModel):
+        database = router
+        name = fields.PKField()
+
+    with router:
+        for tenant in router.tenants():
+            with router.use_tenant(tenant):
+                Named(name=f"of {tenant}")
+        yield router, Named.get_field("pk")
+
+
+async def test_an_answer_awaited_under_another_tenant_is_of_the_first(pks):
+    router, pk = pks
+    with router.use_tenant("one"):
+        everything, there = pk.acollection(), pk.aexists("of other")
+    with router.use_tenant("other"):
+        assert await everything == {"of one"}
+    assert await there is False  # with no tenant at all
+    await router.aclose()
+
+
+def test_blocking_it_is_the_current_tenants(pks):
+    router, pk = pks
+    with router.use_tenant("other"):
+        assert pk.collection() == {"of other"}
+        assert pk.exists("of other")
+        assert not pk.exists("of one")
+        with pytest.raises(ValueError, match="needs a pk"):
+            pk.exists()
