@@ -70,7 +70,10 @@ def problems(jobs: Sequence[Job], outcomes: Mapping[str, Outcome[ServerFacts]]) 
             message = f"tenant {job.tenant!r} can't be reached at {job.database.keyspace}: {_reason(outcome.error)}"
             found.append(Problem("unreachable", (job.tenant,), message))
         elif outcome.value is not None and outcome.value.run_id is None:
-            message = f"tenant {job.tenant!r}: its user may not call INFO, so that aliases of its server can't be told"
+            message = (
+                f"tenant {job.tenant!r}: its server does not tell its run id (no right to INFO, or a proxy), so that "
+                "aliases of it can't be told"
+            )
             found.append(Problem("unverified", (job.tenant,), message))
         elif outcome.value is not None:
             place = str(outcome.value.run_id), job.database.keyspace.db

@@ -16,7 +16,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import attrs
 
@@ -36,6 +36,7 @@ class Frame:
         owner: the object that entered, which is how leaving finds its frame.
         request: for the frame of a request, whether another tenant inside it is refused; None: not a request's.
         outer: the frame below.
+        request_below: the nearest frame of a request below, however deep.
     """
 
     tenant: str | None
@@ -43,14 +44,27 @@ class Frame:
     owner: object
     request: bool | None
     outer: Frame | None
+    request_below: Frame | None
+
+    @classmethod
+    def above(
+        cls, outer: Frame | None, tenant: str | None, router: object, owner: object, request: bool | None
+    ) -> Frame:
+        """Return a frame on top of another."""
+        below = outer if outer is None or outer.request is not None else outer.request_below
+        return cls(tenant, router, owner, request, outer, below)
 
 
 frames: ContextVar[Frame | None] = ContextVar("tenantlimpyd.frames", default=None)
 
 
+left_behind: list[ContextVar[Any]] = []
+"""Context variables that belong to the work being done, and not to what it hands on to other threads: its deadline."""
+
+
 def enter(tenant: str | None, router: object, owner: object, *, request: bool | None = None) -> None:
     """Push a frame."""
-    frames.set(Frame(tenant, router, owner, request, frames.get()))
+    frames.set(Frame.above(frames.get(), tenant, router, owner, request))
 
 
 def leave(owner: object) -> None:
@@ -71,7 +85,7 @@ def _without(top: Frame | None, owner: object) -> Frame | None:
         return top
     stack = frame.outer
     for kept in reversed(above):  # left out of order: the frames entered later stay
-        stack = attrs.evolve(kept, outer=stack)
+        stack = Frame.above(stack, kept.tenant, kept.router, kept.owner, kept.request)
     return stack
 
 
@@ -87,7 +101,7 @@ def request_frame_of(router: object) -> Frame | None:
     """Return the frame of the request this context is in, for ``router``, or None."""
     frame = frames.get()
     while frame is not None and (frame.request is None or frame.router is not router):
-        frame = frame.outer
+        frame = frame.request_below
     return frame
 
 
@@ -125,6 +139,8 @@ def carry_tenant(function: Callable[P, R]) -> Callable[P, R]:
                 "context of whoever awaits it or iterates over it. Decorate it with router.use_tenant(...) instead."
             )
     context = copy_context()
+    for variable in left_behind:
+        context.run(variable.set, None)
 
     @functools.wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:

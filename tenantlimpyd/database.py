@@ -6,8 +6,10 @@ import contextlib
 import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+import redis
+import redis.asyncio
 from redis.lock import Lock
 
 from tenantlimpyd import drivers, logs
@@ -22,15 +24,11 @@ from tenantlimpyd.exceptions import (
 )
 from tenantlimpyd.hosting import ModelHost, Placement
 from tenantlimpyd.indexes import EqualIndex
+from tenantlimpyd.links import Link
 from tenantlimpyd.operations import Operation, Script
 from tenantlimpyd.pinned import AsyncPinned, Pinned
-from tenantlimpyd.pools import Link
 from tenantlimpyd.scanning import Pages, scan
 from tenantlimpyd.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
-
-if TYPE_CHECKING:
-    import redis
-    import redis.asyncio
 
 __all__ = ["DEFAULT_CONNECTION_SETTINGS", "Lock", "RedisDatabase"]
 # Not ours, but importable from limpyd.database, where applications may look for them.
@@ -199,12 +197,11 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
         return drivers.run(operation, self._link.client)
 
     def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
-        """Run an operation, awaiting; from its first step to its last on the settings of this call."""
-        return self._arun(operation, self._link)
+        """Run an operation, awaiting; from its first step to its last on the settings it starts with."""
+        return self._arun(operation)
 
-    @staticmethod
-    async def _arun(operation: Operation[T], link: Link) -> T:
-        return await drivers.arun(operation, link.aclient)
+    async def _arun(self, operation: Operation[T]) -> T:
+        return await drivers.arun(operation, self._link.aclient)
 
     def placement(self) -> Placement:
         """Return where objects made now live: here."""
@@ -220,7 +217,9 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     ) -> Iterator[str]:
         """Iterate over the keys of the database, as SCAN finds them: in no order, some perhaps more than once.
 
-        The database, and where it points, are those of this call, however late the iteration starts.
+        The database, and where it points, are those of this call, however late the iteration starts. Where it is a tenant's,
+        and is closed or pointed elsewhere meanwhile, the iteration ends with ``redis.ConnectionError``: the place it was
+        at may be another tenant's by then.
 
         Args:
             match: a glob pattern, relative to ``key_prefix``; None: all keys.
@@ -251,6 +250,12 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
 
         return keys()
 
+    def _still(self, link: Link) -> None:
+        if link.retired and self._guards:
+            raise redis.ConnectionError(
+                "this tenant's database was closed, or pointed elsewhere, since the scan was asked for"
+            )
+
     def pages(
         self,
         match: str | None = None,
@@ -259,11 +264,11 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     ) -> Generator[list[str], None, None]:
         """Iterate over lists of keys, one for each SCAN; arguments as for :meth:`scan_keys`. Lists may be empty."""
         wanted = Pages.of(self._key_prefix, match, count, type)
-        client = self._link.client
+        link = self._link
 
         def walk() -> Generator[list[str], None, None]:
             cursor: int | None = 0
-            with Pinned(client) as pinned:
+            with Pinned(link.client, lambda: self._still(link)) as pinned:
                 while cursor is not None:
                     cursor, page = drivers.run(scan(wanted, cursor), cast("redis.Redis", pinned))
                     yield page
@@ -282,7 +287,7 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
 
         async def walk() -> AsyncGenerator[list[str], None]:
             cursor: int | None = 0
-            async with AsyncPinned(link.aclient) as pinned:
+            async with AsyncPinned(link.aclient, lambda: self._still(link)) as pinned:
                 while cursor is not None:
                     cursor, page = await drivers.arun(scan(wanted, cursor), cast("redis.asyncio.Redis", pinned))
                     yield page

@@ -22,9 +22,11 @@ them to its caller.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import attrs
 from redis.exceptions import ResponseError  # here for modules that know nothing else of redis-py
 
 __all__ = [
@@ -153,12 +155,22 @@ class SharedKeyspaceError(TenantError):
     """Two tenants would share keys: the same server and database, and prefixes that overlap."""
 
 
+def _sendable(outcome: Any) -> Any:
+    """Return an outcome as it can be pickled: a tenant's value may be anything, a client too."""
+    try:
+        pickle.dumps(outcome.value)
+    except Exception:  # noqa: BLE001 - whatever its reduction raises: it must not keep the error from being sent
+        return attrs.evolve(outcome, value=None)
+    return outcome
+
+
 class FanOutError(ExceptionGroup[Exception], LimpydException):
     """Some tenants failed; the others finished.
 
     Attributes:
         exceptions: the errors as they were raised, each with the tenant's id in its attribute ``tenant``.
-        outcomes: tenant id to :class:`~tenantlimpyd.fanout.Outcome`, for all tenants, healthy ones included.
+        outcomes: tenant id to :class:`~tenantlimpyd.fanout.Outcome`, for all tenants, healthy ones included. A value that
+            can't be pickled is None once the error has been.
     """
 
     outcomes: Mapping[str, Any]
@@ -180,4 +192,9 @@ class FanOutError(ExceptionGroup[Exception], LimpydException):
         return FanOutError(self.message, excs, self.outcomes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.message, list(self.exceptions), dict(self.outcomes)))
+        outcomes = {tenant: _sendable(outcome) for tenant, outcome in self.outcomes.items()}
+        return (
+            type(self),
+            (self.message, list(self.exceptions), outcomes),
+            {"__notes__": getattr(self, "__notes__", [])},
+        )

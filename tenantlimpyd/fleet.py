@@ -32,6 +32,14 @@ def _page(tenant: str, page: list[str]) -> Sequence[tuple[str, list[str]]]:
     return [(tenant, page)]
 
 
+def _facts(database: RedisDatabase) -> ServerFacts:
+    return database.run(facts())
+
+
+async def _afacts(database: RedisDatabase) -> ServerFacts:
+    return await database.arun(facts())
+
+
 class Fleet:
     """The part of a router that works over many tenants.
 
@@ -208,6 +216,14 @@ class Fleet:
 
     # Asking the servers
 
+    def _probing(self, timeout: float) -> dict[str, Any]:
+        return {
+            "entering": self.entering,
+            "policy": "collect",
+            "timeout": checked_seconds(timeout),
+            "concurrency": DEFAULT_CONCURRENCY,
+        }
+
     def probe(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> dict[str, Outcome[ServerFacts]]:
         """Ask each tenant's server what it is.
 
@@ -226,9 +242,7 @@ class Fleet:
         timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
     ) -> dict[str, Outcome[ServerFacts]]:
         """Ask as :meth:`probe`, awaiting."""
-        return await self.afan_out(
-            lambda database: database.arun(facts()), tenants=tenants, on_error="collect", timeout=timeout
-        )
+        return await afan_out(self.jobs(tenants, allow_switch=False), _afacts, **self._probing(timeout))
 
     def check(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> list[Problem]:
         """Ask all servers whether they can be reached, and whether two tenants share keys under different names of a server.
@@ -241,7 +255,7 @@ class Fleet:
             What is wrong; empty when all is well.
         """
         jobs = self.jobs(tenants, allow_switch=False)
-        return problems(jobs, self.probe(tenants=[job.tenant for job in jobs], timeout=timeout))
+        return problems(jobs, fan_out(jobs, _facts, **self._probing(timeout)))
 
     async def acheck(
         self,
@@ -251,4 +265,4 @@ class Fleet:
     ) -> list[Problem]:
         """Check as :meth:`check`, awaiting."""
         jobs = self.jobs(tenants, allow_switch=False)
-        return problems(jobs, await self.aprobe(tenants=[job.tenant for job in jobs], timeout=timeout))
+        return problems(jobs, await afan_out(jobs, _afacts, **self._probing(timeout)))

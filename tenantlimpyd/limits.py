@@ -21,9 +21,12 @@ from typing import Any
 import redis
 from redis.retry import Retry
 
+from tenantlimpyd.context import left_behind
+
 __all__ = ["BoundedRetry", "Limit", "current_limit"]
 
 _current: ContextVar[Limit | None] = ContextVar("tenantlimpyd.limit", default=None)
+left_behind.append(_current)
 
 
 def current_limit() -> Limit | None:

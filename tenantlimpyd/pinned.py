@@ -6,7 +6,8 @@ nothing: keys would be missing, and nobody would know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
@@ -24,6 +25,16 @@ def _lost(error: Exception) -> redis.ConnectionError:
     return lost
 
 
+def _check(connection: Any, pid: int, *, begun: bool) -> None:
+    """Raise if a conversation can't go on."""
+    if pid != os.getpid():
+        raise redis.ConnectionError(
+            "this scan was begun in another process, which may be reading on: begin another one"
+        )
+    if begun and not connection.is_connected:
+        raise redis.ConnectionError("the connection of this scan was closed")
+
+
 def _parsed(reply: Any, word: str, callbacks: Mapping[Any, Any], options: dict[str, Any]) -> Any:
     callback = callbacks.get(word)
     return reply if callback is None else callback(reply, **options)
@@ -33,12 +44,18 @@ class Pinned(Closing):
     """Sends commands over one connection of a client's pool; it goes back to the pool when this is closed.
 
     The first command is retried as the client would. When the connection fails later, that is an error.
+
+    Args:
+        client: whose pool it is.
+        check: called before each command; raises if it must not be sent any more.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, check: Callable[[], None]) -> None:
         self._client = client
+        self._check = check
         self._connection: Any = None
         self._answered = False
+        self._pid = 0
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return its reply, as a client does.
@@ -46,6 +63,7 @@ class Pinned(Closing):
         Raises:
             redis.ConnectionError: the connection was lost.
         """
+        self._check()
         undecoded = options.pop(NEVER_DECODE, False)
 
         def ask() -> Any:
@@ -53,12 +71,11 @@ class Pinned(Closing):
             return self._connection.read_response(disable_decoding=undecoded)
 
         if self._connection is None:
-            self._connection = self._client.connection_pool.get_connection()
+            self._connection, self._pid = self._client.connection_pool.get_connection(), os.getpid()
+        _check(self._connection, self._pid, begun=self._answered)
         if not self._answered:
             reply = self._connection.retry.call_with_retry(ask, self._connection.disconnect)
             self._answered = True
-        elif not self._connection.is_connected:
-            raise redis.ConnectionError("the connection of this scan was closed")
         else:
             try:
                 reply = ask()
@@ -71,17 +88,19 @@ class Pinned(Closing):
     def close(self) -> None:
         """Give the connection back."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self._pid == os.getpid():
             self._client.connection_pool.release(connection)
 
 
 class AsyncPinned(AsyncClosing):
     """Sends commands over one connection of an asyncio client's pool; see :class:`Pinned`."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, check: Callable[[], None]) -> None:
         self._client = client
+        self._check = check
         self._connection: Any = None
         self._answered = False
+        self._pid = 0
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return its reply, as a client does.
@@ -89,6 +108,7 @@ class AsyncPinned(AsyncClosing):
         Raises:
             redis.ConnectionError: the connection was lost.
         """
+        self._check()
         undecoded = options.pop(NEVER_DECODE, False)
 
         async def ask() -> Any:
@@ -99,12 +119,11 @@ class AsyncPinned(AsyncClosing):
             await self._connection.disconnect(error=error)
 
         if self._connection is None:
-            self._connection = await self._client.connection_pool.get_connection()
+            self._connection, self._pid = await self._client.connection_pool.get_connection(), os.getpid()
+        _check(self._connection, self._pid, begun=self._answered)
         if not self._answered:
             reply = await self._connection.retry.call_with_retry(ask, failed)
             self._answered = True
-        elif not self._connection.is_connected:
-            raise redis.ConnectionError("the connection of this scan was closed")
         else:
             try:
                 reply = await ask()
@@ -117,5 +136,5 @@ class AsyncPinned(AsyncClosing):
     async def aclose(self) -> None:
         """Give the connection back."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self._pid == os.getpid():
             await self._client.connection_pool.release(connection)

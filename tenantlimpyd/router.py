@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -222,8 +223,13 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         """Raise if an object made for one tenant is used while another one is current.
 
         Raises:
-            WrongTenantError: it is.
+            WrongTenantError: it is, or its tenant was removed since.
         """
+        if self._catalog.placements.get(placement.tenant or "") is not placement:
+            raise WrongTenantError(
+                f"this object was made before tenant {placement.tenant!r} was removed from the router. Its keys may be "
+                "another tenant's by now: look it up again."
+            )
         frame = frame_of(self)
         if frame is not None and frame.tenant is not None and frame.tenant != placement.tenant:
             raise WrongTenantError(
@@ -240,6 +246,8 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
 
     def use_tenant(self, tenant: str, *, allow_switch: bool = False) -> TenantScope:
         """Return what enters a tenant: for ``with`` and ``async with``, and as a decorator of functions of every kind.
+
+        Never ``yield`` inside the ``with`` block of a generator: its consumer would run inside it. Decorate the generator.
 
         Args:
             tenant: the tenant id.
@@ -287,7 +295,7 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
             or request is None
             or not request.request
             or request.tenant is None
-            or tenant in (None, request.tenant)
+            or tenant in (None, request.tenant, self.current_tenant())
         ):
             return
         raise TenantSwitchError(
@@ -302,12 +310,18 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         if isinstance(tenants, str | bytes):
             raise TypeError(f"tenants must be several ids, such as [{shown(tenants)}], not one")
         if tenants is None:
-            jobs = [Job(tenant, placement.database) for tenant, placement in self._catalog.placements.copy().items()]
+            placements = list(self._catalog.placements.copy().values())
         else:
-            jobs = [Job(tenant, self.database_for(tenant)) for tenant in dict.fromkeys(map(self.check_id, tenants))]
+            placements = [self._placed(tenant) for tenant in dict.fromkeys(map(self.check_id, tenants))]
+        jobs = [Job(str(each.tenant), each.database, functools.partial(self._still, each)) for each in placements]
         for job in jobs:
             self._refuse_switch(job.tenant, allow_switch=allow_switch)
         return jobs
+
+    def _still(self, placement: Placement) -> None:
+        """Raise if a tenant was removed meanwhile: its keys may be another tenant's by now."""
+        if self._catalog.placements.get(str(placement.tenant)) is not placement:
+            raise UnknownTenantError(f"tenant {placement.tenant!r} was removed meanwhile", placement.tenant)
 
     @contextlib.contextmanager
     def entering(self, tenant: str) -> Iterator[None]:

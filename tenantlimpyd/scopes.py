@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
 from typing import Any, Protocol, TypeVar, cast
 
@@ -181,16 +181,6 @@ class KeptStack:
     def __exit__(self, *_: object) -> None:
         self._inside = frames.get()
         frames.set(self._outside.pop())
-
-    def iterator(self, items: Iterator[Any]) -> Iterator[Any]:
-        """Iterate over ``items``, each step under this stack."""
-        while True:
-            with self:
-                try:
-                    item = next(items)
-                except StopIteration:
-                    return
-            yield item
 
     def generator(self, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Run a generator, each step under this stack; values and exceptions sent go through."""

@@ -6,8 +6,10 @@ import copy
 import difflib
 import inspect
 import os.path
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import redis
@@ -160,6 +162,9 @@ class Settings(Mapping[str, Any]):
     def _checked(self) -> dict[str, Any]:
         problems = [_unknown(name) for name in self._given if name not in KNOWN_SETTINGS]
         effective = {name: value for name, value in self._given.items() if name != "url" and name in KNOWN_SETTINGS}
+        for name in ("host", "port", "db", "unix_socket_path"):
+            if effective.get(name, name) is None:  # redis-py takes None for "not given"
+                del effective[name]
         if "url" in self._given:
             problems += _read_url(self._given["url"], effective)
         problems += _wrong_types(effective)
@@ -191,6 +196,11 @@ def _read_url(url: Any, effective: dict[str, Any]) -> list[str]:
     if not isinstance(url, str):
         return [f"url must be text such as 'redis://localhost:6379/0', not {shown(url)}"]
     try:
+        path = urlsplit(url).path
+        if not url.startswith("unix:") and not re.fullmatch(r"/?|/\d+", path):
+            return [
+                "the url's path must be the number of a database, such as /0"
+            ]  # redis-py would take 0, or some digits
         said = dict(parse_url(url))
     except ValueError:
         return [
@@ -215,6 +225,14 @@ def _wrong_types(effective: dict[str, Any]) -> list[str]:
     for name, kind, example in (("host", str, "'localhost'"), ("unix_socket_path", str, "'/run/redis.sock'")):
         if name in effective and (not isinstance(effective[name], kind) or not effective[name]):
             problems.append(f"{name} must be text such as {example}, not {shown(effective[name])}")
+    host = effective.get("host")
+    if isinstance(host, str) and re.search(r"[\s/@\x00-\x1f]", host):
+        problems.append(
+            "host must be a name or an address alone (hidden, since it may hold a password): a URL goes into url"
+        )
+        effective["host"] = "hidden"
+    if not isinstance(effective.get("ssl", False), bool):
+        problems.append(f"ssl must be True or False, not {shown(effective['ssl'])}")
     for name, low, high in (("port", 1, 65535), ("db", 0, 2**31 - 1), ("max_connections", 1, 2**31 - 1)):
         value = effective.get(name)
         if value is None:
@@ -230,10 +248,15 @@ def _wrong_types(effective: dict[str, Any]) -> list[str]:
     ]
     for name in ("socket_timeout", "socket_connect_timeout", "health_check_interval"):
         value = effective.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
+        least = 0 if name == "health_check_interval" else 1e-6  # a socket takes 0 for "don't wait at all"
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9
+        ):
             problems.append(f"{name} must be a number of seconds, not {shown(value)}")
     if "retry" in effective and not isinstance(effective["retry"], Retry | AsyncRetry):
         problems.append(f"retry must be redis.retry.Retry(backoff, retries), not {shown(effective['retry'])}")
+    if effective.get("encoding_errors", "strict") not in ("strict", "surrogateescape"):
+        problems.append("encoding_errors must be 'strict' or 'surrogateescape': others change what is read")
     if effective.get("protocol") not in (None, 2, 3, "2", "3"):
         problems.append(f"protocol must be 2 or 3, not {shown(effective['protocol'])}")
     return problems

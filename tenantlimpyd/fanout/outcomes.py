@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -53,10 +53,12 @@ class Job:
     Attributes:
         tenant: the tenant id.
         database: its database, as it was when the work was asked for.
+        check: raises if the tenant is no longer there; called when the work begins.
     """
 
     tenant: str
     database: RedisDatabase
+    check: Callable[[], None] = lambda: None
 
     @property
     def server(self) -> str:

@@ -33,12 +33,18 @@ def checked_concurrency(concurrency: object) -> int:
 
 
 class Plan:
-    """Hands out jobs, server by server in turn, never more than ``PER_SERVER`` of one server at once.
+    """Hands out jobs, server by server in turn.
 
-    So a server that hangs holds up its own tenants only.
+    One server gets ``PER_SERVER`` at once at most, and while others have tenants waiting no more than its share of all:
+    so a server that hangs holds up its own tenants only.
+
+    Args:
+        jobs: the work.
+        concurrency: how many of them run at once.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], concurrency: int) -> None:
+        self._concurrency = concurrency
         self._waiting: dict[str, deque[Job]] = {}
         for job in jobs:
             self._waiting.setdefault(job.server, deque()).append(job)
@@ -52,16 +58,22 @@ class Plan:
 
     def pick(self) -> Job | None:
         """Return the next job whose server has room; None: at the moment, none has."""
+        most = min(PER_SERVER, max(1, self._concurrency // self._servers))
         for _ in range(len(self._turn)):
             server = self._turn.popleft()
             jobs = self._waiting[server]
-            job = jobs.popleft() if self._busy[server] < PER_SERVER else None
+            job = jobs.popleft() if self._busy[server] < most else None
             if jobs:
                 self._turn.append(server)
             if job is not None:
                 self._busy[server] += 1
                 return job
         return None
+
+    @property
+    def _servers(self) -> int:
+        """How many servers have jobs, waiting or running."""
+        return sum(1 for server, busy in self._busy.items() if busy or self._waiting[server]) or 1
 
     def release(self, job: Job) -> None:
         """Count a job as ended."""

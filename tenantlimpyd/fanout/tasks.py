@@ -126,7 +126,7 @@ class TaskRun:
 
     async def events(self) -> AsyncIterator[Event]:
         """Iterate over what happens, until every tenant has ended. Leaving the iteration early cancels the tasks."""
-        plan = AsyncPlan(Plan(self._jobs))
+        plan = AsyncPlan(Plan(self._jobs, self._concurrency))
         missing = len(self._jobs)
         tasks = [asyncio.create_task(self._serve(plan)) for _ in range(min(missing, self._concurrency))]
         try:
@@ -162,6 +162,7 @@ class TaskRun:
         return Ended(job.tenant, value, error, visit.seconds)
 
     async def _called(self, visit: AsyncVisit) -> Any:
+        visit.job.check()
         try:
             return await self._work(visit)
         except (Exception, asyncio.CancelledError, KeyboardInterrupt):

@@ -112,7 +112,7 @@ class ThreadedRun:
         self.timeout = timeout
         self._concurrency = min(concurrency, len(jobs))
         self._buffer = buffer
-        self._plan = ThreadPlan(Plan(jobs))
+        self._plan = ThreadPlan(Plan(jobs, concurrency))
         self._context: Context = copy_context()
         self._change = threading.Condition()
         self._events: deque[Event] = deque()
@@ -193,6 +193,7 @@ class ThreadedRun:
         return True
 
     def _limited(self, visit: Visit) -> Any:
+        visit.job.check()
         with visit.limit.applied():
             return self._work(visit)
 

@@ -78,8 +78,9 @@ class _Progress:
 class Walk(Closing, Generic[I]):
     """A blocking walk: iterate over it once.
 
-    Items come as they arrive, tenants mixed. Nothing is asked of any server before the first item is asked for; leaving
-    the loop, :meth:`close`, or the end of a ``with`` block ends all threads and gives back all connections.
+    Items come as they arrive, tenants mixed. Nothing is asked of any server before the first item is asked for.
+    :meth:`close`, or the end of a ``with`` block, ends all threads and gives back all connections; so does leaving the loop
+    over a walk that nothing else refers to. A thread that is just connecting ends with its connect timeout.
     """
 
     def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Sequence[I]]) -> None:

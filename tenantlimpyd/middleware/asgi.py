@@ -74,14 +74,15 @@ class TenantMiddleware:
             if self._gate.is_exempt(request):
                 await self._app(scope, receive, send)
                 return
+            scope = {**scope}  # the server's is not ours to change
             async with contextlib.AsyncExitStack() as stack:
-                refusal = await self._enter(request, stack)
+                refusal = await self._enter(scope, request, stack)
                 if refusal is None:
                     await self._app(_mounted(scope, request), receive, send)
                 else:
                     await _refuse(refusal, scope, send)
 
-    async def _enter(self, request: Request, stack: contextlib.AsyncExitStack) -> Refusal | None:
+    async def _enter(self, scope: Scope, request: Request, stack: contextlib.AsyncExitStack) -> Refusal | None:
         # Only what happens here is about the request's tenant. The same errors from the application are its own.
         try:
             answer = self._identify(request)
@@ -89,6 +90,7 @@ class TenantMiddleware:
             if tenant is None:
                 return NO_TENANT
             await stack.enter_async_context(self._gate.scope(tenant))
+            self._gate.mark(scope, tenant)
         except InvalidTenantError:
             return INVALID_TENANT
         except UnknownTenantError:

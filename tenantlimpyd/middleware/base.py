@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
-from typing import TypeAlias
+from collections.abc import Callable, Collection, MutableMapping
+from typing import Any, TypeAlias
 
-from tenantlimpyd.exceptions import ConfigurationError, shown
+from tenantlimpyd.exceptions import ConfigurationError, TenantSwitchError, shown
 from tenantlimpyd.middleware.identify import Request
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.scopes import TenantScope
@@ -15,6 +15,9 @@ __all__ = ["Exempt", "Gate", "answered", "is_coroutine_function"]
 
 Exempt: TypeAlias = Collection[str] | Callable[[Request], bool]
 """The requests that need no tenant: their exact paths, or a function that says so of a request."""
+
+
+_MARK = "tenantlimpyd.tenants"
 
 
 class Gate:
@@ -55,6 +58,21 @@ class Gate:
     def nobody(self) -> TenantScope:
         """Return what every request is wrapped in, so that nothing is left of where the server was started."""
         return self._router.request_scope(None)
+
+    def mark(self, carrier: MutableMapping[str, Any], tenant: str) -> None:
+        """Note a request's tenant in its ASGI scope or WSGI environ, for other middlewares of the same router inside.
+
+        Raises:
+            TenantSwitchError: one of them, outside, has found another tenant for the very same request.
+        """
+        entered: dict[int, str] = carrier.get(_MARK, {})
+        before = entered.get(id(self._router), tenant)
+        if before != tenant and not self._allow_switch:
+            raise TenantSwitchError(
+                f"the request is tenant {before!r}'s to one middleware, and tenant {tenant!r}'s to another one inside. Let "
+                "both identify it in one way, or write allow_switch=True."
+            )
+        carrier[_MARK] = {**entered, id(self._router): tenant}
 
     def scope(self, tenant: str) -> TenantScope:
         """Return what a tenant's request is wrapped in.

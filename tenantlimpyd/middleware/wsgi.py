@@ -64,7 +64,7 @@ class TenantMiddleware:
         with self._gate.nobody(), contextlib.ExitStack() as stack:
             request = _view(environ)
             if not self._gate.is_exempt(request):
-                refusal = self._enter(request, stack)
+                refusal = self._enter(environ, request, stack)
                 if refusal is not None:
                     return _refuse(refusal, environ, start_response)
                 _mount(environ, request)
@@ -72,13 +72,14 @@ class TenantMiddleware:
             # A list is complete, and servers look at its length. Anything else could still run code of the application.
             return body if type(body) in {list, tuple} else _Streamed(body)
 
-    def _enter(self, request: Request, stack: contextlib.ExitStack) -> Refusal | None:
+    def _enter(self, environ: WSGIEnvironment, request: Request, stack: contextlib.ExitStack) -> Refusal | None:
         # Only what happens here is about the request's tenant. The same errors from the application are its own.
         try:
             tenant = answered(self._identify(request))
             if tenant is None:
                 return NO_TENANT
             stack.enter_context(self._gate.scope(tenant))
+            self._gate.mark(environ, tenant)
         except InvalidTenantError:
             return INVALID_TENANT
         except UnknownTenantError:

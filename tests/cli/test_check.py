@@ -61,8 +61,8 @@ def test_a_user_without_info_is_a_warning_unless_strict(cli, tmp_path):
         path.write_text(f'[tenants.acme]\nport = {server.port}\nusername = "app"\npassword = "secret"\n')
         lenient, strict = cli("check", "-c", path), cli("check", "-c", path, "--strict")
     assert (lenient.exit_code, strict.exit_code) == (0, 1)
-    assert "may not call INFO" in lenient.stderr
-    assert "may not call INFO" in strict.stderr
+    assert "does not tell its run id" in lenient.stderr
+    assert "does not tell its run id" in strict.stderr
 
 
 def test_an_unknown_and_a_malformed_tenant(cli, config):

@@ -12,8 +12,8 @@ from tenantlimpyd.exceptions import ImplementationError
 def test_select_is_refused_and_nothing_moves(database):
     with pytest.raises(ImplementationError, match="SELECT is refused"):
         database.connection.select(5)
-    for word in ("select", b"SELECT", "Select"):
-        with pytest.raises(ImplementationError, match="connect\\(db="):
+    for word in ("select", b"SELECT", "Select", "SELECT 5", b" select 5", bytearray(b"SELECT"), "RESET", "reset"):
+        with pytest.raises(ImplementationError, match="is refused: the connection stays"):
             database.connection.execute_command(word, 5)
     database.connection.set("k", "v")
     assert list(database.scan_keys()) == ["k"]
@@ -76,3 +76,22 @@ async def test_a_reply_that_nobody_read_is_handed_to_nobody_in_asyncio(database)
     await database.aconnection.set("k", "v")
     assert [await database.aconnection.get("k") for _ in range(3)] == ["v"] * 3
     await database.aclose()
+
+
+def test_a_transaction_begun_by_hand_does_not_swallow_others_commands(database):
+    database.connection.execute_command("MULTI")
+    assert database.connection.set("k", "v") is True
+    assert database.connection.get("k") == "v"
+    database.connection.execute_command("WATCH", "k")
+    with database.connection.pipeline() as pipeline:
+        database.connection.set("k", "w")
+        pipeline.get("k")
+        assert pipeline.execute() == ["w"]
+
+
+def test_a_transaction_that_is_ended_keeps_its_connection(database):
+    names = database.connection.client_id()
+    with database.connection.pipeline() as pipeline:
+        pipeline.set("k", "v").get("k")
+        assert pipeline.execute() == [True, "v"]
+    assert database.connection.client_id() == names

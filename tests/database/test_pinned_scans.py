@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import redis
 
+from tenantlimpyd import DatabaseRouter
 from tenantlimpyd.database import RedisDatabase
 
 
@@ -77,6 +80,40 @@ def test_a_scan_that_is_dropped_gives_its_connection_back(scanned):
     next(pages)
     del pages
     assert idle(scanned)
+
+
+async def test_a_tenants_scan_ends_with_an_error_when_its_database_moves(scanned, flushed_server):
+    with DatabaseRouter({"acme": scanned}) as router, router.use_tenant("acme"):
+        keys, later, akeys = scanned.scan_keys(count=10), scanned.scan_keys(), scanned.ascan_keys(count=10)
+        next(keys)
+        await anext(akeys)
+        await scanned.aconnect(**flushed_server.settings, db=4)
+        for scan in (keys, later):
+            with pytest.raises(redis.ConnectionError, match="pointed elsewhere"):
+                list(scan)
+        with pytest.raises(redis.ConnectionError, match="pointed elsewhere"):
+            _ = [key async for key in akeys]
+        assert list(scanned.scan_keys()) == []
+        await scanned.aclose()
+
+
+def test_a_scan_is_not_shared_by_a_forked_process(scanned):
+    keys = scanned.scan_keys(count=10)
+    next(keys)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            next(key for key in keys if not key)
+        except redis.ConnectionError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"another process" in os.read(reading, 500)
+    os.close(reading)
+    os.close(writing)
+    assert len(list(keys)) >= 499
 
 
 def test_a_scan_goes_on_where_it_began_when_the_database_moves(scanned, flushed_server):

@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from integration.servers.chaosproxy import ChaosProxy
 from integration.servers.tls import Authority
+from tenantlimpyd.context import carry_tenant
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
 from tenantlimpyd.fanout import Job
@@ -319,3 +320,34 @@ async def test_a_coroutine_that_suppresses_a_cancellation_is_cancelled_again(fle
         await task
     assert len(asyncio.all_tasks()) == 1
     assert asyncio.current_task().cancelling() == 0
+
+
+def test_work_handed_on_does_not_inherit_the_deadline(fleet):
+    """What a fan-out's function gives to a thread of its own is no longer bound by the fan-out."""
+    answers = []
+
+    def later(database):
+        time.sleep(0.5)
+        answers.append(database.connection.ping())
+
+    threads = []
+
+    def hand_on(database):
+        threads.append(threading.Thread(target=carry_tenant(later), args=(database,)))
+        threads[-1].start()
+
+    fleet.fan_out(hand_on, tenants=["t1"], timeout=0.3)
+    threads[0].join(5)
+    assert answers == [True]
+
+
+def test_a_hanging_server_leaves_room_for_the_others(fleet, misbehaving, flushed_server):
+    silent = misbehaving(lambda peer, stop: stop.wait(5))
+    for number in range(8):
+        fleet.add(f"hung{number}", RedisDatabase(host="127.0.0.1", port=silent.port, db=number))
+    finished = {}
+    started = time.monotonic()
+    for tenant, _ in (walk := fleet.scan_keys(concurrency=4, timeout=1, on_error="collect")):
+        finished.setdefault(tenant, time.monotonic() - started)
+    assert len([tenant for tenant in walk.outcomes if tenant.startswith("t")]) == 20
+    assert max(finished.values()) < 0.9  # before the first deadline of the hung ones

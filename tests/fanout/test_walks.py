@@ -13,7 +13,7 @@ import redis
 from tenantlimpyd import current_tenant
 from tenantlimpyd.context import frames
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.exceptions import FanOutError
+from tenantlimpyd.exceptions import FanOutError, UnknownTenantError
 from tenantlimpyd.fanout.outcomes import Job
 from tenantlimpyd.fanout.tasks import TaskRun
 from tenantlimpyd.fanout.threads import Ended, Page, ThreadedRun
@@ -102,8 +102,15 @@ async def test_a_walk_that_is_not_started_asks_nothing(fleet, flushed_server, cl
 
 def test_the_tenants_are_those_of_the_call(fleet):
     walk = fleet.scan_keys()
-    fleet.remove("t1")
+    fleet.add("late", RedisDatabase(host="127.0.0.1", port=1))
     assert sorted(set(walk)) == ALL
+
+
+def test_a_tenant_removed_before_its_turn_is_named(fleet):
+    walk = fleet.scan_keys(on_error="collect")
+    fleet.remove("t1")  # its place may be another tenant's by now
+    assert ("t1", "t1:0") not in set(walk)
+    assert isinstance(walk.outcomes["t1"].error, UnknownTenantError)
     assert ("t1", "t1:0") not in set(fleet.scan_keys())
 
 

@@ -315,3 +315,29 @@ def test_a_body_without_close_can_be_closed(router):
     body = wsgi.TenantMiddleware(lambda *_: iter([b"x"]), router=router, identify=HEADER)(environ(), start_response)
     assert list(body) == [b"x"]
     body.close()
+
+
+def test_two_middlewares_that_find_different_tenants_in_one_request_are_told(router):
+    async def app(scope, receive, send):
+        raise AssertionError("never reached")
+
+    inner = asgi.TenantMiddleware(app, router=router, identify=from_header("X-Inner"))
+    outer = asgi.TenantMiddleware(inner, router=router, identify=from_header("X-Outer"))
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "root_path": "",
+        "headers": [(b"x-outer", b"acme"), (b"x-inner", b"globex")],
+    }
+    with pytest.raises(TenantSwitchError, match=r"'acme'.*'globex'"):
+        asyncio.run(outer(scope, None, None))
+
+    def wsgi_app(environ, start_response):
+        raise AssertionError("never reached")
+
+    inner = wsgi.TenantMiddleware(wsgi_app, router=router, identify=from_header("X-Inner"))
+    outer = wsgi.TenantMiddleware(inner, router=router, identify=from_header("X-Outer"))
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_X_OUTER": "acme", "HTTP_X_INNER": "globex"}
+    with pytest.raises(TenantSwitchError, match=r"'acme'.*'globex'"):
+        outer(environ, None)

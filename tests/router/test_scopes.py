@@ -10,7 +10,7 @@ import threading
 import pytest
 import structlog
 
-from tenantlimpyd import current_tenant
+from tenantlimpyd import context, current_tenant
 from tenantlimpyd.context import TenantThreadPoolExecutor, carry_tenant, frames
 from tenantlimpyd.exceptions import InvalidTenantError, UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter
@@ -300,3 +300,13 @@ def test_a_scope_says_what_it_is(paper):
     assert repr(scope) == "<TenantScope of 'a'>"
     assert scope.tenant == "a"
     assert paper.use_no_tenant().tenant is None
+
+
+def test_a_chain_of_tasks_does_not_slow_down(router):
+    """Each frame knows the request below it: a deep stack is not searched."""
+    for _ in range(3000):
+        context.enter("acme", router, object())
+    top = context.frames.get()
+    assert context.request_frame_of(router) is None
+    assert top.request_below is None
+    context.frames.set(None)
