@@ -27,16 +27,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
-from redis.exceptions import ResponseError  # here for modules that know nothing else of redis-py
+from redis.exceptions import DataError, RedisError, ResponseError  # here for modules that know nothing else of redis-py
 
 __all__ = [
     "ConfigurationError",
+    "DataError",
     "DoesNotExist",
     "FanOutError",
     "ImplementationError",
     "InvalidTenantError",
     "LimpydException",
     "NoTenantError",
+    "RedisError",
     "ResponseError",
     "SharedKeyspaceError",
     "TenantError",

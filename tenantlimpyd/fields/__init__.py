@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, LimpydException, UniquenessError
 from tenantlimpyd.fields.base import RedisField, SingleValueField
+from tenantlimpyd.fields.hash import HashField
 from tenantlimpyd.fields.instancehash import InstanceHashField
+from tenantlimpyd.fields.list import ListField
+from tenantlimpyd.fields.multi import MultiValuesField
 from tenantlimpyd.fields.pk import AutoPKField, PKField
+from tenantlimpyd.fields.set import SetField
+from tenantlimpyd.fields.sortedset import SortedSetField
 from tenantlimpyd.fields.string import StringField
+from tenantlimpyd.locks import FieldLock
 from tenantlimpyd.utils import make_key, normalize
 
-__all__ = ["AutoPKField", "InstanceHashField", "PKField", "RedisField", "SingleValueField", "StringField"]
+__all__ = [
+    "AutoPKField",
+    "HashField",
+    "InstanceHashField",
+    "ListField",
+    "MultiValuesField",
+    "PKField",
+    "RedisField",
+    "SetField",
+    "SingleValueField",
+    "SortedSetField",
+    "StringField",
+]
 # Not ours, but importable from limpyd.fields, where applications may look for them.
-__limpyd__ = (DoesNotExist, ImplementationError, LimpydException, UniquenessError, make_key, normalize)
+__limpyd__ = (DoesNotExist, FieldLock, ImplementationError, LimpydException, UniquenessError, make_key, normalize)

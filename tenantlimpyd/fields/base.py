@@ -5,23 +5,27 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
-from tenantlimpyd.atomic import Change, Slot, Stored, perform
-from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
+from tenantlimpyd.atomic import Change, Known, Slot, Stored, Turn, perform
+from tenantlimpyd.exceptions import DataError, ImplementationError
+from tenantlimpyd.fields.indexing import Indexing
+from tenantlimpyd.indexes import BaseIndex, stored_text
 from tenantlimpyd.operations import Command, Operation, Runner, twins
 from tenantlimpyd.utils import NotProvided, make_key
 
 if TYPE_CHECKING:
     from tenantlimpyd.model import RedisModel
 
-__all__ = ["RedisField", "SingleValueField"]
+__all__ = ["RedisField", "SingleValueField", "Value"]
+
+Value: TypeAlias = str | bytes | int | float
+"""What redis-py can send; stored, and given back, as text."""
 
 _created = itertools.count()
 
 
-class RedisField:
+class RedisField(Indexing):
     """A field of a model.
 
     On the class it is a declaration (``Model.get_field(name)``); on an instance (``instance.name``) it is bound, and its
@@ -59,6 +63,7 @@ class RedisField:
         self.unique = bool(unique)
         self.lockable = lockable
         self.index_classes: list[type[BaseIndex]] = list(indexes or ())
+        self.joined = False  # indexed for the sake of another field's index only
         self._indexes: list[BaseIndex] | None = None
         if default is not NotProvided:
             self.default = default
@@ -163,35 +168,33 @@ class RedisField:
         """Return ``value`` as it is indexed: bytes decoded as UTF-8, anything else as it is."""
         return value.decode() if isinstance(value, bytes) and value else value
 
+    def stored(self, value: Any) -> Any:
+        """Return what is sent to Redis for ``value``: itself. Fields that stand for objects send their pk."""
+        return value
+
+    def _sendable(self, value: Any) -> Any:
+        """Return what is sent to Redis for a value.
+
+        Raises:
+            redis.DataError: its type is none that redis-py sends.
+        """
+        value = self.stored(value)
+        if isinstance(value, bool) or not isinstance(value, str | bytes | bytearray | memoryview | int | float):
+            raise DataError(
+                f"a value for {self.name!r} is a {type(value).__name__}: give text, bytes, a whole number or a float; to "
+                "have none, delete the field"
+            )
+        return value
+
+    def check_given(self, value: Any) -> None:
+        """Raise if ``value`` can't be given to a new object, before anything is sent."""
+
     def post_command(self, sender: Any, name: str, result: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Hook: called with the result of each command of this field; what it returns is the result.
 
         The field hands it on to its instance, whose hook can be overridden for all fields at once.
         """
         return self._bound().post_command(sender, name, result, args, kwargs)
-
-    # Indexes
-
-    @property
-    def indexes(self) -> list[BaseIndex]:
-        """The index objects of the declaration, made once."""
-        if self._indexes is None:
-            declaration = self._model.get_class_field(self.name)
-            if declaration._indexes is None:
-                declaration._indexes = [index(declaration) for index in declaration.index_classes]
-            self._indexes = declaration._indexes
-        return self._indexes
-
-    def unique_index(self) -> BaseIndex:
-        """Return the index that keeps this field unique.
-
-        Raises:
-            ImplementationError: none of its indexes can.
-        """
-        for index in self.indexes:
-            if index.handle_uniqueness:
-                return index
-        raise ImplementationError(f"no index of the unique field {self.name!r} can keep it unique")
 
     # Commands
 
@@ -224,7 +227,7 @@ class RedisField:
         """Add to a change what stores ``value`` in a new object."""
         raise NotImplementedError
 
-    def removal(self, change: Change, stored: dict[Slot, Stored]) -> None:
+    def removal(self, change: Change, known: Known) -> None:
         """Add to a change what deletes the field of an object."""
         raise NotImplementedError
 
@@ -246,37 +249,30 @@ class SingleValueField(RedisField):
         """Return the command that deletes the value."""
         raise NotImplementedError
 
-    def _entries(self, instance: RedisModel, value: Any) -> set[Entry]:
-        if value is None:
-            return set()
-        name, pk = instance._storage, instance.known_pk
-        return {entry for index in self.indexes for entry in index.entries(name, pk, value)}
+    def turn(self, key_base: str, value: Any) -> Turn:
+        """Return that the value of the object with these keys becomes ``value``; None: it goes."""
+        return Turn(self.slot(key_base), self, (), value)
 
-    def move(self, change: Change, slot: Slot, old: Stored, new: Any) -> None:
-        """Add to a change what indexes have to follow when ``slot`` goes from ``old`` to ``new``."""
-        if not self.indexable:
-            return
-        instance = self._bound()
-        change.guards[slot] = old
-        change.move(self._entries(instance, old), self._entries(instance, new))
-        if self.unique and new is not None:
-            for entry in self.unique_index().entries(instance._storage, instance.known_pk, new):
-                change.unique.append((entry.key, self.name, new))
+    def check_given(self, value: Any) -> None:
+        """Raise if ``value`` can't be given to a new object, before anything is sent.
+
+        Raises:
+            redis.DataError: its type is none that redis-py sends.
+        """
+        self._sendable(value)
 
     def creation(self, change: Change, value: Any) -> None:
         """Add to a change what stores ``value`` in a new object."""
-        slot = self.slot(self._bound().key_base)
-        change.writes.append(self.store_words(slot, value))
-        if self.indexable:
-            self.move(change, slot, None, value)
-            del change.guards[slot]  # a new object: whatever is there is no value of it
+        instance = self._bound()
+        value = self._sendable(value)
+        change.writes.append(self.store_words(self.slot(instance.key_base), value))
+        instance._reindex(change, Known(), [self.turn(instance.key_base, value)], fresh=True)
 
-    def removal(self, change: Change, stored: dict[Slot, Stored]) -> None:
+    def removal(self, change: Change, known: Known) -> None:
         """Add to a change what deletes the field of an object."""
-        slot = self.slot(self._bound().key_base)
-        change.writes.append(self.clear_words(slot))
-        if self.indexable:
-            self.move(change, slot, stored.get(slot, self._bound()._known_value(slot)), None)
+        instance = self._bound()
+        change.writes.append(self.clear_words(self.slot(instance.key_base)))
+        instance._reindex(change, known, [self.turn(instance.key_base, None)])
 
     def _change(
         self,
@@ -296,17 +292,17 @@ class SingleValueField(RedisField):
         yield from instance.ready_to_change()
         slot = self.slot(instance.key_base)
 
-        def plan(before: dict[Slot, Stored], after: dict[Slot, Stored]) -> Change:
-            old = before.get(slot, instance._known_value(slot))
-            new = after.get(slot) if slot in after else becomes(old)
+        def plan(known: Known) -> Change:
+            old = known.before.get(slot, instance._known_value(slot))
+            new = known.after.get(slot) if slot in known.after else becomes(old)
             change = instance._new_change("live")
             change.writes.append(words(slot))
-            self.move(change, slot, old, new)
+            instance._reindex(change, known, [self.turn(instance.key_base, new)])
             if not certain:
                 change.after[slot] = None if new is None else stored_text(new)
             return change
 
-        replies, change = yield from perform(plan, repr(instance))
+        replies, _, change = yield from perform(plan, repr(instance))
         instance._seen()
         if slot in change.after:
             instance._remember(slot, change.after[slot])

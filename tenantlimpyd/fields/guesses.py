@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from tenantlimpyd.atomic import Stored
 from tenantlimpyd.indexes import stored_text
 
-__all__ = ["added", "added_float", "appended", "unchanged"]
+__all__ = ["Guess", "added", "added_float", "appended", "unchanged"]
+
+Guess: TypeAlias = Callable[[Stored], Any]
+"""What a value becomes, from what it is."""
 
 
 _LARGEST_EXPONENT = 5000  # a long double's is 4932: beyond it the server refuses, so nothing needs to be written out

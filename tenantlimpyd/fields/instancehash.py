@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from tenantlimpyd.atomic import Slot
-from tenantlimpyd.fields.base import SingleValueField
+from tenantlimpyd.fields.base import SingleValueField, Value
 from tenantlimpyd.fields.guesses import added, added_float
 from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Command, Operation, twins
 
 __all__ = ["InstanceHashField"]
-
-Value: TypeAlias = str | bytes | int | float
 
 
 class InstanceHashField(SingleValueField):
@@ -81,6 +79,7 @@ class InstanceHashField(SingleValueField):
             UniquenessError: the field is unique, and another object has the value.
             DoesNotExist: the object is not in the database.
         """
+        value = self._sendable(value)
         if not self.indexable:
             return (yield from self._write("HSET", self.name, value))  # type: ignore[no-any-return]
         reply = yield from self._change(
@@ -93,6 +92,7 @@ class InstanceHashField(SingleValueField):
 
     def _hsetnx(self, value: Value) -> Operation[bool]:
         """Store a value if there is none; return whether it was stored."""
+        value = self._sendable(value)
         if not self.indexable:
             yield from self._bound().ready_to_write()
             reply = yield Command("HSETNX", self.key, self.name, value)

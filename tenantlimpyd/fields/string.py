@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from tenantlimpyd.atomic import Slot
-from tenantlimpyd.exceptions import ImplementationError, LimpydException
-from tenantlimpyd.fields.base import SingleValueField
+from tenantlimpyd.exceptions import DataError, LimpydException
+from tenantlimpyd.fields.base import SingleValueField, Value
+from tenantlimpyd.fields.expiring import Expiring, Moment, Seconds, milliseconds, moment, moment_ms, seconds
 from tenantlimpyd.fields.guesses import added, added_float, appended, unchanged
 from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Command, Operation, twins
 
 __all__ = ["StringField"]
-
-Value: TypeAlias = str | bytes | int | float
-"""What redis-py can send; stored, and given back, as text."""
-Seconds: TypeAlias = int | datetime.timedelta
-Moment: TypeAlias = int | datetime.datetime
 
 
 def _amount(amount: object) -> int:
@@ -26,15 +21,7 @@ def _amount(amount: object) -> int:
     return amount
 
 
-def _seconds(time: Seconds) -> int:
-    return int(time.total_seconds()) if isinstance(time, datetime.timedelta) else time
-
-
-def _milliseconds(time: Seconds) -> int:
-    return int(time.total_seconds() * 1000) if isinstance(time, datetime.timedelta) else time
-
-
-class StringField(SingleValueField):
+class StringField(Expiring, SingleValueField):
     """A value in a Redis string of its own: ``{model}:{pk}:{field}``."""
 
     # How a value is stored
@@ -50,13 +37,6 @@ class StringField(SingleValueField):
     def clear_words(self, slot: Slot) -> tuple[Any, ...]:
         """Return the command that deletes the value."""
         return ("DEL", slot.key)
-
-    def _not_expiring(self, command: str) -> None:
-        if self.indexable:
-            raise ImplementationError(
-                f"{command} is refused for the indexed field {self.name!r}: when the value expired, its index entries "
-                "would stay. Delete the field when its time has come, or make it not indexable."
-            )
 
     # Reading
 
@@ -77,6 +57,44 @@ class StringField(SingleValueField):
         return (yield from self._read("STRLEN"))  # type: ignore[no-any-return]
 
     strlen, astrlen = twins(_strlen)
+
+    def _getex(
+        self,
+        ex: Seconds | None = None,
+        px: Seconds | None = None,
+        exat: Moment | None = None,
+        pxat: Moment | None = None,
+        persist: bool = False,
+    ) -> Operation[str | None]:
+        """Return the value, and let it expire.
+
+        Args:
+            ex: after so many seconds; this and the next three are refused on an indexed field.
+            px: after so many milliseconds.
+            exat: at a Unix time in seconds, or a datetime.
+            pxat: at a Unix time in milliseconds, or a datetime.
+            persist: no more.
+
+        Raises:
+            redis.DataError: more than one of them.
+        """
+        times: list[tuple[str, Any]] = [
+            ("EX", None if ex is None else seconds(ex)),
+            ("PX", None if px is None else milliseconds(px)),
+            ("EXAT", None if exat is None else moment(exat)),
+            ("PXAT", None if pxat is None else moment_ms(pxat)),
+        ]
+        given = [pair for pair in times if pair[1] is not None]
+        if len(given) + bool(persist) > 1:
+            raise DataError("getex takes one of ex, px, exat, pxat and persist")
+        if given:
+            self.refuse_expiry("getex with an expiry")
+        words = [*given[0]] if given else ["PERSIST"] if persist else []
+        self._bound().require_pk()
+        value = yield Command("GETEX", self.key, *words)
+        return self._finished("getex", value, *words)  # type: ignore[no-any-return]
+
+    getex, agetex = twins(_getex)
 
     def _getrange(self, start: int, end: int) -> Operation[str]:
         """Return the part of the value from byte ``start`` to byte ``end``, both included."""
@@ -141,13 +159,14 @@ class StringField(SingleValueField):
         if nx or xx:
             raise LimpydException(f"set of the field {self.name!r} takes no nx or xx: use setnx, or exists")
         if ex is not None or px is not None:
-            self._not_expiring("set with ex or px")
+            self.refuse_expiry("set with ex or px")
+        value = self._sendable(value)
         if not self.indexable:
             words: list[Any] = [value]
             if ex is not None:
-                words += ["EX", _seconds(ex)]
+                words += ["EX", seconds(ex)]
             if px is not None:
-                words += ["PX", _milliseconds(px)]
+                words += ["PX", milliseconds(px)]
             return (yield from self._write("SET", *words))  # type: ignore[no-any-return]
         reply = yield from self._change(lambda slot: ("SET", slot.key, value), lambda _: value, certain=True)
         return self._finished("set", reply == "OK", value)  # type: ignore[no-any-return]
@@ -157,6 +176,7 @@ class StringField(SingleValueField):
 
     def _setnx(self, value: Value) -> Operation[bool]:
         """Store a value if there is none; return whether it was stored."""
+        value = self._sendable(value)
         if not self.indexable:
             return (yield from self._write("SETNX", value))  # type: ignore[no-any-return]
         reply = yield from self._change(
@@ -168,12 +188,22 @@ class StringField(SingleValueField):
 
     def _getset(self, value: Value) -> Operation[str | None]:
         """Store a value and return the one before."""
+        value = self._sendable(value)
         if not self.indexable:
             return (yield from self._write("GETSET", value))  # type: ignore[no-any-return]
         reply = yield from self._change(lambda slot: ("GETSET", slot.key, value), lambda _: value, certain=True)
         return self._finished("getset", reply, value)  # type: ignore[no-any-return]
 
     getset, agetset = twins(_getset)
+
+    def _getdel(self) -> Operation[str | None]:
+        """Delete the value and return it; None where there was none."""
+        if not self.indexable:
+            return (yield from self._write("GETDEL"))  # type: ignore[no-any-return]
+        reply = yield from self._change(lambda slot: ("GETDEL", slot.key), lambda _: None, certain=True)
+        return self._finished("getdel", reply)  # type: ignore[no-any-return]
+
+    getdel, agetdel = twins(_getdel)
 
     def _append(self, value: Value) -> Operation[int]:
         """Append to the value; return its new length in bytes."""
@@ -233,15 +263,15 @@ class StringField(SingleValueField):
 
     def _setex(self, time: Seconds, value: Value) -> Operation[bool]:
         """Store a value that expires after ``time`` seconds; refused on an indexed field."""
-        self._not_expiring("setex")
-        return (yield from self._write("SETEX", _seconds(time), value))  # type: ignore[no-any-return]
+        self.refuse_expiry("setex")
+        return (yield from self._write("SETEX", seconds(time), value))  # type: ignore[no-any-return]
 
     setex, asetex = twins(_setex)
 
     def _psetex(self, time_ms: Seconds, value: Value) -> Operation[bool]:
         """Store a value that expires after ``time_ms`` milliseconds; refused on an indexed field."""
-        self._not_expiring("psetex")
-        return (yield from self._write("PSETEX", _milliseconds(time_ms), value))  # type: ignore[no-any-return]
+        self.refuse_expiry("psetex")
+        return (yield from self._write("PSETEX", milliseconds(time_ms), value))  # type: ignore[no-any-return]
 
     psetex, apsetex = twins(_psetex)
 
@@ -254,53 +284,3 @@ class StringField(SingleValueField):
         return self._finished("delete", reply)  # type: ignore[no-any-return]
 
     delete, adelete = twins(_delete)
-
-    # Expiring
-
-    def _expires(self, word: str, *args: Any) -> Operation[bool]:
-        self._not_expiring(word.lower())
-        return (yield from self._read(word, *args))  # type: ignore[no-any-return]
-
-    def _expire(self, time: Seconds) -> Operation[bool]:
-        """Let the value expire after ``time`` seconds; return whether there is one. Refused on an indexed field."""
-        return (yield from self._expires("EXPIRE", _seconds(time)))
-
-    expire, aexpire = twins(_expire)
-
-    def _pexpire(self, time: Seconds) -> Operation[bool]:
-        """Let the value expire after ``time`` milliseconds; return whether there is one. Refused on an indexed field."""
-        return (yield from self._expires("PEXPIRE", _milliseconds(time)))
-
-    pexpire, apexpire = twins(_pexpire)
-
-    def _expireat(self, when: Moment) -> Operation[bool]:
-        """Let the value expire at a Unix time in seconds, or a datetime. Refused on an indexed field."""
-        moment = int(when.timestamp()) if isinstance(when, datetime.datetime) else when
-        return (yield from self._expires("EXPIREAT", moment))
-
-    expireat, aexpireat = twins(_expireat)
-
-    def _pexpireat(self, when: Moment) -> Operation[bool]:
-        """Let the value expire at a Unix time in milliseconds, or a datetime. Refused on an indexed field."""
-        moment = int(when.timestamp() * 1000) if isinstance(when, datetime.datetime) else when
-        return (yield from self._expires("PEXPIREAT", moment))
-
-    pexpireat, apexpireat = twins(_pexpireat)
-
-    def _ttl(self) -> Operation[int]:
-        """Return the seconds until the value expires; -1: never, -2: there is none."""
-        return (yield from self._read("TTL"))  # type: ignore[no-any-return]
-
-    ttl, attl = twins(_ttl)
-
-    def _pttl(self) -> Operation[int]:
-        """Return the milliseconds until the value expires; -1: never, -2: there is none."""
-        return (yield from self._read("PTTL"))  # type: ignore[no-any-return]
-
-    pttl, apttl = twins(_pttl)
-
-    def _persist(self) -> Operation[bool]:
-        """Let the value expire no more; return whether it would have."""
-        return (yield from self._read("PERSIST"))  # type: ignore[no-any-return]
-
-    persist, apersist = twins(_persist)

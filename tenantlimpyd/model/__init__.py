@@ -6,9 +6,13 @@ from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, LimpydException, UniquenessError
 from tenantlimpyd.fields import (
     AutoPKField,
+    HashField,
     InstanceHashField,
+    ListField,
     PKField,
     RedisField,
+    SetField,
+    SortedSetField,
     StringField,
 )
 from tenantlimpyd.model.base import RedisModel
@@ -19,13 +23,17 @@ __all__ = [
     "AutoPKField",
     "CollectionManager",
     "DoesNotExist",
+    "HashField",
     "ImplementationError",
     "InstanceHashField",
     "LimpydException",
+    "ListField",
     "MetaRedisModel",
     "PKField",
     "RedisField",
     "RedisModel",
+    "SetField",
+    "SortedSetField",
     "StringField",
     "UniquenessError",
     "make_key",

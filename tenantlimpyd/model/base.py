@@ -62,6 +62,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
 
     if TYPE_CHECKING:
         pk: AutoPKField | PKField
+        fetched: dict[str, str | None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Look up, or store, an object.
@@ -105,11 +106,12 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
     def acreate(cls, **kwargs: Any) -> Coroutine[Any, Any, Self]:
         """Store a new object and return it; as ``Model(**kwargs)``, awaiting."""
         instance = cls._placed(cls.database.placement())
-        return instance._created(instance._resolve(), kwargs)
+        runner = instance._resolve()
+        return instance._created(runner.arun(instance._create(kwargs)) if kwargs else None)
 
-    async def _created(self, runner: Database, values: dict[str, Any]) -> Self:
-        if values:
-            await runner.arun(self._create(values))
+    async def _created(self, storing: Coroutine[Any, Any, None] | None) -> Self:
+        if storing is not None:
+            await storing
         return self
 
     # Where it is

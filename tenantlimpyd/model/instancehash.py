@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tenantlimpyd.atomic import Change, Slot, Stored, perform
+from tenantlimpyd.atomic import Change, Known, Slot, Stored, Turn, perform
 from tenantlimpyd.exceptions import shown
 from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.operations import Command, Operation, twins
@@ -34,6 +34,7 @@ class InstanceHashCommands:
         def ready_to_change(self) -> Operation[None]: ...
         def _seen(self) -> None: ...
         def _new_change(self, rule: str) -> Change: ...
+        def _reindex(self, change: Change, known: Known, turns: Sequence[Turn], *, fresh: bool = False) -> None: ...
         def _known_value(self, slot: Slot) -> Stored: ...
         def _remember(self, slot: Slot, value: Stored) -> None: ...
         def post_command(self, sender: Any, name: str, result: Any, args: Any, kwargs: Any) -> Any: ...
@@ -147,14 +148,14 @@ class InstanceHashCommands:
         yield from self.ready_to_change()
         slots = {field.slot(self.key_base): field for field in self._indexed(tuple(values))}
 
-        def plan(before: dict[Slot, Stored], _after: dict[Slot, Stored]) -> Change:
+        def plan(known: Known) -> Change:
             change = self._new_change("live")
             change.writes.append((word, self.key, *words))
-            for slot, field in slots.items():
-                field.move(change, slot, before.get(slot, self._known_value(slot)), values[field.name])
+            turns = [field.turn(self.key_base, values[field.name]) for field in slots.values()]
+            self._reindex(change, known, turns)
             return change
 
-        replies, _ = yield from perform(plan, repr(self))
+        replies, _, _ = yield from perform(plan, repr(self))
         self._seen()
         for slot, field in slots.items():
             value = values[field.name]

@@ -11,6 +11,7 @@ from tenantlimpyd.fields.instancehash import InstanceHashField
 from tenantlimpyd.fields.pk import AutoPKField, PKField
 from tenantlimpyd.hosting import ModelHost
 from tenantlimpyd.keys import make_key
+from tenantlimpyd.model.companions import join_fields, parted
 from tenantlimpyd.model.definitions import same_model
 
 __all__ = ["MetaRedisModel"]
@@ -24,6 +25,7 @@ class MetaRedisModel(type):
     _instancehash_fields: list[str]
     _class_fields: dict[str, RedisField]
     _own_fields: frozenset[str]
+    _spanned_fields: tuple[str, ...]
     _registered: bool
     _creation_source: tuple[str, int]
     _pk_name: str
@@ -83,6 +85,7 @@ class MetaRedisModel(type):
         cls._instancehash_fields = [
             key for key, field in cls._class_fields.items() if isinstance(field, InstanceHashField)
         ]
+        parted(cls._class_fields.values())
         for field in cls._class_fields.values():
             if field.indexable and not field.index_classes:
                 field.index_classes = list(_default_indexes(cls, field))
@@ -94,6 +97,8 @@ class MetaRedisModel(type):
                 raise ImplementationError(
                     f"no index of the unique field {field.name!r} of {cls.__name__} can keep it unique"
                 )
+        # A base may name fields that only its submodels have.
+        cls._spanned_fields = () if cls.abstract else join_fields(cls)
 
     def _same_definition(cls, other: MetaRedisModel) -> bool:
         """Return whether another class is the same statement run again (a module imported twice) to the same effect."""

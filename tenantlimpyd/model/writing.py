@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tenantlimpyd.atomic import Change, Slot, Stored, perform
-from tenantlimpyd.exceptions import DoesNotExist, shown
+import attrs
+
+from tenantlimpyd.atomic import Change, Known, Slot, Stored, Turn, perform
+from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
-from tenantlimpyd.indexes import stored_text
+from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
+from tenantlimpyd.indexes.spanning import Row, Spanning
 from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Command, Operation, twins
 from tenantlimpyd.utils import NotProvided
@@ -16,6 +20,11 @@ if TYPE_CHECKING:
     from tenantlimpyd.hosting import Database, Placement
 
 __all__ = ["Writing"]
+
+
+@attrs.define
+class _Whole(Change):
+    """A change by which an object comes or goes: indexes over several fields are seen to once, not field by field."""
 
 
 class Writing:
@@ -33,6 +42,7 @@ class Writing:
         created_here: bool
         _fields: list[str]
         _pk_name: str
+        _spanned_fields: tuple[str, ...]
 
         @property
         def _storage(self) -> str: ...
@@ -143,6 +153,68 @@ class Writing:
         """Return an empty change of this object; see :class:`~tenantlimpyd.atomic.Change` for ``rule``."""
         return Change(self.known_pk, self._live(), rule)
 
+    def _reindex(self, change: Change, known: Known, turns: Sequence[Turn], *, fresh: bool = False) -> None:
+        """Add to a change what indexes have to follow when values change.
+
+        Args:
+            change: the change.
+            known: what is known of stored values.
+            turns: the values, and what they become.
+            fresh: the object is new: whatever is stored in its keys is no value of it.
+        """
+        old: set[Entry] = set()
+        new: set[Entry] = set()
+        spanning: dict[Spanning, None] = {}
+        for turn in turns:
+            if not turn.field.indexable:
+                continue
+            before = None if fresh else known.before.get(turn.slot, self._known_value(turn.slot))
+            if not fresh:
+                change.guards[turn.slot] = before
+            for index in turn.field.indexes:
+                if turn.value is not None:
+                    index.check_value(*turn.subkeys, turn.value)
+                old |= self._entries(index, turn, before)
+                new |= self._entries(index, turn, turn.value)
+                spanning.update(dict.fromkeys(index.spanning()))
+            if turn.field.unique and turn.value is not None:
+                for claim in turn.field.unique_index().claims(self._storage, *turn.subkeys, turn.value):
+                    change.claims.append((claim, turn.field.name))
+        if not isinstance(change, _Whole):
+            turned = {turn.field.name: turn.value for turn in turns}
+            for each in spanning:
+                row = self._row(change, known, each)
+                old |= each.row_entries(self._storage, self.known_pk, row)
+                new |= self._claimed(change, each, {**row, **{name: turned[name] for name in row if name in turned}})
+        change.move(old, new)
+
+    def _entries(self, index: BaseIndex, turn: Turn, value: Any) -> set[Entry]:
+        return set() if value is None else index.entries(self._storage, self.known_pk, *turn.subkeys, value)
+
+    # Indexes over several fields
+
+    def _spanning(self) -> list[Spanning]:
+        """Return the indexes over several fields."""
+        fields = map(type(self).get_class_field, type(self)._spanned_fields)
+        return [each for field in fields for index in field.indexes for each in index.spanning() if each.field is field]
+
+    def _row(self, change: Change, known: Known, index: Spanning) -> dict[str, Stored]:
+        """Return what is known of the values an index needs, and let the change depend on them."""
+        row: dict[str, Stored] = {}
+        for name in index.filtered_fields:
+            slot = self._bound_field(name).slot(self.key_base)
+            if slot in known.before:
+                self._remember(slot, known.before[slot])
+            row[name] = change.guards.setdefault(slot, self._known_value(slot))
+        return row
+
+    def _claimed(self, change: Change, index: Spanning, row: Row) -> set[Entry]:
+        """Return the entries of values that are to be stored, and let the change claim what must be unique of them."""
+        index.check_row(row)
+        for claim in index.row_claims(self._storage, row):
+            change.claims.append((claim, ", ".join(index.filtered_fields)))
+        return index.row_entries(self._storage, self.known_pk, row)
+
     # Creating
 
     def _create(self, values: dict[str, Any]) -> Operation[None]:
@@ -151,16 +223,29 @@ class Writing:
         The pk is allocated first; everything else is one atomic step. Where that fails nothing is stored, and the object
         is as it was before.
         """
+        mine = object()
+        if self.__dict__.setdefault("_creator", mine) is not mine:
+            raise ImplementationError(
+                f"this {type(self).__name__} is being stored by another task or thread: let its first write end before others"
+            )
+        try:
+            yield from self._create_alone(values)
+        finally:
+            del self.__dict__["_creator"]
+
+    def _create_alone(self, values: dict[str, Any]) -> Operation[None]:
         pk_field = self._pk_field()
         given = self._resolved(values)
         pk = given.pop(pk_field.name, None)
+        for name, value in given.items():
+            self._bound_field(name).check_given(value)
         if pk_field.auto and pk is not None:
             raise ValueError(f"the pk {pk_field.name!r} of {type(self).__name__} is allocated, not given")
         if pk_field.auto:
             pk = str((yield Command("INCRBY", make_key(self._storage, "max_pk"), 1)))
         self._pk = pk_field.normalize(pk)
         try:
-            change = self._new_change("any" if pk_field.auto else "new")
+            change = _Whole(self._pk, self._live(), "any" if pk_field.auto else "new")
             change.writes.append(("SADD", self._live(), self._pk))
             stored: dict[Slot, Stored] = {}
             for name in type(self)._fields:
@@ -169,8 +254,11 @@ class Writing:
                 if value is not NotProvided and field is not pk_field:
                     field.creation(change, value)
                     if isinstance(field, SingleValueField) and field.indexable:
-                        stored[field.slot(self.key_base)] = stored_text(value)
-            yield from perform(lambda _before, _after: change, repr(self))
+                        stored[field.slot(self.key_base)] = stored_text(field.stored(value))
+            for index in self._spanning():
+                slots = {name: self._bound_field(name).slot(self.key_base) for name in index.filtered_fields}
+                change.move(set(), self._claimed(change, index, {name: stored.get(slots[name]) for name in slots}))
+            yield from perform(lambda _: change, repr(self))
         except BaseException:
             self._pk = None
             raise
@@ -212,10 +300,12 @@ class Writing:
         self.require_pk()
         fields = [self._bound_field(name) for name in type(self)._fields if name != type(self)._pk_name]
 
-        def plan(before: dict[Slot, Stored], _after: dict[Slot, Stored]) -> Change:
-            change = self._new_change("live")
+        def plan(known: Known) -> Change:
+            change = _Whole(self.known_pk, self._live(), "live")
             for field in fields:
-                field.removal(change, before)
+                field.removal(change, known)
+            for index in self._spanning():
+                change.move(index.row_entries(self._storage, self.known_pk, self._row(change, known, index)), set())
             change.writes.append(("SREM", self._live(), self._pk))
             return change
 

@@ -77,6 +77,7 @@ async def test_finding(colour, warm):
         with count_commands() as sent:
             assert len(await colour.every(found)) == 100
         assert sent.trips == 1, sent
+        await colour.slice(found, slice(0, 1))  # the server learns the script
         with count_commands() as sent:
             assert len(await colour.slice(found, slice(10, 20))) == 10
             await colour.item(found, 3)

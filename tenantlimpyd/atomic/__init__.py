@@ -1,0 +1,20 @@
+"""A change of one object as one atomic step on the server: values, their index entries, and the set of live pks.
+
+limpyd guards an indexed write by a lock, a read, and a command for each index. Here a script does all of it, or nothing,
+on condition that the values the index changes were computed from are still the stored ones. The index transforms run in
+Python, so the script can't compute entries itself: where its guard fails it writes nothing and returns what is stored, and
+the operation computes the change again from that.
+
+The order inside the script is: guards, uniqueness, new entries, values, old entries. A command that fails undoes what
+was done before it, so that a value and its entries agree whatever happens.
+
+Fields of many values don't need all of their content for a change: the script tells which values a command may take away,
+the operation adds their entries to the change, and the script sets each entry afterwards by what the key then holds.
+"""
+
+from __future__ import annotations
+
+from tenantlimpyd.atomic.change import Change, Content, Known, Slot, Stored, Turn
+from tenantlimpyd.atomic.perform import Performed, StaleError, perform
+
+__all__ = ["Change", "Content", "Known", "Performed", "Slot", "StaleError", "Stored", "Turn", "perform"]

@@ -1,0 +1,206 @@
+"""A change of one object as data: what it was computed from, what must not be there, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from tenantlimpyd.atomic.script import CHANGE
+from tenantlimpyd.indexes import Claim, Entry
+from tenantlimpyd.operations import Script
+
+__all__ = ["Change", "Content", "Known", "Settle", "Slot", "Stored", "Turn"]
+
+_KINDS = {
+    "SET": "string", "SETNX": "string", "GETSET": "string", "APPEND": "string", "SETRANGE": "string", "SETBIT": "string",
+    "INCRBY": "string", "DECRBY": "string", "INCRBYFLOAT": "string", "GETDEL": "string",
+    "HSET": "hash", "HSETNX": "hash", "HDEL": "hash", "HINCRBY": "hash", "HINCRBYFLOAT": "hash",
+    "SADD": "set", "SREM": "set",
+    "RPUSH": "list", "LPUSH": "list", "RPUSHX": "list", "LPUSHX": "list", "LPOP": "list", "RPOP": "list", "LREM": "list",
+    "LSET": "list", "LINSERT": "list", "LTRIM": "list",
+    "ZADD": "zset", "ZREM": "zset", "ZINCRBY": "zset", "ZREMRANGEBYRANK": "zset", "ZREMRANGEBYSCORE": "zset",
+    "ZREMRANGEBYLEX": "zset", "ZPOPMIN": "zset", "ZPOPMAX": "zset",
+}  # fmt: skip
+"""The kind of key each command is for."""
+
+
+@attrs.frozen
+class Slot:
+    """Where a single value is: a string key, or an entry of a hash.
+
+    Attributes:
+        key: the key.
+        field: the entry's name; None for a string.
+    """
+
+    key: str
+    field: str | None = None
+
+    def words(self) -> list[Any]:
+        """Return the slot as the script's arguments."""
+        return ["string"] if self.field is None else ["hash", self.field]
+
+
+Stored = str | None
+"""What a slot holds: the text, or None where there is nothing."""
+
+
+@attrs.frozen(eq=False)
+class Turn:
+    """That a value becomes another.
+
+    Attributes:
+        slot: where it is.
+        field: the field it belongs to.
+        subkeys: the sub-key, for fields that have them.
+        value: what it becomes; None: it goes.
+    """
+
+    slot: Slot
+    field: Any
+    subkeys: tuple[Any, ...]
+    value: Any
+
+
+@attrs.frozen
+class Content:
+    """A key of many values that a change touches, and what is known of it.
+
+    Attributes:
+        key: the key.
+        kind: ``list``, ``set``, ``zset`` or ``hash`` (whose values here are the names of its entries).
+        affected: a command without its key, whose reply is every value that may go away (HGETALL's: names and values in
+            turn); empty: none may.
+        known: the values whose index entries the change takes care of. One in ``affected`` that is not among them stops
+            the change.
+        must_hold: values that must be there.
+    """
+
+    key: str
+    kind: str
+    affected: tuple[Any, ...] = ()
+    known: frozenset[str] = frozenset()
+    must_hold: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Settle:
+    """An index entry that must be there afterwards exactly if one of some values is.
+
+    Attributes:
+        content: the key the values are in.
+        entry: the entry.
+        values: the values it stands for.
+    """
+
+    content: str
+    entry: Entry
+    values: tuple[str, ...]
+
+
+@attrs.define
+class Known:
+    """What a plan may go by; empty at first, so that the first plan guesses.
+
+    Attributes:
+        before: what slots hold.
+        after: what slots will hold, where an earlier guess was wrong.
+        affected: by key, the values that ``Content.affected`` gave.
+    """
+
+    before: dict[Slot, Stored] = attrs.Factory(dict)
+    after: dict[Slot, Stored] = attrs.Factory(dict)
+    affected: dict[str, list[str]] = attrs.Factory(dict)
+
+
+def _expected(value: Stored) -> list[Any]:
+    return ["absent"] if value is None else ["value", value]
+
+
+def _counted(values: Iterable[Any]) -> list[Any]:
+    listed = list(values)
+    return [len(listed), *listed]
+
+
+@attrs.define
+class Change:
+    """One atomic change of one object.
+
+    Attributes:
+        pk: the object's.
+        collection: the key of the set of live pks; with ``rule`` "live" the pk must be in it, with "new" it must not,
+            with "any" nobody looks.
+        guards: slots and what they must hold before.
+        after: for some guards, what the slot must hold afterwards; no matter for the others.
+        contents: keys of many values, by key.
+        claims: values no other object may have, each with the name of its field.
+        adds: index entries to add.
+        writes: commands, each a tuple of a name, one key and arguments.
+        removes: index entries to remove.
+        settles: index entries that follow what ``contents`` hold afterwards.
+    """
+
+    pk: str
+    collection: str
+    rule: str = "any"
+    guards: dict[Slot, Stored] = attrs.Factory(dict)
+    after: dict[Slot, Stored] = attrs.Factory(dict)
+    contents: dict[str, Content] = attrs.Factory(dict)
+    claims: list[tuple[Claim, str]] = attrs.Factory(list)
+    adds: list[tuple[Any, ...]] = attrs.Factory(list)
+    writes: list[tuple[Any, ...]] = attrs.Factory(list)
+    removes: list[tuple[Any, ...]] = attrs.Factory(list)
+    settles: list[Settle] = attrs.Factory(list)
+
+    def move(self, old: set[Entry], new: set[Entry]) -> None:
+        """Add the entries that are new, remove those that are no longer."""
+        staying = {entry.place for entry in new}
+        self.adds += [entry.added() for entry in sorted(new - old)]
+        self.removes += [entry.removed() for entry in sorted(old) if entry.place not in staying]
+
+    def settle(self, content: str, entries: Mapping[str, set[Entry]]) -> None:
+        """Let entries follow a content: ``entries`` are those of each of its known values."""
+        values: dict[Entry, list[str]] = {}
+        for value, of_value in entries.items():
+            for entry in of_value:
+                values.setdefault(entry, []).append(value)
+        self.settles += [Settle(content, entry, tuple(values[entry])) for entry in sorted(values)]
+
+    def script(self) -> Script:
+        """Return the change as the script's keys and arguments."""
+        keys: list[Any] = [self.collection]
+        args: list[Any] = [self.pk, self.rule]
+        args.append(len(self.guards))
+        for slot, value in self.guards.items():
+            keys.append(slot.key)
+            args += [*slot.words(), *_expected(value)]
+        args.append(len(self.contents))
+        for content in self.contents.values():
+            keys.append(content.key)
+            args += [content.kind, *_counted(content.affected), *_counted(content.must_hold), *_counted(content.known)]
+        args.append(len(self.claims))
+        for claim, _ in self.claims:
+            keys.append(claim.key)
+            args += [*_counted(claim.words), claim.cut]
+        for commands in (self.adds, self.writes, self.removes):
+            self._commands(commands, keys, args)
+        numbers = {key: number for number, key in enumerate(self.contents, 1)}
+        args.append(len(self.settles))
+        for settle in self.settles:
+            args.append(numbers[settle.content])
+            self._commands([settle.entry.added(), settle.entry.removed()], keys, args)
+            args += _counted(settle.values)
+        for slot in self.guards:
+            args += ["known", *_expected(self.after[slot])] if slot in self.after else ["unknown"]
+        return Script(CHANGE, keys, args)
+
+    def _commands(self, commands: Sequence[tuple[Any, ...]], keys: list[Any], args: list[Any]) -> None:
+        args.append(len(commands))
+        for name, key, *words in commands:
+            keys.append(key)
+            kind = _KINDS.get(name, "")
+            if name == "DEL":
+                kind = self.contents[key].kind if key in self.contents else "string"
+            args += [kind, len(words) + 2, name, *words]
