@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tenantlimpyd.indexes.base import BaseIndex, Entry, stored_text
+from tenantlimpyd.indexes.base import BaseIndex
+from tenantlimpyd.indexes.entries import Claim, Entry, stored_text
 from tenantlimpyd.indexes.equal import EqualIndex
+from tenantlimpyd.indexes.ranges import BaseRangeIndex, NumberRangeIndex, TextRangeIndex
 
-__all__ = ["BaseIndex", "Entry", "EqualIndex", "stored_text"]
+__all__ = [
+    "BaseIndex",
+    "BaseRangeIndex",
+    "Claim",
+    "Entry",
+    "EqualIndex",
+    "NumberRangeIndex",
+    "TextRangeIndex",
+    "stored_text",
+]

@@ -6,60 +6,36 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import attrs
-
 from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.indexes.entries import Claim, Entry, stored_text
+from tenantlimpyd.indexes.maintenance import IndexMaintenance
+from tenantlimpyd.indexes.sources import Source
+from tenantlimpyd.keys import make_key
 
 if TYPE_CHECKING:
     from tenantlimpyd.fields.base import RedisField
+    from tenantlimpyd.indexes.spanning import Spanning
 
-__all__ = ["BaseIndex", "Entry", "stored_text"]
-
-
-def stored_text(value: Any) -> str:
-    """Return ``value`` as it will be read back once redis-py has stored it.
-
-    That is the value itself of an enumeration's text, not its name, and the content of any kind of bytes.
-
-    Raises:
-        UnicodeDecodeError: bytes that are not UTF-8.
-    """
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).decode()
-    if isinstance(value, str):
-        return str.__str__(value)
-    return repr(value) if isinstance(value, int | float) else str(value)
+__all__ = ["BaseIndex", "Claim", "Entry", "stored_text"]
 
 
-@attrs.frozen
-class Entry:
-    """One member an index keeps for a value of an object.
-
-    Attributes:
-        key: the whole key of the index's set, database prefix included.
-        member: the object's pk.
-    """
-
-    key: str
-    member: str
-
-    def added(self) -> tuple[Any, ...]:
-        """Return the words of the command that adds it."""
-        return ("SADD", self.key, self.member)
-
-    def removed(self) -> tuple[Any, ...]:
-        """Return the words of the command that removes it."""
-        return ("SREM", self.key, self.member)
-
-
-class BaseIndex:
+class BaseIndex(IndexMaintenance):
     """An index of one field.
 
-    Subclass to make one, or :meth:`configure` an existing class. Class attributes:
+    :meth:`configure` an existing class, or subclass to make one: say which ``handled_suffixes`` it takes, and override
+
+    - :meth:`entries`: what the index keeps for a value,
+    - :meth:`source`: where the pks are that a filter asks for,
+    - :meth:`claim`: how to tell that a unique value is taken (or set ``handle_uniqueness = False``),
+
+    and with these :meth:`injective` where two values may share an entry without a transform. Keys begin with
+    :meth:`base_key`. None of them talks to Redis. Class attributes:
 
     Attributes:
         handled_suffixes: what may follow the field's name (and prefix) in a filter; None stands for nothing.
         handle_uniqueness: whether the index can tell that a unique value is taken.
+        filter_single_field: whether a filter on this field alone can be answered.
+        supported_key_types: the kinds of the keys its entries are in, ``set`` and ``zset``.
         key: an additional part of the index's keys, to tell two indexes of a field apart.
         prefix: an additional part of keys *and* filters (``field__prefix__eq``).
         transform: changes a value before it is indexed: ``transform(value)`` or ``transform(index, value)``. Filters
@@ -68,6 +44,8 @@ class BaseIndex:
 
     handled_suffixes: ClassVar[frozenset[str | None]] = frozenset()
     handle_uniqueness: ClassVar[bool] = True
+    filter_single_field: ClassVar[bool] = True
+    supported_key_types: ClassVar[frozenset[str]] = frozenset({"set"})
     key: ClassVar[str | None] = None
     prefix: ClassVar[str | None] = None
     transform: ClassVar[Callable[..., Any] | None] = None
@@ -75,8 +53,15 @@ class BaseIndex:
         {"prefix", "transform", "handle_uniqueness", "key", "name"}
     )
 
-    def __init__(self, field: RedisField) -> None:
+    def __init__(self, field: RedisField, parent: BaseIndex | None = None) -> None:
+        """Make the index of a field.
+
+        Args:
+            field: its declaration.
+            parent: the index this one is composed into: its key and transform come before this one's.
+        """
         self.field = field
+        self.parent = parent
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -123,6 +108,8 @@ class BaseIndex:
 
     def transform_value(self, value: Any) -> Any:
         """Return what is indexed for ``value``."""
+        if self.parent is not None:
+            value = self.parent.transform_value(value)
         return value if self.transform is None else self.transform(value)
 
     def normalize_value(self, value: Any, *, transform: bool = True) -> str:
@@ -131,19 +118,97 @@ class BaseIndex:
             value = self.transform_value(value)
         return stored_text(self.field.from_python(value))
 
+    @property
+    def fixed_parts(self) -> tuple[str, ...]:
+        """The parts of all keys of the index that follow the field's name and sub-key."""
+        outer = self.parent.fixed_parts if self.parent is not None else ()
+        return (*outer, *(part for part in (self.prefix, self.key) if part))
+
+    def base_key(self, name: str, *subkeys: Any) -> str:
+        """Return ``{name}:{field}[:sub-key][:keys of parents][:prefix][:key]``, which all keys of the index start with.
+
+        Args:
+            name: the model's storage name with the database's prefix.
+            *subkeys: the sub-key, for fields that have them.
+        """
+        return make_key(name, self.field.name, *map(self.field.from_python, subkeys), *self.fixed_parts)
+
+    @property
+    def ends_with_value(self) -> bool:
+        """Whether keys of the index end with a value; otherwise they are :meth:`base_key`."""
+        return True
+
+    def leaves(self) -> list[BaseIndex]:
+        """Return the indexes that have keys: this one, or those it is composed of."""
+        return [self]
+
     def storage_key(self, name: str, *args: Any, transform_value: bool = True) -> str:
-        """Return the key of the set for a value.
+        """Return the key for a value.
 
         Args:
             name: the model's storage name with the database's prefix.
             *args: the value, after the sub-key for fields that have them.
             transform_value: False where the value already is transformed, as in filters.
         """
-        raise NotImplementedError
+        *subkeys, value = args
+        return make_key(self.base_key(name, *subkeys), self.normalize_value(value, transform=transform_value))
+
+    # Several fields
+
+    def spanning(self) -> list[Spanning]:
+        """Return the indexes over several fields whose entries depend on this index's field; for most, none."""
+        return []
+
+    @classmethod
+    def checked_model(cls, model: Any, field: RedisField) -> None:
+        """Hook: called for each field that has this index when its model is made; raises where it can't have it."""
+
+    @classmethod
+    def spanning_classes(cls) -> list[type[Spanning]]:
+        """Return the classes of the indexes over several fields that it is, or is composed of; for most, none."""
+        return []
+
+    # What it keeps
+
+    def check_value(self, *args: Any) -> None:
+        """Raise where a value that is about to be stored can't be indexed; arguments as for :meth:`entries`.
+
+        Raises:
+            ValueError: it can't.
+        """
+
+    @property
+    def injective(self) -> bool:
+        """Whether two different values never share an entry."""
+        return not self.transforms
+
+    @property
+    def transforms(self) -> bool:
+        """Whether values are changed before they are indexed."""
+        return self.transform is not None or (self.parent is not None and self.parent.transforms)
 
     def entries(self, name: str, pk: str, *args: Any) -> set[Entry]:
         """Return what the index keeps for a value of the object ``pk``; arguments as for :meth:`storage_key`."""
         raise NotImplementedError
+
+    def source(self, name: str, suffix: str | None, value: Any, *subkeys: Any) -> Source:
+        """Return where the pks of objects are that match a filter.
+
+        Args:
+            name: the model's storage name with the database's prefix.
+            suffix: what the filter ends with, without this index's prefix.
+            value: the filter's value, transformed already where the index transforms.
+            *subkeys: the sub-key, for fields that have them.
+        """
+        raise NotImplementedError
+
+    def claim(self, name: str, *args: Any) -> Claim:
+        """Return how to tell that no other object has a value; arguments as for :meth:`storage_key`."""
+        raise NotImplementedError
+
+    def claims(self, name: str, *args: Any) -> list[Claim]:
+        """Return all that has to be free for a value to be unique: one claim, several where indexes are composed."""
+        return [self.claim(name, *args)]
 
 
 def _as_method(transform: Callable[..., Any]) -> Callable[..., Any]:

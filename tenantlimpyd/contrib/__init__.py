@@ -1,0 +1,1 @@
+"""What goes beyond the core, under limpyd's module names."""

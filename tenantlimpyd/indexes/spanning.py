@@ -1,0 +1,165 @@
+"""Indexes whose entries depend on several fields of an object.
+
+A change of any of the fields computes the entries again, from all their values, in the same atomic step. The other fields
+carry a :class:`Companion`, which makes them indexed fields, so that their writes go that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.indexes.base import BaseIndex
+from tenantlimpyd.indexes.entries import Claim, Entry
+from tenantlimpyd.indexes.sources import Source
+
+if TYPE_CHECKING:
+    from tenantlimpyd.fields.base import RedisField
+
+__all__ = ["Companion", "Row", "Spanning"]
+
+Row: TypeAlias = Mapping[str, Any]
+"""The values of fields by their names; None where a field has none."""
+
+
+class Spanning(BaseIndex):
+    """An index of one field together with others of the same object, all of them fields of one value.
+
+    Subclasses override :meth:`other_names` and :meth:`row_entries`, and :meth:`row_claims` where they keep something
+    unique.
+    """
+
+    def spanning(self) -> list[Spanning]:
+        """Return this index."""
+        return [self]
+
+    @classmethod
+    def spanning_classes(cls) -> list[type[Spanning]]:
+        """Return this class."""
+        return [cls]
+
+    @classmethod
+    def other_names(cls) -> tuple[str, ...]:
+        """Return the names of the other fields."""
+        return ()
+
+    @property
+    def filtered_fields(self) -> tuple[str, ...]:
+        """The names of all its fields, the one that has the index first."""
+        return self.field.name, *self.other_names()
+
+    def entries(self, name: str, pk: str, *args: Any) -> set[Entry]:  # noqa: ARG002 - one value is not enough
+        """Return nothing: what it keeps depends on more than one value, see :meth:`row_entries`."""
+        return set()
+
+    def row_entries(self, name: str, pk: str, row: Row) -> set[Entry]:
+        """Return what the index keeps for the values of an object.
+
+        Args:
+            name: the model's storage name with the database's prefix.
+            pk: the object's.
+            row: the values of ``filtered_fields``.
+        """
+        raise NotImplementedError
+
+    def row_claims(self, name: str, row: Row) -> list[Claim]:  # noqa: ARG002 - for subclasses
+        """Return what no other object may have; arguments as for :meth:`row_entries`."""
+        return []
+
+    def check_row(self, row: Row) -> None:
+        """Raise where values that are about to be stored can't be indexed.
+
+        Raises:
+            ValueError: they can't.
+        """
+
+    def joint_source(self, name: str, values: Mapping[str, tuple[Any, ...]]) -> Source:
+        """Return where the pks are of objects with values of all the fields.
+
+        Args:
+            name: the model's storage name with the database's prefix.
+            values: by field, its value alone in a tuple; the one of this index's field transformed already.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def checked_model(cls, model: Any, field: RedisField) -> None:
+        """Raise where a model doesn't have the fields this index needs.
+
+        Raises:
+            ImplementationError: a field is missing, is named twice, or can hold more than one value.
+        """
+        what = f"the {cls.__name__} of the field {field.name!r} of {model.__name__}"
+        others = cls.other_names()
+        if not others:
+            raise ImplementationError(f"{what} names no other field")
+        if len({field.name, *others}) != len(others) + 1:
+            raise ImplementationError(
+                f"{what} must name other fields than its own, each once, and has {', '.join(others)}"
+            )
+        for name in others:
+            if not model.has_field(name):
+                raise ImplementationError(f"{what} needs the field {name!r}, which the model does not have")
+        for each in (field, *map(model.get_class_field, others)):
+            if not hasattr(each, "slot") or not each.single_value:
+                raise ImplementationError(f"{what} takes fields of one value; {each.name!r} is a {type(each).__name__}")
+
+
+class Companion(BaseIndex):
+    """What the other fields of a spanning index carry: it keeps nothing itself.
+
+    Attributes:
+        owner: the name of the field that has the index.
+        number: which one it is, of those the field has.
+    """
+
+    handle_uniqueness: ClassVar[bool] = False
+    owner: ClassVar[str]
+    number: ClassVar[int]
+
+    @classmethod
+    def of(cls, owner: str, number: int, index: type[Spanning]) -> type[Companion]:
+        """Return the class for the other fields of an index, the ``number``-th of the field ``owner``."""
+        body = {"owner": owner, "number": number, "filter_single_field": index.filter_single_field}
+        return type(cls.__name__, (cls,), {"__module__": cls.__module__, **body})
+
+    @property
+    def index(self) -> Spanning:
+        """The index."""
+        owner = self.field._model.get_class_field(self.owner)
+        own: list[Spanning] = [each for index in owner.indexes for each in index.spanning() if each.field is owner]
+        return own[self.number]
+
+    def spanning(self) -> list[Spanning]:
+        """Return the index."""
+        return [self.index]
+
+    @property
+    def filtered_fields(self) -> tuple[str, ...]:
+        """The names of all fields of the index."""
+        return self.index.filtered_fields
+
+    def joint_source(self, name: str, values: Mapping[str, tuple[Any, ...]]) -> Source:
+        """Return what the index says."""
+        return self.index.joint_source(name, values)
+
+    def leaves(self) -> list[BaseIndex]:
+        """Return nothing: it has no keys."""
+        return []
+
+    def can_handle_suffix(self, suffix: str | None) -> bool:
+        """Return whether the filter can be one of those that the index answers together."""
+        return not self.filter_single_field and suffix in self.index.handled_suffixes
+
+    def entries(self, name: str, pk: str, *args: Any) -> set[Entry]:  # noqa: ARG002 - it keeps none
+        """Return nothing."""
+        return set()
+
+    def source(self, name: str, suffix: str | None, value: Any, *subkeys: Any) -> Source:
+        """Raise: this field has to be filtered together with others.
+
+        Raises:
+            ImplementationError: always.
+        """
+        return self.index.source(name, suffix, value, *subkeys)
