@@ -1,16 +1,25 @@
-"""Filters: from ``field__prefix__suffix=value`` to the key of the set of pks that match."""
+"""Filters: from ``field__sub-key__prefix__suffix=value`` to where the pks are that match."""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 
+from tenantlimpyd.collection.operands import Known, resolved, right_hand
 from tenantlimpyd.exceptions import ImplementationError, shown
+from tenantlimpyd.fields.base import RedisField
+from tenantlimpyd.fields.hash import HashField
 from tenantlimpyd.fields.pk import PKField
+from tenantlimpyd.hosting import Placement
 from tenantlimpyd.indexes import BaseIndex
+from tenantlimpyd.indexes.sources import AnyOf, Nothing, Source
 
-__all__ = ["ParsedFilter", "parse"]
+__all__ = ["ParsedFilter", "parse", "sources_of"]
+
+_JOINT_SUFFIXES = (None, "eq", "in")
 
 
 @attrs.frozen
@@ -18,52 +27,142 @@ class ParsedFilter:
     """One filter on an indexed field.
 
     Attributes:
-        index: what answers it.
-        suffix: what follows the field's name, without the index's prefix; None for plain equality.
-        value: what to look for, transformed already where the index transforms.
+        index: what answers it alone; None: only an index of several fields takes it.
+        suffix: what follows the field's name and sub-key, the index's prefix included.
+        extra_field_parts: the sub-key, for hash fields.
+        value: what to look for, transformed already where the index transforms. May be a bound field, which is read when
+            the collection is evaluated.
+        field: the field's declaration.
     """
 
-    index: BaseIndex
+    index: BaseIndex | None
     suffix: str | None
+    extra_field_parts: tuple[str, ...]
     value: Any
+    field: Any
 
-    def key(self, storage: str) -> str:
-        """Return the key of the set of pks that match, for a model's storage name in a database."""
-        return self.index.storage_key(storage, self.value, transform_value=False)
+    def source(self, storage: str, known: Known) -> Source:
+        """Return where the pks are that match, in the keys of a model's storage name."""
+        index = self.index
+        if index is None:
+            raise ImplementationError(
+                f"{self.field.name!r} can only be filtered together with the other fields of its index: "
+                f"{' or '.join(sorted({', '.join(each.filtered_fields) for each in _joint(self.field)}))}"
+            )
+        value = resolved(self.value, known)
+        if value is None:
+            return Nothing()
+        return index.source(storage, index.remove_prefix(self.suffix), value, *self.extra_field_parts)
 
 
-def parse(model: Any, name: str, value: Any) -> ParsedFilter | str:
+def _joint(field: Any) -> Iterator[Any]:
+    """Return the indexes of a field that answer filters of several fields together."""
+    return (each for index in field.indexes for each in index.spanning() if not each.filter_single_field)
+
+
+def parse(model: Any, name: str, value: Any, placement: Placement) -> ParsedFilter | str | RedisField:
     """Parse one filter.
 
     Args:
         model: the model class.
-        name: the keyword: ``field``, ``field__eq``, ``field__prefix``, ``pk``...
-        value: its value.
+        name: the keyword: ``field``, ``field__eq``, ``field__prefix``, ``hashfield__subkey__in``, ``pk``...
+        value: its value; for ``in``, several of them.
+        placement: where the collection lives.
 
     Returns:
-        The filter; for the pk, the pk as text.
+        The filter; for the pk, the pk as text, or the bound field that holds it.
 
     Raises:
         AttributeError: the model has no such field.
         ImplementationError: the field is not indexed, or none of its indexes takes this filter.
+        ValueError: a field whose value can't be taken: one of the class, or of many values.
+        WrongTenantError: a field or an object of another tenant.
     """
-    field_name, _, rest = name.partition("__")
-    suffix = rest or None
+    field_name, *rest = name.split("__")
     field = model.get_class_field(field_name)
     if isinstance(field, PKField):
-        if suffix not in (None, "eq"):
-            raise ImplementationError(f"the pk can be filtered by equality only, not by {shown(suffix)}")
-        return field.normalize(value)
+        if rest not in ([], ["eq"]):
+            raise ImplementationError(f"the pk can be filtered by equality only, not by {shown('__'.join(rest))}")
+        value = right_hand(value, placement, name)
+        return value if isinstance(value, RedisField) else field.normalize(value)
     if not field.indexable:
         raise ImplementationError(
             f"the field {field_name!r} of {model.__name__} can't be filtered: it is not indexable. Add indexable=True, and "
             "store the values of existing objects again."
         )
-    for index in field.indexes:
-        if index.can_handle_suffix(suffix):
-            if value is None:
-                raise ImplementationError(f"{name}=None finds nothing: a field without a value is in no index")
-            return ParsedFilter(index, index.remove_prefix(suffix), value)
-    raise ImplementationError(
-        f"no index of the field {field_name!r} of {model.__name__} takes the filter {shown(name)}"
-    )
+    subkeys: tuple[str, ...] = ()
+    if isinstance(field, HashField):
+        if not rest or not rest[0]:
+            raise ImplementationError(
+                f"{field_name!r} of {model.__name__} is a hash: write {field_name}__KEY=value to filter by one of its keys"
+            )
+        subkeys, rest = (rest[0],), rest[1:]
+    suffix = "__".join(rest) or None
+    takers = [index for index in field.indexes if index.can_handle_suffix(suffix)]
+    if not takers:
+        raise ImplementationError(
+            f"no index of the field {field_name!r} of {model.__name__} takes the filter {shown(name)}"
+        )
+    if value is None:
+        raise ImplementationError(f"{name}=None finds nothing: a field without a value is in no index")
+    alone = next((index for index in takers if getattr(index, "filter_single_field", True)), None)
+    if takers[0].remove_prefix(suffix) == "in":  # gone through now: an iterator would be empty the second time
+        value = tuple(right_hand(each, placement, name) for each in value)
+    else:
+        value = right_hand(value, placement, name)
+    return ParsedFilter(alone, suffix, subkeys, value, field)
+
+
+# Indexes of several fields
+
+Group: TypeAlias = tuple[Any, tuple[ParsedFilter, ...]]
+
+
+def sources_of(filters: Sequence[ParsedFilter], storage: str, known: Known) -> list[Source]:
+    """Return where the pks are that match each filter, by as few sources as its indexes allow.
+
+    Filters on all fields of an index of several fields are answered by it at once. Such an index has
+    ``filter_single_field = False``, the names of its fields in ``filtered_fields``, and ``joint_source(storage, parts)``,
+    which takes for each name the value and then the sub-key.
+
+    Raises:
+        ImplementationError: a filter that only such an index takes, without the others.
+    """
+    found: list[Source] = []
+    answered: set[int] = set()
+    for index, group in _groups(filters):
+        answered.update(map(id, group))
+        choices = [[(each, value) for value in _values(each, known)] for each in group]
+        sources = [
+            index.joint_source(storage, {each.field.name: (value, *each.extra_field_parts) for each, value in choice})
+            for choice in itertools.product(*choices)
+        ]
+        found.append(sources[0] if len(sources) == 1 else AnyOf(tuple(sources)) if sources else Nothing())
+    return [*found, *(each.source(storage, known) for each in filters if id(each) not in answered)]
+
+
+def _values(each: ParsedFilter, known: Known) -> Iterable[Any]:
+    value = resolved(each.value, known)
+    values = value if isinstance(value, tuple) else (value,)
+    return [one for one in dict.fromkeys(values) if one is not None]
+
+
+def _groups(filters: Sequence[ParsedFilter]) -> Iterator[Group]:
+    """Return the indexes of several fields that answer filters, each with these; none whose fields another has too."""
+    by_field: dict[str, list[ParsedFilter]] = {}
+    indexes: dict[frozenset[str], Any] = {}
+    for each in filters:
+        joint = [
+            index
+            for index in _joint(each.field)
+            if (index.can_handle_suffix(each.suffix) if index.field is each.field else each.suffix in _JOINT_SUFFIXES)
+        ]
+        if joint:
+            by_field.setdefault(each.field.name, []).append(each)
+        indexes.update((frozenset(index.filtered_fields), index) for index in joint)
+    covered = [names for names in indexes if names <= by_field.keys()]
+    for names in covered:
+        if not any(names < other for other in covered):
+            index = indexes[names]
+            for choice in itertools.product(*(by_field[name] for name in index.filtered_fields)):
+                yield index, choice

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 __all__ = ["CollectionResults"]
 
 T = TypeVar("T")
 
-MAX_REPR_ITEMS = 20
-
 
 class CollectionResults(Generic[T]):
     """Results that are there already: indexing, slicing and iterating ask Redis for nothing."""
+
+    MAX_REPR_ITEMS: ClassVar[int] = 20
+    """How many items a ``repr`` shows."""
 
     def __init__(self, items: Sequence[T]) -> None:
         self._items = list(items)
@@ -53,6 +54,6 @@ class CollectionResults(Generic[T]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        shown: list[Any] = self._items[:MAX_REPR_ITEMS]
-        more = ", ..." if len(self._items) > MAX_REPR_ITEMS else ""
+        shown: list[Any] = self._items[: self.MAX_REPR_ITEMS]
+        more = ", ..." if len(self._items) > self.MAX_REPR_ITEMS else ""
         return f"<CollectionResults [{', '.join(map(repr, shown))}{more}]>"

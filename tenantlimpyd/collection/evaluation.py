@@ -1,0 +1,147 @@
+"""Asking Redis for what a collection holds: one trip, as one plain command where that is enough, else as the script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from tenantlimpyd.collection.order import Order
+from tenantlimpyd.collection.plan import AllOf, Members, Place, Words
+from tenantlimpyd.collection.script import EVALUATE, FIRST
+from tenantlimpyd.exceptions import DoesNotExist, shown
+from tenantlimpyd.indexes.sources import AnyOf, Nothing, Whole
+from tenantlimpyd.operations import Batch, Command, Operation, Script
+
+__all__ = ["Column", "counted", "first_live", "found", "rows", "stored"]
+
+
+@attrs.frozen
+class Column:
+    """What is read of each object.
+
+    Attributes:
+        name: the field's name.
+        kind: ``pk``, ``string``, ``hash``, or ``score`` for the score it was sorted by.
+    """
+
+    name: str
+    kind: str
+
+
+def _sets(place: Place) -> list[str] | None:
+    """Return the keys of sets whose intersection this is; None if it is something else."""
+    parts = place.sources if isinstance(place, AllOf) else (place,)
+    keys = [each.key for each in parts if isinstance(each, Whole) and each.kind == "set"]
+    return keys if len(keys) == len(parts) else None
+
+
+def _one_pk(place: Place) -> tuple[str, list[str]] | None:
+    """Return the only pk that can be meant, and the sets it has to be in; None if this is something else."""
+    if not isinstance(place, AllOf):
+        return None
+    pks = [each.pks for each in place.sources if isinstance(each, Members)]
+    keys = _sets(AllOf(tuple(each for each in place.sources if not isinstance(each, Members))))
+    return (pks[0][0], keys) if keys and len(pks) == 1 and len(pks[0]) == 1 else None
+
+
+def _look_up(pk: str, keys: list[str]) -> Operation[list[str]]:
+    if len(keys) == 1:
+        return [pk] if (yield Command("SISMEMBER", keys[0], pk)) else []
+    replies = yield Batch([Command("SISMEMBER", key, pk) for key in keys])
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return [pk] if all(replies) else []
+
+
+def _asked(words: Words) -> Operation[Any]:
+    reply = yield words.script(EVALUATE)
+    if reply[0] == "gone":
+        raise DoesNotExist(
+            f"the stored collection {shown(reply[1])} is gone: it has expired, or was deleted. Store it again"
+        )
+    if reply[0] == "kind":
+        raise ValueError(
+            f"{shown(reply[1])} holds a {reply[2]}: a collection can be intersected with a set, a sorted set or a list"
+        )
+    return reply[1]
+
+
+def found(storage: str, place: Place, order: Order | None = None) -> Operation[list[str]]:
+    """Return pks; in no order, unless one is given."""
+    if isinstance(place, Nothing):
+        return []
+    if one := _one_pk(place):
+        pks = yield from _look_up(*one)
+        if order is not None:
+            pks = pks[order.start :] if order.number < 0 else pks[order.start : order.start + order.number]
+        return pks
+    if order is None:
+        if keys := _sets(place):
+            return list((yield Command("SMEMBERS" if len(keys) == 1 else "SINTER", *keys)))
+        if isinstance(place, AnyOf) and (keys := _sets(AllOf(place.sources))):
+            return list((yield Command("SUNION", *keys)))
+    words = Words(storage)
+    words.place(place)
+    words.say("pks")
+    _tell(words, order)
+    return list((yield from _asked(words)))
+
+
+def _tell(words: Words, order: Order | None) -> None:
+    if order is None:
+        words.say("any")
+    else:
+        order.tell(words)
+
+
+def rows(
+    storage: str, place: Place, columns: Sequence[Column], order: Order | None = None
+) -> Operation[list[tuple[str | None, ...]]]:
+    """Return values of fields of each object; in no order, unless one is given."""
+    if isinstance(place, Nothing):
+        return []
+    words = Words(storage)
+    words.place(place)
+    words.say("rows")
+    _tell(words, order)
+    words.say(storage)
+    hashed = [column.name for column in columns if column.kind == "hash"]
+    words.say_list(hashed)
+    words.say(len(columns))
+    for column in columns:
+        words.say(column.kind, hashed.index(column.name) + 1 if column.kind == "hash" else column.name)
+    flat = yield from _asked(words)
+    return list(zip(*[iter(flat)] * len(columns), strict=True))
+
+
+def counted(storage: str, place: Place) -> Operation[int]:
+    """Return how many pks there are."""
+    if isinstance(place, Nothing):
+        return 0
+    if one := _one_pk(place):
+        return len((yield from _look_up(*one)))
+    if isinstance(place, Whole):
+        return int((yield Command("SCARD" if place.kind == "set" else "ZCARD", place.key)))
+    words = Words(storage)
+    words.place(place)
+    words.say("count")
+    return int((yield from _asked(words)))
+
+
+def first_live(live: str, key: str, number: int) -> Operation[list[str]]:
+    """Return up to ``number`` pks of a set that are live, in no order; looks at no more of them than it needs to."""
+    return list((yield Script(FIRST, [live, key], [number])))
+
+
+def stored(storage: str, place: Place, order: Order, target: str, seconds: int | None) -> Operation[int]:
+    """Store pks as a list, which replaces what was there; return how many there are."""
+    words = Words(storage)
+    words.place(place)
+    words.say("store")
+    order.tell(words)
+    words.keys.append(target)
+    words.say("" if seconds is None else seconds)
+    return int((yield from _asked(words)))
