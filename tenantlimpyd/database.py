@@ -27,6 +27,7 @@ from tenantlimpyd.indexes import EqualIndex
 from tenantlimpyd.links import Link
 from tenantlimpyd.operations import Operation, Script
 from tenantlimpyd.pinned import AsyncPinned, Pinned
+from tenantlimpyd.pipelines import active
 from tenantlimpyd.scanning import Pages, scan
 from tenantlimpyd.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
 
@@ -101,17 +102,22 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
 
     @property
     def connection(self) -> redis.Redis:
-        """The blocking redis-py client. It does not apply :attr:`key_prefix`."""
-        return self._link.client
+        """The blocking redis-py client. It does not apply :attr:`key_prefix`.
+
+        Inside a pipeline's block, the pipeline, which has the same commands and queues them.
+        """
+        return self._link.client if (pipeline := active(self)) is None else cast("redis.Redis", pipeline)
 
     @property
     def aconnection(self) -> redis.asyncio.Redis:
         """The asyncio redis-py client of the running event loop. It does not apply :attr:`key_prefix`.
 
+        Inside a pipeline's block, the pipeline, which has the same commands and queues them.
+
         Raises:
             RuntimeError: no event loop is running in this thread.
         """
-        return self._link.aclient
+        return self._link.aclient if (pipeline := active(self)) is None else cast("redis.asyncio.Redis", pipeline)
 
     def connect(self, **settings: Any) -> redis.Redis:
         """Point this database somewhere else, or with no argument just return its client.
@@ -193,11 +199,21 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     # Running operations
 
     def run(self, operation: Operation[T], /) -> T:
-        """Run an operation, blocking; from its first step to its last on the settings of now."""
+        """Run an operation, blocking; from its first step to its last on the settings of now.
+
+        Inside a pipeline's block it is queued, and the pipeline returned.
+        """
+        if (pipeline := active(self)) is not None:
+            return cast("T", pipeline.take(operation))
         return drivers.run(operation, self._link.client)
 
     def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
-        """Run an operation, awaiting; from its first step to its last on the settings it starts with."""
+        """Run an operation, awaiting; from its first step to its last on the settings it starts with.
+
+        Inside a pipeline's block it is queued by this call, and awaiting gives the pipeline.
+        """
+        if (pipeline := active(self)) is not None:
+            return cast("Coroutine[Any, Any, T]", pipeline.atake(operation))
         return self._arun(operation)
 
     async def _arun(self, operation: Operation[T]) -> T:
@@ -320,17 +336,18 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
         Returns:
             The script's reply.
         """
-        return self.run(_script(script_dict, keys, args))
+        return self.run(self._script(script_dict, keys, args))
 
     async def acall_script(
         self, script_dict: dict[str, Any], keys: Sequence[Any] | None = None, args: Sequence[Any] | None = None
     ) -> Any:
         """Run a Lua script as :meth:`call_script`, awaiting."""
-        return await self.arun(_script(script_dict, keys, args))
+        return await self.arun(self._script(script_dict, keys, args))
 
-
-def _script(script_dict: dict[str, Any], keys: Sequence[Any] | None, args: Sequence[Any] | None) -> Operation[Any]:
-    return (yield Script(script_dict["lua"], keys or (), args or ()))
+    def _script(
+        self, script_dict: dict[str, Any], keys: Sequence[Any] | None, args: Sequence[Any] | None
+    ) -> Operation[Any]:
+        return (yield Script(script_dict["lua"], keys or (), args or ()))
 
 
 def _version(info: Any) -> tuple[int, ...]:

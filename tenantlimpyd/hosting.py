@@ -10,6 +10,7 @@ import attrs
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes import BaseIndex, EqualIndex
 from tenantlimpyd.operations import Runner
+from tenantlimpyd.pipelines import PipelineHost
 
 if TYPE_CHECKING:
     from tenantlimpyd.model import RedisModel
@@ -55,7 +56,7 @@ class Placement:
         return self.database  # type: ignore[no-any-return]
 
 
-class ModelHost:
+class ModelHost(PipelineHost):
     """The registry of models. A ``RedisDatabase`` and a ``DatabaseRouter`` are hosts.
 
     Names and relations are kept on the host, so that a router's don't depend on the tenant that was current when a

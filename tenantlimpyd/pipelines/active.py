@@ -1,0 +1,64 @@
+"""Which pipeline commands belong to: that of this database which this task or thread has entered last."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenantlimpyd.pipelines.pipeline import Pipeline
+
+__all__ = ["Place", "active", "enter", "here", "leave"]
+
+Place = tuple[int, Any]
+"""A thread, and the task in it; None outside of tasks."""
+
+_entered: ContextVar[tuple[Pipeline, ...]] = ContextVar("tenantlimpyd.pipelines", default=())
+_shared: tuple[Pipeline, ...] = ()
+_shared_lock = threading.Lock()
+
+
+def here() -> Place:
+    """Return the thread and task this is called in."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop
+        task = None
+    return threading.get_ident(), task
+
+
+def active(database: Any) -> Pipeline | None:
+    """Return the pipeline that queues this database's commands here, or None where they are sent at once.
+
+    Tasks and helpers of other threads may start with a copy of this context: the pipeline is not theirs.
+    """
+    entered = _entered.get()
+    if not entered and not _shared:
+        return None
+    place = here()
+    for pipeline in (*reversed(entered), *reversed(_shared)):
+        if pipeline.database is database and pipeline.entered and (pipeline.shared or pipeline.place == place):
+            return pipeline if pipeline.queueing else None
+    return None
+
+
+def enter(pipeline: Pipeline) -> None:
+    """Let commands here belong to this pipeline; those of all threads, where it is shared."""
+    global _shared  # noqa: PLW0603 - the shared ones of all threads, guarded by the lock
+    if pipeline.shared:
+        with _shared_lock:
+            _shared = (*_shared, pipeline)
+    else:
+        _entered.set((*_entered.get(), pipeline))
+
+
+def leave(pipeline: Pipeline) -> None:
+    """Undo :func:`enter`, in whatever order, and in whatever context."""
+    global _shared  # noqa: PLW0603
+    if pipeline.shared:
+        with _shared_lock:
+            _shared = tuple(other for other in _shared if other is not pipeline)
+    else:
+        _entered.set(tuple(other for other in _entered.get() if other is not pipeline))

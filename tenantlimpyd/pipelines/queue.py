@@ -1,0 +1,286 @@
+"""The operations of a pipeline, in order, and the rounds that carry them out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from tenantlimpyd.operations import Batch, Command, Operation, Reply, Script, Step, Transaction
+from tenantlimpyd.pipelines.reads import READS
+
+__all__ = ["Queue", "Queued", "owner_of"]
+
+_NAMING = frozenset({
+    "_hdel", "_hincrby", "_hincrbyfloat", "_hmset", "_hset", "_hsetnx", "_linsert", "_lpush", "_lpushx", "_lrem", "_rpush",
+    "_rpushx", "_sadd", "_srem", "_zadd", "_zincrby", "_zrem",
+})  # fmt: skip
+"""Operations on many values that name those they change, so that their change most often depends on nothing stored."""
+
+_NOTHING_WRITTEN = frozenset({"gone", "owned", "taken"})
+"""How the script of an atomic change says that it refused to write; see :mod:`tenantlimpyd.atomic`."""
+
+
+def owner_of(operation: Operation[Any]) -> Any:
+    """Return the object whose method an operation that has not begun is; None for a plain function's.
+
+    Operations know no owner, since running them needs none. Their generators hold it.
+    """
+    return inspect.getgeneratorlocals(operation).get("self") if inspect.isgenerator(operation) else None
+
+
+def _name(operation: Operation[Any]) -> str:
+    return getattr(operation, "__name__", "")
+
+
+@attrs.define(eq=False)
+class Queued:
+    """One operation of a pipeline.
+
+    Attributes:
+        operation: the operation.
+        stored: the model's object it is about; None: none.
+        field: the name of the field it is about; None: the whole object.
+        many: whether that is an indexed field of many values.
+        group: what operations that keep their order have in common; None: nothing keeps it back.
+        step: what it waits for; None: it has not begun, or is done.
+        begun: whether it has begun.
+        done: whether ``result`` is there.
+        barrier: whether operations of its group wait until it is done.
+        result: what it returned, or the error it raised.
+    """
+
+    operation: Operation[Any]
+    stored: Any = None
+    field: str | None = None
+    many: bool = False
+    group: Any = None
+    step: Step | None = None
+    begun: bool = False
+    done: bool = False
+    barrier: bool = False
+    result: Any = None
+
+    @classmethod
+    def of(cls, operation: Operation[Any], owner: Any) -> Queued:
+        """Return an operation that has not begun, with what decides about its order."""
+        stored: Any = getattr(owner, "_instance", owner)
+        if not hasattr(stored, "has_pk"):
+            return cls(operation)
+        group = (type(stored), stored._pk) if stored.has_pk else id(stored)
+        if owner is stored:
+            return cls(operation, stored, group=group, barrier=_name(operation) == "_delete")
+        return cls(operation, stored, owner.name, owner.indexable and not owner.single_value, group)
+
+    def begin(self) -> None:
+        """Run the operation up to its first step."""
+        self.begun = True
+        if self.stored is not None and not self.stored.has_pk:
+            self.barrier = True  # it is stored first
+        self._go(None)
+
+    def receive(self, reply: Reply) -> None:
+        """Run the operation on to its next step."""
+        self._go(reply)
+
+    def _go(self, reply: Reply) -> None:
+        self.step = None
+        try:
+            failed = isinstance(reply, Exception)
+            self.step = self.operation.throw(reply) if failed else self.operation.send(reply)
+        except StopIteration as stop:
+            self.done, self.result = True, stop.value
+        except Exception as error:  # noqa: BLE001 - kept as this operation's result
+            self.done, self.result = True, error
+
+    @property
+    def guessing(self) -> bool:
+        """Whether the step may come too late, and what others of its field do in the same round come before it."""
+        return self.many and isinstance(self.step, Script) and _name(self.operation) not in _NAMING
+
+    @property
+    def preparing(self) -> bool:
+        """Whether the step only finds out what the operation's command will be."""
+        step = self.step
+        if self.stored is None or type(step) is not Command:
+            return False
+        word, key = step.args[0], step.args[1]
+        return bool(
+            (word == "SISMEMBER" and key == self.stored._live())
+            or (word == "INCRBY" and key == f"{self.stored._storage}:max_pk")
+            or (word == "SRANDMEMBER" and _name(self.operation) == "_spop")
+        )
+
+
+class Queue:
+    """Operations in the order they were queued."""
+
+    def __init__(self) -> None:
+        self.entries: list[Queued] = []
+        self._open: list[Queued] = []
+        self._order = _Order()
+
+    def add(self, queued: Queued) -> None:
+        """Append an operation. It begins at once if nothing holds it back, so that mistakes show where they are made.
+
+        Raises:
+            Exception: the operation refused its arguments; it is not appended.
+        """
+        self._order.visit(queued)
+        if queued.done and isinstance(queued.result, Exception):
+            raise queued.result
+        self.entries.append(queued)
+        if not queued.done:
+            self._open.append(queued)
+
+    def results(self) -> list[Any]:
+        """Return the results in order; where an operation raised, the exception."""
+        return [queued.result for queued in self.entries]
+
+    def abandon(self) -> None:
+        """Drop what is not done; operations that have begun put their objects back as they were."""
+        for queued in self._open:
+            queued.operation.close()
+        self._open = []
+
+    def _visit(self) -> None:
+        """Begin what may begin now."""
+        self._open = [queued for queued in self._open if not queued.done]
+        self._order = _Order()
+        for queued in self._open:
+            self._order.visit(queued)
+        self._open = [queued for queued in self._open if not queued.done]
+
+    def prepare(self) -> Operation[None]:
+        """Carry out the steps that only prepare, until none is left that may be sent now."""
+        while True:
+            self._visit()
+            preparing = self._order.preparing
+            if not preparing:
+                return
+            for queued, reply in zip(preparing, (yield Batch(_flat(preparing))), strict=True):
+                queued.receive(reply)
+
+    def waiting(self) -> list[Queued]:
+        """Return the operations whose steps are to be sent next, in order."""
+        return [queued for queued in self._open if queued.step is not None and not queued.preparing]
+
+    def deliver(self, waiting: Sequence[Queued], replies: Sequence[Reply]) -> None:
+        """Give operations the replies of their steps.
+
+        One that is not done with that comes too late for those after it. Of these, what has only read what it changes,
+        and what refused to write, is asked again.
+        """
+        late: set[tuple[Any, str | None]] = set()
+        for queued, reply in zip(waiting, replies, strict=True):
+            if late and _to_repeat(queued, reply, late):
+                continue
+            queued.receive(reply)
+            if not queued.done:
+                late.add((queued.group, queued.field))
+
+    def rounds(self, *, transaction: bool) -> Operation[None]:
+        """Carry out all operations."""
+        while True:
+            yield from self.prepare()
+            waiting = self.waiting()
+            if not waiting:
+                return
+            if transaction:
+                replies = yield from _in_transaction(_flat(waiting, nested=False))
+            else:
+                replies = yield Batch(_flat(waiting))
+            self.deliver(waiting, list(gathered(waiting, replies, nested=not transaction)))
+
+    def steps(self, waiting: Sequence[Queued]) -> list[Command | Script]:
+        """Return the steps of operations for one transaction."""
+        return _flat(waiting, nested=False)
+
+
+class _Order:
+    """What holds operations back: a walk over those that are not done, in order."""
+
+    def __init__(self) -> None:
+        self._blocked: set[Any] = set()
+        self._guessing: set[tuple[Any, str | None]] = set()
+        self._seen: set[Any] = set()
+        self._changing: dict[Any, Any] = {}
+        self.preparing: list[Queued] = []
+
+    def visit(self, queued: Queued) -> None:
+        group = queued.group
+        if not queued.begun:
+            if group is not None and self._holds(queued):
+                self._blocked.add(group)
+                return
+            queued.begin()
+        if queued.done or group is None:
+            return
+        if queued.preparing:
+            if group not in self._seen:
+                self.preparing.append(queued)
+            self._blocked.add(group)
+        if queued.barrier:
+            self._blocked.add(group)
+        if isinstance(queued.step, Script):
+            self._changing[group] = queued.stored
+        if queued.guessing:
+            self._guessing.add((group, queued.field))
+        self._seen.add(group)
+
+    def _holds(self, queued: Queued) -> bool:
+        """Return whether an operation waits for one before it."""
+        group = queued.group
+        return (
+            group in self._blocked
+            or (group, queued.field) in self._guessing
+            # Two Python objects for one in Redis may know different values, so that one's change is too late and the
+            # other's is not. Changes by one Python object are too late together.
+            or self._changing.get(group, queued.stored) is not queued.stored
+        )
+
+
+def _to_repeat(queued: Queued, reply: Reply, late: set[tuple[Any, str | None]]) -> bool:
+    step = queued.step
+    if isinstance(step, Script):
+        return isinstance(reply, list) and bool(reply) and reply[0] in _NOTHING_WRITTEN
+    if type(step) is not Command or queued.group is None or step.args[0] not in READS:
+        return False
+    if queued.field is None:
+        return any(group == queued.group for group, _ in late)
+    return (queued.group, queued.field) in late or (queued.group, None) in late
+
+
+def _flat(waiting: Sequence[Queued], *, nested: bool = True) -> list[Any]:
+    """Return steps laid flat, batches and (unless ``nested``) transactions opened."""
+    flat: list[Any] = []
+    for queued in waiting:
+        flat += _opened(queued.step, nested=nested)
+    return flat
+
+
+def _opened(step: Any, *, nested: bool) -> list[Any]:
+    if isinstance(step, Batch) or (isinstance(step, Transaction) and not nested):
+        return [part for inner in step.steps for part in _opened(inner, nested=nested)]
+    return [step]
+
+
+def gathered(waiting: Sequence[Queued], replies: Sequence[Reply], *, nested: bool) -> Iterator[Reply]:
+    """Yield the reply of each operation's step, from those of the steps laid flat."""
+    incoming = iter(replies)
+    for queued in waiting:
+        yield _closed(queued.step, incoming, nested=nested)
+
+
+def _closed(step: Any, incoming: Iterator[Reply], *, nested: bool) -> Reply:
+    if isinstance(step, Batch) or (isinstance(step, Transaction) and not nested):
+        return [_closed(inner, incoming, nested=nested) for inner in step.steps]
+    return next(incoming)
+
+
+def _in_transaction(steps: list[Command | Script]) -> Operation[list[Reply]]:
+    """Send steps as one MULTI/EXEC; where the server refuses that as a whole, its error is the reply of each."""
+    (replies,) = yield Batch([Transaction(steps)])
+    return [replies] * len(steps) if isinstance(replies, Exception) else replies

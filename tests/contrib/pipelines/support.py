@@ -1,0 +1,18 @@
+"""What tests of pipelines share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+
+@contextlib.asynccontextmanager
+async def piped(colour: Any, host: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    """Enter a pipeline of a database or router, in either colour."""
+    if colour.awaiting:
+        async with host.apipeline(*args, **kwargs) as pipe:
+            yield pipe
+    else:
+        with host.pipeline(*args, **kwargs) as pipe:
+            yield pipe

@@ -1,0 +1,223 @@
+"""``FieldLock``, for applications: who waits for whom, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from redis.exceptions import LockError, LockNotOwnedError
+
+from tenantlimpyd import fields
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import NoTenantError, WrongTenantError
+from tenantlimpyd.locks import FieldLock
+from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.testing import count_commands
+from tests.models.support import define
+
+
+@contextlib.asynccontextmanager
+async def locked(colour, lock):
+    if colour.awaiting:
+        async with lock as entered:
+            yield entered
+    else:
+        with lock as entered:
+            yield entered
+
+
+async def elsewhere(function, *args):
+    """Call a function in a thread that knows nothing of this context."""
+    with ThreadPoolExecutor(1) as executor:
+        return await asyncio.wrap_future(executor.submit(function, *args))
+
+
+def acquired(field):
+    lock = FieldLock(field, blocking=False)
+    if lock.acquire():
+        lock.release()
+        return True
+    return False
+
+
+async def test_a_field_is_locked_for_all_objects_and_for_others_only(colour, person, raw):
+    p, q = await colour.make(person, note="n"), await colour.make(person)
+    async with locked(colour, FieldLock(p.note)) as lock:
+        assert 0 < raw.pttl("spec:person:lock-for-update:note") <= 5000
+        assert await colour(lock, "locked")
+        assert await colour(lock, "owned")
+        for field in (p.note, q.note, person.get_field("note")):
+            assert not await elsewhere(acquired, field)
+        assert await elsewhere(acquired, p.name)
+        await colour(lock, "extend", 100)
+        assert raw.ttl(lock.name) > 50
+        await colour(p.note, "set", "fields don't mind")
+    assert not raw.exists("spec:person:lock-for-update:note")
+    assert await elsewhere(acquired, q.note)
+
+
+async def test_it_can_be_entered_again_by_who_has_it(colour, person, raw):
+    p, q = await colour.make(person), await colour.make(person)
+    lock = FieldLock(p.note)
+    async with locked(colour, lock):
+        with count_commands() as sent:
+            async with (
+                locked(colour, FieldLock(q.note)),
+                locked(colour, lock),
+                locked(colour, FieldLock(person.get_field("note"))),
+            ):
+                pass
+        assert sent.commands == 0
+        assert raw.exists(lock.name)
+        assert not await elsewhere(acquired, p.note)
+    assert not raw.exists(lock.name)
+
+
+async def test_tasks_exclude_one_another_and_those_started_inside_are_let_in(person):
+    p = await person.acreate(note="0")
+    inside = 0
+
+    async def add():
+        nonlocal inside
+        async with FieldLock(p.note, sleep=0.001, timeout=30):
+            assert inside == 0
+            inside += 1
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(add() for _ in range(5)))
+
+    async def helper():
+        async with FieldLock(p.note, blocking=False):
+            return True
+
+    async with FieldLock(p.note):
+        assert await asyncio.create_task(helper())
+        still = asyncio.create_task(asyncio.sleep(0))
+        await still
+    async with FieldLock(p.note):
+        pass
+
+    async def late(ended):
+        await ended.wait()
+        return await FieldLock(p.note, blocking=False).aacquire()
+
+    ended = asyncio.Event()
+    async with FieldLock(p.note):
+        task = asyncio.create_task(late(ended))
+    async with FieldLock(p.note):  # a new hold, of which the task started under the old one has no part
+        ended.set()
+        assert await task is False
+
+
+async def test_p17_a_lost_lock_is_told_and_forgotten(colour, person, raw):
+    p = await colour.make(person)
+    with pytest.raises(LockNotOwnedError):
+        async with locked(colour, FieldLock(p.note)) as lock:
+            raw.delete(lock.name)
+    with count_commands() as sent:
+        async with locked(colour, FieldLock(p.note)):
+            assert not await elsewhere(acquired, p.note)
+    assert "SET" in sent.names
+    with pytest.raises(ZeroDivisionError):
+        async with locked(colour, FieldLock(p.note)):
+            raise ZeroDivisionError
+    assert not raw.exists(lock.name)
+
+
+async def test_p17_a_failed_acquisition_leaves_no_mark(colour, person, raw):
+    p = await colour.make(person)
+    name = FieldLock(p.note).name
+    raw.hset(name, "not", "a lock")  # SET NX fails
+    waiting = FieldLock(p.note, blocking_timeout=0.05, sleep=0.01)
+    assert await colour(waiting, "acquire") is False
+    with pytest.raises(LockError):
+        async with locked(colour, waiting):
+            pytest.fail("it is not free")
+    broken = FieldLock(p.note)  # its token can not be sent
+    with pytest.raises(redis.DataError):
+        await colour(broken, "acquire", token=object())
+    raw.delete(name)
+    with count_commands() as sent:
+        async with locked(colour, FieldLock(p.note)):
+            pass
+    assert "SET" in sent.names
+    with pytest.raises(LockError):
+        await colour(FieldLock(p.note), "release")
+
+
+async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(colour, flushed_server, raw):
+    databases = [RedisDatabase(**flushed_server.settings, db=0, key_prefix=prefix) for prefix in ("a:", "b:")]
+    things = [define(database, value=fields.StringField()) for database in databases]
+    a, b = [await colour.make(thing, value="v") for thing in things]
+    async with locked(colour, FieldLock(a.value)) as outer:
+        async with locked(colour, FieldLock(b.value)) as inner:
+            assert raw.exists(outer.name, inner.name) == 2
+            assert (outer.name[:2], inner.name[:2]) == ("a:", "b:")
+        assert not await elsewhere(acquired, a.value)
+        assert await elsewhere(acquired, b.value)
+    for database in databases:
+        await database.aclose()
+        database.close()
+
+
+async def test_fields_and_models_that_are_not_lockable_are_not_locked(colour, database, raw):
+    free = define(database, "Free", value=fields.StringField(lockable=False))
+    model_free = define(database, "Loose", value=fields.StringField(), lockable=False)
+    for thing in (free, model_free):
+        t = await colour.make(thing, value="v")
+        before = set(raw.scan_iter())
+        async with locked(colour, FieldLock(t.value)) as lock, locked(colour, lock):
+            assert set(raw.scan_iter()) == before
+    async with locked(colour, FieldLock(model_free.get_field("value"))) as lock:
+        assert raw.exists(lock.name)  # the class's own field goes by its own flag
+
+
+async def test_locks_of_tenants_are_apart_and_stay_with_them(colour, flushed_server):
+    router = DatabaseRouter(
+        {
+            "acme": RedisDatabase(**flushed_server.settings, db=1),
+            "globex": RedisDatabase(**flushed_server.settings, db=2),
+        }
+    )
+    thing = define(router, value=fields.StringField())
+    with pytest.raises(NoTenantError):
+        FieldLock(thing.get_field("value"))
+    with router.use_tenant("acme"):
+        t = await colour.make(thing, value="v")
+        of_acme = FieldLock(thing.get_field("value"))
+        async with locked(colour, FieldLock(t.value)):
+            with router.use_tenant("globex"):
+                with pytest.raises(WrongTenantError):
+                    FieldLock(t.value)
+                with pytest.raises(WrongTenantError):
+                    await colour(of_acme, "acquire")
+                with count_commands() as sent:
+                    async with locked(colour, FieldLock(thing.get_field("value"))):
+                        pass
+                assert "SET" in sent.names
+    await router.aclose()
+    router.close()
+
+
+async def test_p15_hmset_of_a_unique_value_has_one_winner_without_a_lock(person):
+    people = [await person.acreate() for _ in range(8)]
+    results = await asyncio.gather(*(p.ahmset(badge="b", age=1) for p in people), return_exceptions=True)
+    assert results.count(True) == 1
+    with ThreadPoolExecutor(8) as executor:
+        futures = [executor.submit(p.hmset, badge="c") for p in people]
+        outcomes = [future.exception() for future in futures]
+    assert outcomes.count(None) == 1
+
+
+async def test_a_lock_is_taken_at_once_inside_a_pipeline(colour, person, database, raw):
+    p = await colour.make(person, note="n")
+    with database.pipeline() as pipe:
+        async with locked(colour, FieldLock(p.note)) as lock:
+            assert raw.exists(lock.name)
+            await colour(p.note, "get")
+            assert await colour(pipe, "execute") == ["n"]
+        assert not raw.exists(lock.name)
