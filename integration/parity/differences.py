@@ -326,6 +326,18 @@ def _(side: Side) -> Any:
     return moved if isinstance(moved, str) else len(moved)
 
 
+@difference(
+    "",
+    "a unique value that a change in place makes one that is taken",
+    limpyd=["UniquenessError", "x"],
+    ours=["UniquenessError", None],
+)
+def _(side: Side) -> Any:
+    side.m.Person(email="x")
+    other = side.m.Person(note="a")
+    return [outcome(other.email.append, "x"), other.email.get()]
+
+
 @difference("", "the index entry after incrbyfloat gives a whole number", limpyd=([], ["1"]), ours=(["1"], []))
 def _(side: Side) -> Any:
     person = side.m.Person(name="1.5")
