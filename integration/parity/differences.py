@@ -338,6 +338,17 @@ def _(side: Side) -> Any:
     return [outcome(other.email.append, "x"), other.email.get()]
 
 
+@difference(
+    "",
+    "a change in place after which an indexed value is no UTF-8",
+    limpyd=["UnicodeDecodeError", b"x\xa9"],
+    ours=["UnicodeDecodeError", b"\xc3\xa9"],
+)
+def _(side: Side) -> Any:
+    person = side.m.Person(name="é")
+    return [outcome(person.name.setrange, 0, "x"), side.raw.get(person.name.key)]
+
+
 @difference("", "the index entry after incrbyfloat gives a whole number", limpyd=([], ["1"]), ours=(["1"], []))
 def _(side: Side) -> Any:
     person = side.m.Person(name="1.5")

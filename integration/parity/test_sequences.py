@@ -1,11 +1,13 @@
 """Random sequences of operations: after each, the same reply and the same keys on either side.
 
 Left out is what the table of differences lists: hincrby and the like on indexed fields (P6), creating with a unique value
-that is taken (P2), changing a unique value in place, writes through handles of deleted objects (P33).
+that is taken (P2), changing a unique value in place, bytes of an indexed value that are
+no UTF-8 afterwards, writes through handles of deleted objects (P33).
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -18,6 +20,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Call to deprecated hmset:DeprecationWarning"),
     pytest.mark.timeout(120),
 ]
+
+EXPLORE = bool(os.environ.get("TENANTLIMPYD_TEST_EXPLORE"))
+"""Whether to try other sequences than the same ones each time."""
 
 VALUES = st.sampled_from(["a", "b", "1", "2", "1.5", "", "é", "a:b", "*", 1, 3, 2.5, b"a", b"\xc3\xa9"])
 NAMES = st.sampled_from(["note", "name", "age", "city"])
@@ -34,7 +39,7 @@ STEPS = st.one_of(
     st.tuples(st.just("hmset"), WHO, st.dictionaries(st.sampled_from(["age", "city", "badge"]), VALUES, min_size=1)),
     st.tuples(st.just("hdel"), WHO, st.lists(st.sampled_from(["age", "city", "badge"]), min_size=1, unique=True)),
     st.tuples(st.just("append"), WHO, CHANGED, st.sampled_from(["x", "é", ""])),
-    st.tuples(st.just("setrange"), WHO, CHANGED, st.integers(0, 4), st.sampled_from(["x", "yz"])),
+    st.tuples(st.just("setrange"), WHO, st.just("note"), st.integers(0, 4), st.sampled_from(["x", "yz"])),
     st.tuples(st.just("getset"), WHO, STRINGS, VALUES),
     st.tuples(st.just("setnx"), WHO, STRINGS, VALUES),
     st.tuples(st.just("incr"), WHO, CHANGED, st.integers(-3, 3)),
@@ -93,7 +98,7 @@ def change(side: Side, someone: Any, what: str, rest: list[Any]) -> None:
 
 
 @given(st.lists(STEPS, min_size=3, max_size=40))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, derandomize=not EXPLORE, suppress_health_check=list(HealthCheck))
 def test_sequences(sides: Sides, steps: list[tuple[Any, ...]]) -> None:
     sides.clear()
     for step in steps:
