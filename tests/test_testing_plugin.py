@@ -23,9 +23,9 @@ from tenantlimpyd.testing.counting import command_names
 pytest_plugins = ["pytester"]
 
 
-@pytest.fixture(scope="session")
-def tenantlimpyd_server(server: EmbeddedServer) -> EmbeddedServer:
-    return server
+@pytest.fixture
+def tenantlimpyd_server(flushed_server: EmbeddedServer) -> EmbeddedServer:
+    return flushed_server  # tenant_router refuses the keys that other tests have left
 
 
 @pytest.fixture
