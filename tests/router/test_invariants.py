@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tenantlimpyd import current_tenant, fields, model
+from tenantlimpyd.contrib.collection import ExtendedCollectionManager
 from tenantlimpyd.exceptions import ImplementationError, NoTenantError, UnknownTenantError, WrongTenantError
 from tenantlimpyd.router import DatabaseRouter
 
@@ -249,6 +250,23 @@ def test_invariant_3_objects_of_a_tenant_that_was_removed_are_refused(router, in
             with pytest.raises(WrongTenantError):
                 use()
         assert invoice_model.get(number="1").number.get() == "1"
+
+
+# Invariant 4: relations never cross. What relates objects today is a query that names another object
+
+
+def test_invariant_4_an_object_of_another_tenant_is_no_part_of_a_query(router, invoice_model):
+    with router.use_tenant("acme"):
+        invoice = invoice_model(number="1")
+        number, some = invoice.number, invoice_model.collection(manager=ExtendedCollectionManager)
+    with router.use_tenant("globex"):
+        invoice_model(number="1")
+        mine = invoice_model.collection(manager=ExtendedCollectionManager)
+        for other in (invoice, number):
+            with pytest.raises(WrongTenantError):
+                mine.filter(number=other)
+        with pytest.raises(WrongTenantError):
+            mine.intersect(some)
 
 
 # The registry is kept once, on the router
