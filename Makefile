@@ -20,7 +20,7 @@ demo: .venv/.ready ## from nothing to many tenants, served over HTTP
 test: .venv/.ready ## every test of tests/, on an embedded server
 	$(BIN)/pytest -n auto tests
 
-fast: .venv/.ready ## those of them that start no process and wait for no deadline, in seconds
+fast: .venv/.ready ## those of them that start no process, wait for no deadline, and try few cases
 	$(BIN)/pytest -n auto -m "not slow" tests
 
 integration: .venv/.ready ## the tests on containers, or on embedded servers where no engine answers

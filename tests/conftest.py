@@ -12,14 +12,17 @@ from tenantlimpyd.embedded import EmbeddedServer
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
 
-SLOW = ("cli", "examples", "fanout", "middleware", "test_chaosproxy.py", "test_embedded.py", "test_testing_plugin.py")
-"""Tests that start processes and servers, or wait for real deadlines: ``make fast`` leaves them out."""
+SLOW = (
+    *("cli", "contrib", "examples", "fanout", "middleware", "test_chaosproxy.py", "test_embedded.py"),
+    *("test_testing_plugin.py", "models/test_many_values", "models/test_collection", "models/test_index_"),
+)
+"""Tests that start processes and servers, wait for real deadlines, or try very many cases: ``make fast`` leaves them out."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = config.rootpath / "tests"
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in SLOW:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(SLOW):
             item.add_marker("slow")
 
 
