@@ -97,7 +97,11 @@ def test_an_application_is_served_by_one_command(name):
         finally:
             with contextlib.suppress(ProcessLookupError):
                 serving.send_signal(signal.SIGINT)
-            output = serving.stdout.read()
+            try:
+                output, _ = serving.communicate(timeout=10)
+            except subprocess.TimeoutExpired:  # a process started in the background may have to ignore SIGINT
+                serving.kill()
+                output, _ = serving.communicate()
     assert "Traceback" not in output
 
 
