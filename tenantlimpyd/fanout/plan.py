@@ -117,10 +117,11 @@ class AsyncPlan:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._change = asyncio.Event()
+        self._stopped = False
 
     async def take(self) -> Job | None:
         """Return the next job, waiting until its server has room; None: there are no more."""
-        while not self._plan.exhausted:
+        while not self._stopped and not self._plan.exhausted:
             if (job := self._plan.pick()) is not None:
                 return job
             self._change.clear()
@@ -131,4 +132,9 @@ class AsyncPlan:
     def done(self, job: Job) -> None:
         """Tell that a job has ended."""
         self._plan.release(job)
+        self._change.set()
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        self._stopped = True
         self._change.set()

@@ -67,7 +67,7 @@ def fan_out(
             return function(visit.job.database)
 
     report = _Report(jobs, policy)
-    run = ThreadedRun(jobs, work, timeout=timeout, concurrency=concurrency)
+    run = ThreadedRun(jobs, work, timeout=timeout, concurrency=concurrency, stops=policy == "raise")
     try:
         with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
             for event in events:
@@ -103,7 +103,7 @@ async def afan_out(
             return await visit.within(timeout, answer)  # type: ignore[no-any-return]
 
     report = _Report(jobs, policy)
-    run = TaskRun(jobs, work, timeout=timeout, concurrency=concurrency)
+    run = TaskRun(jobs, work, timeout=timeout, concurrency=concurrency, stops=policy == "raise")
     try:
         async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
             async for event in events:

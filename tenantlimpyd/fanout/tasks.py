@@ -113,11 +113,22 @@ Work: TypeAlias = Callable[[AsyncVisit], Awaitable[Any]]
 
 
 class TaskRun:
-    """One fan-out: starts tasks when it is iterated over, ends them when it is closed or through."""
+    """One fan-out: starts tasks when it is iterated over, ends them when it is closed or through.
+
+    With ``stops``, no job is begun once one has failed.
+    """
 
     def __init__(
-        self, jobs: Sequence[Job], work: Work, *, timeout: float | None, concurrency: int, buffer: int = 64
+        self,
+        jobs: Sequence[Job],
+        work: Work,
+        *,
+        timeout: float | None,
+        concurrency: int,
+        stops: bool = False,
+        buffer: int = 64,
     ) -> None:
+        self._stops = stops
         self.timeout = timeout
         self._jobs = jobs
         self._work = work
@@ -141,6 +152,8 @@ class TaskRun:
         while (job := await plan.take()) is not None:
             try:
                 ended = await self._run_one(job)
+                if ended.error is not None and self._stops:
+                    plan.stop()
             finally:
                 plan.done(job)
             await self.queue.put(ended)

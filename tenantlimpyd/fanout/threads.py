@@ -102,11 +102,23 @@ Work: TypeAlias = Callable[[Visit], Any]
 
 
 class ThreadedRun:
-    """One fan-out: starts threads when it is iterated over, ends them when it is closed or through."""
+    """One fan-out: starts threads when it is iterated over, ends them when it is closed or through.
+
+    With ``stops``, no job is begun once one has failed: the thread that sees the failure says so, before the consumer
+    hears of it.
+    """
 
     def __init__(
-        self, jobs: Sequence[Job], work: Work, *, timeout: float | None, concurrency: int, buffer: int = 64
+        self,
+        jobs: Sequence[Job],
+        work: Work,
+        *,
+        timeout: float | None,
+        concurrency: int,
+        stops: bool = False,
+        buffer: int = 64,
     ) -> None:
+        self._stops = stops
         self._jobs = jobs
         self._work = work
         self.timeout = timeout
@@ -183,6 +195,8 @@ class ThreadedRun:
         finally:
             with self._change:
                 self._visits.discard(visit)
+            if error is not None and self._stops:
+                self._plan.stop()
             if not visit.given_up:
                 self._plan.done(visit.job)
         if error is not None and visit.limit.expired:
@@ -254,6 +268,8 @@ class ThreadedRun:
             self._visits.discard(visit)
             visit.given_up = True
             self._threads.discard(visit.thread)
+        if self._stops:
+            self._plan.stop()
         self._plan.done(visit.job)
         self._report(Ended(visit.job.tenant, None, timed_out(visit.allowed), visit.seconds))
         self._start_thread()

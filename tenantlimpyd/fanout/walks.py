@@ -107,7 +107,13 @@ class Walk(Closing, Generic[I]):
         progress, unpack = self._progress, self._unpack
         del self  # an abandoned walk ends at once, not when a garbage collector finds the cycle
         order = progress.order
-        run = ThreadedRun(order.jobs, _scanning(order), timeout=order.timeout, concurrency=order.concurrency)
+        run = ThreadedRun(
+            order.jobs,
+            _scanning(order),
+            timeout=order.timeout,
+            concurrency=order.concurrency,
+            stops=order.policy == "raise",
+        )
         complete = False
         progress.start()
         try:
@@ -172,7 +178,13 @@ class AsyncWalk(AsyncClosing, Generic[I]):
         progress, unpack = self._progress, self._unpack
         del self
         order = progress.order
-        run = TaskRun(order.jobs, _ascanning(order), timeout=order.timeout, concurrency=order.concurrency)
+        run = TaskRun(
+            order.jobs,
+            _ascanning(order),
+            timeout=order.timeout,
+            concurrency=order.concurrency,
+            stops=order.policy == "raise",
+        )
         complete = False
         progress.start()
         try:

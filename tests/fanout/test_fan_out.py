@@ -131,9 +131,18 @@ async def test_raise_stops_at_the_first(fleet):
         assert type(error) is ValueError
         assert error.tenant == "t1"
     ran = []
+
+    async def alogged(database):
+        ran.append(database)
+        await aodd_fails(database)
+
     with pytest.raises(ValueError):
         fleet.fan_out(lambda database: ran.append(database) or odd_fails(database), on_error="raise", concurrency=1)
-    assert len(ran) <= 4
+    assert len(ran) == 2, "the one that failed was the second, and the last to be begun"
+    ran.clear()
+    with pytest.raises(ValueError):
+        await fleet.afan_out(alogged, on_error="raise", concurrency=1)
+    assert len(ran) == 2
     await fleet.aclose()
 
 
