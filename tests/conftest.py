@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,15 +15,30 @@ if TYPE_CHECKING:
 
 SLOW = (
     *("cli", "contrib", "examples", "fanout", "middleware", "test_chaosproxy.py", "test_embedded.py"),
-    *("test_testing_plugin.py", "models/test_many_values", "models/test_collection", "models/test_index_"),
+    *(
+        "test_config_fuzz.py",
+        "test_testing_plugin.py",
+        "models/test_many_values",
+        "models/test_collection",
+        "models/test_index_",
+    ),
 )
 """Tests that start processes and servers, wait for real deadlines, or try very many cases: ``make fast`` leaves them out."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def _slow(path: Path, config: pytest.Config) -> bool:
     here = config.rootpath / "tests"
+    return path.is_relative_to(here) and path.relative_to(here).as_posix().startswith(SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # Importing what is left out anyway would take half of the time of those that run.
+    return True if config.option.markexpr == "not slow" and _slow(collection_path, config) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(SLOW):
+        if _slow(item.path, config):
             item.add_marker("slow")
 
 
