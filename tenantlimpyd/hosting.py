@@ -11,6 +11,7 @@ from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes import BaseIndex, EqualIndex
 from tenantlimpyd.operations import Runner
 from tenantlimpyd.pipelines import PipelineHost
+from tenantlimpyd.relations import Relation, Relations
 
 if TYPE_CHECKING:
     from tenantlimpyd.model import RedisModel
@@ -67,6 +68,7 @@ class ModelHost(PipelineHost):
 
     def __init__(self) -> None:
         self._models: dict[str, type[RedisModel]] = {}
+        self._relations = Relations()
         self._models_lock = threading.RLock()
 
     @classmethod
@@ -89,21 +91,34 @@ class ModelHost(PipelineHost):
             replacing: the new class has to stand in for one of the same definition, not the other way round.
 
         Raises:
-            ImplementationError: another model has this namespace and name here.
+            ImplementationError: another model has this namespace and name here, or another field a related name.
         """
         with self._models_lock:
-            registered = self._models.setdefault(model._name, model)
-        if registered is not model and not registered._same_definition(model):
+            registered = self._models.get(model._name)
+            if registered is None:
+                self._relations.check([model], {**self._models, model._name: model})
+                self._relations.add(model)
+                self._models[model._name] = model
+                return model
+        if not registered._same_definition(model):
             raise ImplementationError(
                 f"{_described(model)} can't be registered as {model._name!r}: {_described(registered)} has that name in "
                 "this database. Give one of them another class name or namespace."
             )
-        if registered is not model and replacing:
+        if replacing:
             with self._models_lock:
                 self._models[model._name] = model
             registered._registered = False
             return model
         return registered
+
+    def _related_model(self, name: str) -> type[RedisModel] | None:
+        """Return the model that a relation's target names; None: there is none (yet)."""
+        return self._relations.target(name, self._models)  # type: ignore[no-any-return]
+
+    def _relations_to(self, model: type[RedisModel]) -> list[Relation]:
+        """Return the relations whose fields hold pks of a model's objects."""
+        return self._relations.to(model, self._models)
 
     def _use_for_model(self, model: type[RedisModel]) -> list[type[RedisModel]]:
         """Move a model, and its submodels that share its database, to this host: all of them, or none.
@@ -112,7 +127,7 @@ class ModelHost(PipelineHost):
             The models moved.
 
         Raises:
-            ImplementationError: a name is taken here; nothing was moved.
+            ImplementationError: a name, or a related name, is taken here; nothing was moved.
         """
         source: ModelHost | None = getattr(model, "database", None)
         if source is self:
@@ -134,10 +149,13 @@ class ModelHost(PipelineHost):
                     raise ImplementationError(
                         f"{_described(model)} was not moved: {_described(other)} already is {each._name!r} there."
                     )
+            self._relations.check(concrete, {**self._models, **{each._name: each for each in concrete}})
             for each in concrete:
                 self._models[each._name] = each
+                self._relations.add(each)
                 if source is not None and source._models.get(each._name) is each:
                     del source._models[each._name]
+                    source._relations.remove(each)
             for each in moved:
                 each.database = self
         finally:

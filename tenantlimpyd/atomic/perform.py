@@ -27,7 +27,15 @@ class Performed(NamedTuple):
 
 
 class StaleError(Exception):
-    """A change that may be computed only once was not computed from what is stored. Nothing was written."""
+    """A change that may be computed only once was not computed from what is stored. Nothing was written.
+
+    Attributes:
+        known: what is stored.
+    """
+
+    def __init__(self, known: Known) -> None:
+        super().__init__()
+        self.known = known
 
 
 def perform(plan: Callable[[Known], Change], described: str, *, once: bool = False) -> Operation[Performed]:
@@ -61,12 +69,12 @@ def perform(plan: Callable[[Known], Change], described: str, *, once: bool = Fal
             replies, affected = details
             return Performed(replies, dict(zip(change.contents, affected, strict=True)), change)
         if status == "stale":
-            if once:
-                raise StaleError
             slots, affected = details
             learned = Known(
                 dict(zip(change.guards, slots, strict=True)), {}, dict(zip(change.contents, affected, strict=True))
             )
+            if once:
+                raise StaleError(learned)
             if (
                 learned == known
                 and learned.before == change.guards

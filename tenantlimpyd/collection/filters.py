@@ -107,10 +107,16 @@ def parse(model: Any, name: str, value: Any, placement: Placement) -> ParsedFilt
         raise ImplementationError(f"{name}=None finds nothing: a field without a value is in no index")
     alone = next((index for index in takers if getattr(index, "filter_single_field", True)), None)
     if takers[0].remove_prefix(suffix) == "in":  # gone through now: an iterator would be empty the second time
-        value = tuple(right_hand(each, placement, name) for each in value)
+        value = tuple(_operand(field, each, placement, name) for each in value)
     else:
-        value = right_hand(value, placement, name)
+        value = _operand(field, value, placement, name)
     return ParsedFilter(alone, suffix, subkeys, value, field)
+
+
+def _operand(field: RedisField, value: Any, placement: Placement, name: str) -> Any:
+    operand = right_hand(value, placement, name)
+    field.check_operand(value, placement, name)
+    return operand
 
 
 # Indexes of several fields

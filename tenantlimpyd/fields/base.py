@@ -12,6 +12,7 @@ from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.indexing import Indexing
 from tenantlimpyd.indexes import BaseIndex, stored_text
 from tenantlimpyd.operations import Command, Operation, Runner, twins
+from tenantlimpyd.relations import Relation
 from tenantlimpyd.utils import NotProvided, make_key
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class RedisField(Indexing):
 
     default_indexes: ClassVar[list[type[BaseIndex]] | None] = None
     single_value: ClassVar[bool] = False
+    relation: Relation | None = None
+    """For fields that hold pks of objects of another model: which one's."""
 
     name: str
     _model: type[RedisModel]
@@ -188,6 +191,9 @@ class RedisField(Indexing):
 
     def check_given(self, value: Any) -> None:
         """Raise if ``value`` can't be given to a new object, before anything is sent."""
+
+    def check_operand(self, value: Any, placement: Any, name: str) -> None:
+        """Raise if ``value`` can't be that of a filter ``name`` of a collection that lives at ``placement``."""
 
     def post_command(self, sender: Any, name: str, result: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Hook: called with the result of each command of this field; what it returns is the result.

@@ -15,7 +15,7 @@ from tenantlimpyd.fields.scanning import aitems, items, pattern_words
 from tenantlimpyd.fields.sorting import sort_command
 from tenantlimpyd.operations import Operation, twins
 
-__all__ = ["SortedSetField"]
+__all__ = ["SortedSetField", "zadd_arguments"]
 
 _NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf(?:inity)?)", re.IGNORECASE)
 
@@ -171,7 +171,7 @@ class SortedSetField(SortedSetRanges):
         Raises:
             UniquenessError: the field is unique, and another object has one of the values. None was added.
         """
-        scores, changed = _zadd_arguments(mapping, ch, members)
+        scores, changed = zadd_arguments(mapping, ch, members)
         words = self._all_sendable(word for member, score in scores.items() for word in (score, member))
         option, hooked = ("CH",) if changed else (), (scores,)
         if not self.indexable:
@@ -254,7 +254,7 @@ def _each(page: Any) -> Iterator[tuple[str, float]]:
     return ((member, float(score)) for member, score in page)
 
 
-def _zadd_arguments(
+def zadd_arguments(
     mapping: Mapping[Any, Score] | None, ch: bool, members: dict[str, Any]
 ) -> tuple[dict[Any, Score], bool]:
     """Return values to scores, and CH, of the forms that zadd can be called in.

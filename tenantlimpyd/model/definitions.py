@@ -32,6 +32,7 @@ def _same_field(one: RedisField, other: RedisField) -> bool:
     return (
         type(one).__qualname__ == type(other).__qualname__
         and (one.indexable, one.unique, one.lockable) == (other.indexable, other.unique, other.lockable)
+        and one.relation == other.relation
         and _same_value(getattr(one, "default", None), getattr(other, "default", None))
         and len(one.index_classes) == len(other.index_classes)
         and all(map(_same_index, one.index_classes, other.index_classes))

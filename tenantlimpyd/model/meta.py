@@ -26,6 +26,7 @@ class MetaRedisModel(type):
     _class_fields: dict[str, RedisField]
     _own_fields: frozenset[str]
     _spanned_fields: tuple[str, ...]
+    _related_fields: tuple[str, ...]
     _registered: bool
     _creation_source: tuple[str, int]
     _pk_name: str
@@ -85,6 +86,7 @@ class MetaRedisModel(type):
         cls._instancehash_fields = [
             key for key, field in cls._class_fields.items() if isinstance(field, InstanceHashField)
         ]
+        cls._related_fields = tuple(key for key, field in cls._class_fields.items() if field.relation is not None)
         parted(cls._class_fields.values())
         for field in cls._class_fields.values():
             if field.indexable and not field.index_classes:

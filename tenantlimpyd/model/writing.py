@@ -43,6 +43,7 @@ class Writing:
         _fields: list[str]
         _pk_name: str
         _spanned_fields: tuple[str, ...]
+        _related_fields: tuple[str, ...]
 
         @property
         def _storage(self) -> str: ...
@@ -236,6 +237,8 @@ class Writing:
     def _create_alone(self, values: dict[str, Any]) -> Operation[None]:
         pk_field = self._pk_field()
         given = self._resolved(values)
+        if type(self)._related_fields:
+            yield from self._link_given(given)
         pk = given.pop(pk_field.name, None)
         for name, value in given.items():
             self._bound_field(name).check_given(value)
@@ -264,6 +267,12 @@ class Writing:
             raise
         self._connected = self.created_here = True
         self._known.update(stored)
+
+    def _link_given(self, values: dict[str, Any]) -> Operation[None]:
+        """Put pks in the place of objects, and of fields that stand for objects, among values by field name."""
+        for name in type(self)._related_fields:
+            if name in values:
+                values[name] = yield from self._bound_field(name).link_given(values[name])
 
     def _create_empty(self) -> Operation[None]:
         """Store this object, which is not stored yet, with its defaults only."""
@@ -298,18 +307,22 @@ class Writing:
             DoesNotExist: it is not in the database (any more).
         """
         self.require_pk()
-        fields = [self._bound_field(name) for name in type(self)._fields if name != type(self)._pk_name]
+        yield from perform(self._removal, repr(self))
+        self._gone()
 
-        def plan(known: Known) -> Change:
-            change = _Whole(self.known_pk, self._live(), "live")
-            for field in fields:
-                field.removal(change, known)
-            for index in self._spanning():
-                change.move(index.row_entries(self._storage, self.known_pk, self._row(change, known, index)), set())
-            change.writes.append(("SREM", self._live(), self._pk))
-            return change
+    def _removal(self, known: Known) -> Change:
+        """Return the change that deletes the object."""
+        change = _Whole(self.known_pk, self._live(), "live")
+        for name in type(self)._fields:
+            if name != type(self)._pk_name:
+                self._bound_field(name).removal(change, known)
+        for index in self._spanning():
+            change.move(index.row_entries(self._storage, self.known_pk, self._row(change, known, index)), set())
+        change.writes.append(("SREM", self._live(), self._pk))
+        return change
 
-        yield from perform(plan, repr(self))
+    def _gone(self) -> None:
+        """Note that the object was deleted."""
         self._pk = None
         self._connected = False
         self._deleted = True
