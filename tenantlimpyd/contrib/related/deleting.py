@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -81,6 +82,7 @@ class _Removals:
     def __init__(self, links: Sequence[_Links]) -> None:
         self._links = links
         self._running: dict[tuple[_Links, str], tuple[Operation[Any], Script]] = {}
+        self._times: Counter[tuple[_Links, str]] = Counter()
         self._staying: dict[str, set[str]] = {
             links.key: set(links.of_itself) for links in links if links.key is not None
         }
@@ -110,6 +112,7 @@ class _Removals:
                 step = operation.throw(reply) if isinstance(reply, Exception) else operation.send(reply)
             except StopIteration:
                 done.add(each)
+                self._times[each] += 1
             except Exception as error:  # noqa: BLE001 - the first is raised, when all have theirs
                 errors.append(error)
             else:
@@ -132,19 +135,19 @@ class _Removals:
 
         Args:
             known: what is stored.
-            done: whose links were removed in the same transaction: an entry of theirs that is still there stands for a
-                link to another object, and stays.
+            done: whose links were removed in the same transaction.
         """
-        any_found = False
+        news = False
         for links in self._links:
             if links.key is None:
                 continue
-            staying = self._staying[links.key]
-            staying.update(pk for each, pk in done if each is links and pk in known.affected.get(links.key, ()))
-            owners = [pk for pk in known.affected.get(links.key, ()) if pk not in staying]
-            self.begin(links, owners)
-            any_found = any_found or bool(owners)
-        return any_found
+            there = set(known.affected.get(links.key, ())) - self._staying[links.key]
+            # What was removed and is still there stands for a link to another object, which an index takes for the same.
+            staying = {pk for pk in there if (links, pk) in done or self._times[links, pk] > 1}
+            self._staying[links.key] |= staying
+            self.begin(links, there - staying)
+            news = news or bool(there)
+        return news
 
 
 def _begun(target: Any, fields: Iterable[Any], *, reading: bool) -> Operation[_Removals]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from tenantlimpyd.contrib.related.mixins import Link, M, MultiValuesRelatedFieldMixin
@@ -164,6 +164,12 @@ class M2MSortedSetField(MultiValuesRelatedFieldMixin[M], SortedSetField):
         return (yield from super()._zscore((yield from self.linked(value))))
 
     zscore, azscore = twins(_zscore)
+
+    def _zmscore(self, members: Iterable[Link[M]]) -> Operation[list[float | None]]:
+        """Return the scores of the links to several objects."""
+        return (yield from super()._zmscore((yield from self.all_linked(members))))
+
+    zmscore, azmscore = twins(_zmscore)
 
     def _zrank(
         self, value: Link[M], withscore: bool = False, score_cast_func: Callable[[Any], Any] = float

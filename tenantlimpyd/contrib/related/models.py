@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.contrib.collection import ExtendedCollectionManager
-from tenantlimpyd.contrib.related.deleting import delete_linked
+from tenantlimpyd.contrib.related.deleting import delete_linked, unlink
 from tenantlimpyd.contrib.related.reverse import RelatedCollection
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.model import RedisModel
@@ -59,6 +59,11 @@ class RelatedModel(RedisModel):
     def related_collections(self) -> list[str]:
         """The names under which the object has collections of others that link to it."""
         return [relation.related_name for relation in self._relations()]
+
+    def _unlink(self, field: Any) -> Operation[None]:
+        """Remove all links to the object by a field, given as its declaration."""
+        self.require_pk()
+        yield from unlink(self, [field])
 
     def _delete(self) -> Operation[None]:
         """Delete the object together with the links to it.

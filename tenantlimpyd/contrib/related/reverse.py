@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Generic, cast
-
-from tenantlimpyd.contrib.related.deleting import unlink
-from tenantlimpyd.operations import Operation, Runner, twins
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -61,14 +59,14 @@ class RelatedCollection(Generic[O]):
         found = field._model._collection_at(self.instance._placement, wanted)
         return cast("ExtendedCollectionManager[O, str]", found)
 
-    def _resolve(self) -> Runner:
-        return self.instance._resolve()  # type: ignore[no-any-return]
-
-    def _remove_instance(self) -> Operation[None]:
+    def remove_instance(self) -> None:
         """Remove all links to the object by this field.
 
-        A subclass may override it, and its twin, to do something else before the object is deleted.
+        It is called before the object is deleted where a subclass overrides it, and its twin, to do something else.
         """
-        yield from unlink(self.instance, [self.related_field])
+        self.instance._resolve().run(self.instance._unlink(self.related_field))
 
-    remove_instance, aremove_instance = twins(_remove_instance)
+    def aremove_instance(self) -> Coroutine[Any, Any, None]:
+        """Remove all links to the object by this field, awaiting."""
+        runner = self.instance._resolve()
+        return runner.arun(self.instance._unlink(self.related_field))  # type: ignore[no-any-return]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.router import DatabaseRouter
+from tests.contrib.conftest import colour, database, flushed_server, raw, raw_client
+from tests.contrib.related.library import make_models
+from tests.models.conftest import host
+
+__all__ = ["colour", "database", "flushed_server", "host", "raw", "raw_client"]
+
+
+@pytest.fixture
+def m(database: RedisDatabase) -> SimpleNamespace:
+    """Models with relations of every kind, on an empty database."""
+    return make_models(database)
+
+
+@pytest.fixture
+async def router(flushed_server: Any) -> Any:
+    made = DatabaseRouter(
+        {
+            "acme": RedisDatabase(**flushed_server.settings, db=1),
+            "globex": RedisDatabase(**flushed_server.settings, db=2, key_prefix="g:"),
+        }
+    )
+    yield made
+    await made.aclose()
+    made.close()
+
+
+@pytest.fixture
+def routed(router: DatabaseRouter) -> SimpleNamespace:
+    """The same models, on a router of two tenants."""
+    return make_models(router)

@@ -1,0 +1,474 @@
+"""Links are made, read, followed and found, by objects, pks, and fields that link to objects."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from tenantlimpyd import fields, model
+from tenantlimpyd.collection import CollectionManager
+from tenantlimpyd.contrib.collection import ExtendedCollectionManager
+from tenantlimpyd.contrib.related import (
+    FKStringField,
+    M2MSetField,
+    RelatedCollection,
+    RelatedModel,
+    SimpleValueRelatedFieldMixin,
+)
+from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError
+from tenantlimpyd.testing import count_commands
+from tests.contrib.related.library import make_models, trips
+from tests.models.support import define
+
+
+async def people(colour, m, *names):
+    return [await colour.make(m.Person, name=name) for name in names]
+
+
+# By what a link is made
+
+
+@pytest.fixture(params=["object", "pk", "field"])
+async def given(request, colour, m):
+    """What stands for Ann, and Ann."""
+    ann, _ = await people(colour, m, "ann", "zoe")
+    if request.param == "field":
+        return (await colour.make(m.Person, name="who has a boss", boss=ann)).boss, ann
+    return (ann if request.param == "object" else "ann"), ann
+
+
+async def test_foreign_keys(colour, m, given):
+    value, ann = given
+    book = await colour.make(m.Book, title="x")
+    assert await colour(book.writer, "set", value) is True
+    assert await colour(book.writer, "get") == "ann"
+    assert await colour(book.writer, "setnx", value) is False
+    assert await colour(book.writer, "getset", value) == "ann"
+    assert await colour(book.writer, "set", value=value) is True
+    assert await colour(book.writer, "proxy_set", value) is True
+    assert await colour(book.editor, "hsetnx", value) is True
+    assert await colour(book.editor, "hset", value) == 0
+    assert await colour(book.editor, "proxy_set", value) == 0
+    assert await colour(book, "hmset", editor=value) is True
+    assert await colour(book.editor, "hget") == "ann"
+    assert await colour(book.writer, "instance") == await colour(book.editor, "instance") == ann
+
+
+async def test_sets(colour, m, given):
+    value, _ = given
+    book = await colour.make(m.Book, title="x")
+    assert await colour(book.readers, "sadd", value, "zoe") == 2
+    assert await colour(book.readers, "sismember", value) is True
+    assert await colour(book.readers, "smismember", value, "nobody") == [True, False]
+    assert await colour(book.readers, "proxy_set", [value]) == 0
+    assert await colour(book.readers, "srem", value) == 1
+    assert await colour(book.readers, "smembers") == {"zoe"}
+
+
+async def test_lists(colour, m, given):
+    value, _ = given
+    book = await colour.make(m.Book, title="x")
+    assert await colour(book.queue, "rpushx", value) == 0
+    assert await colour(book.queue, "rpush", value, "zoe") == 2
+    assert await colour(book.queue, "lpush", "zoe", value) == 4
+    assert await colour(book.queue, "lpushx", value) == 5
+    assert await colour(book.queue, "rpushx", value) == 6
+    assert await colour(book.queue, "linsert", "before", value, value) == 7
+    assert await colour(book.queue, "lset", -2, value) is True
+    assert await colour(book.queue, "lmembers") == ["ann", "ann", "ann", "zoe", "ann", "ann", "ann"]
+    assert await colour(book.queue, "lpos", value, 2) == 1
+    assert await colour(book.queue, "lrank", value) == 0
+    assert await colour(book.queue, "lcontains", value) is True
+    assert await colour(book.queue, "lcount", value) == 6
+    assert await colour(book.queue, "lrem", 0, value) == 6
+    assert await colour(book.queue, "proxy_set", (value,)) == 2
+
+
+async def test_sorted_sets(colour, m, given):
+    value, _ = given
+    book = await colour.make(m.Book, title="x")
+    assert await colour(book.raters, "zadd", {value: 1, "zoe": 2}) == 2
+    assert await colour(book.raters, "zadd", {value: 3}, True) == 1
+    assert await colour(book.raters, "zadd", ann=4, ch=True) == 1
+    assert await colour(book.raters, "zadd", mapping={value: 5}) == 0
+    assert await colour(book.raters, "zscore", value) == 5
+    assert await colour(book.raters, "zmscore", [value, "nobody"]) == [5, None]
+    assert await colour(book.raters, "zincrby", 2, value) == 7
+    assert await colour(book.raters, "zrank", value) == 1
+    assert await colour(book.raters, "zrevrank", value, withscore=True) == [0, 7.0]
+    assert await colour(book.raters, "proxy_set", {value: 1}) == 0
+    assert await colour(book.raters, "zrem", value) == 1
+    assert await colour(book.raters, "zmembers") == ["zoe"]
+
+
+async def test_new_objects(colour, m, given):
+    value, ann = given
+    book = await colour.make(
+        m.Book, writer=value, editor=value, readers=[value, "zoe"], queue=(value, value), raters={value: 3}
+    )
+    assert await colour(book.writer, "get") == await colour(book.editor, "hget") == "ann"
+    assert await colour(book.readers, "smembers") == {"ann", "zoe"}
+    assert await colour(book.queue, "lmembers") == ["ann", "ann"]
+    assert await colour(book.raters, "zmembers") == ["ann"]
+    one = await colour.make(m.Book, readers=value, queue=value)
+    assert await colour(one.queue, "lmembers") == ["ann"]
+    found, created = await colour(m.Book, "get_or_connect", title="y", writer=value)
+    assert created
+    assert await colour(found.writer, "instance") == ann
+
+
+async def test_filters(colour, m, given):
+    value, _ = given
+    book = await colour.make(m.Book, title="x", writer="ann", readers=["ann", "zoe"], queue=["ann"], raters={"ann": 1})
+    await colour.make(m.Book, title="x", writer="zoe")
+    for name in ("writer", "readers", "queue", "raters"):
+        assert await colour.every(m.Book.collection(**{name: value})) == [book._pk]
+        assert await colour.every(m.Book.collection(**{f"{name}__eq": value, "title": "x"})) == [book._pk]
+        assert await colour.every(m.Book.collection(**{f"{name}__in": [value]})) == [book._pk]
+        assert await colour.count(m.Book.collection().filter(**{name: value})) == 1
+    assert await colour(m.Book, "get", writer=value) == book
+    assert await colour(m.Book, "exists", writer=value) is True
+
+
+async def test_index_maintenance(colour, m, given):
+    value, ann = given
+    if isinstance(value, SimpleValueRelatedFieldMixin):
+        value = ann  # limpyd reads fields when a link is made, not here
+    book = await colour.make(m.Book, title="x")
+    await colour(book.writer, "index", value)
+    await colour(book.readers, "index", [value])
+    await colour(book.queue, "index", value)
+    assert await colour.every(m.Book.collection(writer=value, readers=value, queue=value)) == ["1"]
+    await colour(book.writer, "deindex", value)
+    assert await colour.every(m.Book.collection(writer=value)) == []
+    assert book.writer.from_python(value) == "ann"
+    assert m.Book.get_field("readers").from_python_many(value, "zoe") == ["ann", "zoe"]
+
+
+async def test_the_field_of_another_model_that_links_to_the_same(colour, m, database):
+    note = define(database, "Note", (RelatedModel,), namespace="lib", by=FKStringField("Person"))
+    ann, _ = await people(colour, m, "ann", "zoe")
+    written = await colour.make(note, by=ann)
+    book = await colour.make(m.Book, writer=written.by, readers=[written.by, "zoe"])
+    assert await colour(book.writer, "get") == "ann"
+    with count_commands(database) as counted:
+        await colour(book.readers, "srem", written.by, written.by, "zoe")
+    assert trips(counted) == 2
+    assert await colour(book.readers, "smembers") == set()
+
+
+async def test_what_a_link_is_for_the_hooks_of_the_field(colour, m):
+    seen = []
+
+    class Noted(m.Book):
+        def post_command(self, sender, name, result, args, kwargs):
+            seen.append((sender.name, name, args))
+            return result
+
+    ann, zoe = await people(colour, m, "ann", "zoe")
+    book = await colour.make(Noted, title="x")
+    await colour(book.writer, "set", ann)
+    await colour(book.readers, "sadd", zoe)
+    await colour(book.raters, "zadd", {ann: 1})
+    assert seen == [("writer", "set", ("ann",)), ("readers", "sadd", ("zoe",)), ("raters", "zadd", ({"ann": 1},))]
+
+
+# Following links
+
+
+async def test_following_a_foreign_key(colour, m, database):
+    (ann,) = await people(colour, m, "ann")
+    book = await colour.make(m.Book, writer=ann, editor="nobody")
+    with count_commands(database) as counted:
+        assert await colour(book.writer, "instance") == ann
+    assert trips(counted) == 2
+    with count_commands(database) as counted:
+        lazy = await colour(book.editor, "instance", lazy=True)
+    assert trips(counted) == 1
+    assert not lazy.connected
+    assert lazy._pk == "nobody"
+    with pytest.raises(DoesNotExist, match="there is no Person with pk 'nobody'"):
+        await colour(book.editor, "instance")
+
+
+async def test_a_foreign_key_that_links_to_nothing(colour, m):
+    book = await colour.make(m.Book, title="x")
+    with pytest.raises(DoesNotExist, match="'writer' of <Book '1'> links to nothing"):
+        await colour(book.writer, "instance")
+    with pytest.raises(DoesNotExist, match="links to nothing"):
+        await colour(book.editor, "hset", book.writer)
+    with pytest.raises(DoesNotExist, match="not stored yet"):
+        await colour(m.Book().writer, "instance")
+
+
+async def test_collections_of_linked_objects(colour, m, database):
+    ann, bob, _ = await people(colour, m, "ann", "bob", "cyd")
+    await colour(ann.city, "set", "Rome")
+    book = await colour.make(
+        m.Book, readers=["bob", "ann", "ghost"], queue=["bob", "ann", "bob", "ghost"], raters={"ann": 2, "bob": 1}
+    )
+    with count_commands(database) as counted:
+        assert sorted(await colour.every(book.readers())) == ["ann", "bob"]
+        assert sorted(await colour.every(book.queue.collection())) == ["ann", "bob"]
+        assert await colour.every(book.raters().sort()) == ["ann", "bob"]
+        assert await colour.slice(book.raters(), slice(0, 5)) == ["bob", "ann"]
+        assert await colour.every(book.readers(city="Rome")) == ["ann"]
+        assert await colour.every(book.queue.collection(city="Rome").instances()) == [ann]
+        assert await colour.count(book.readers()) == 2
+        assert await colour.every(book.readers().sort(by="-city", alpha=True).values_list("city", flat=True)) == [
+            "Rome",
+            None,
+        ]
+        assert await colour.every(book.readers().instances().sort(by_score=book.raters)) == [bob, ann]
+    assert trips(counted) == 9
+
+
+async def test_collections_of_objects_that_link_here(colour, m, database):
+    ann, bob = await people(colour, m, "ann", "bob")
+    first = await colour.make(m.Book, title="b", writer=ann, readers=[ann, bob], queue=[bob], raters={bob: 2, ann: 1})
+    second = await colour.make(m.Book, title="a", writer=ann, editor=bob)
+    with count_commands(database) as counted:
+        assert sorted(await colour.every(ann.written())) == ["1", "2"]
+        assert await colour.every(ann.written(title="a").instances()) == [second]
+        assert await colour.every(bob.edited()) == ["2"]
+        assert await colour.every(bob.queued().instances()) == [first]
+        assert await colour.every(bob.rated()) == ["1"]
+        assert await colour.count(ann.read()) == 1
+        assert await colour.slice(ann.written().sort(by="title", alpha=True), slice(0, 1)) == ["2"]
+        assert await colour.every(ann.written().sort(by="title", alpha=True).values("title")) == [
+            {"title": "a"},
+            {"title": "b"},
+        ]
+        assert await colour.every(ann.written().intersect(bob.read())) == ["1"]
+        assert await colour.every(ann.written(readers=bob)) == ["1"]
+        assert await colour.every(bob.written()) == []
+    assert trips(counted) == 11
+    assert type(ann.written()) is ExtendedCollectionManager
+
+
+async def test_a_collection_is_lazy(colour, m):
+    ann, bob = await people(colour, m, "ann", "bob")
+    written = ann.written()
+    await colour.make(m.Book, writer=ann)
+    book = await colour.make(m.Book, writer=bob)
+    assert await colour.every(written) == ["1"]
+    await colour(book.writer, "set", ann)
+    assert sorted(await colour.every(ann.written())) == ["1", "2"]
+    assert await colour.every(bob.written()) == []
+    await colour(book, "delete")
+    assert await colour.every(ann.written()) == ["1"]
+
+
+def test_nothing_is_sent_for_building_collections(m, database):
+    ann = m.Person(name="ann")
+    book = m.Book(writer=ann)
+    with count_commands(database) as counted:
+        found = ann.written(title="x"), book.readers(), ann.related_collections, repr(ann.written)
+    assert counted.commands == 0
+    assert found[2] == ["reports", "written", "edited", "read", "queued", "rated"]
+    assert found[3] == "<RelatedCollection of Book by writer>"
+
+
+def test_what_has_no_pk_has_no_links(m):
+    for nobody in (m.Person(), m.Book()):
+        with pytest.raises((DoesNotExist, ValueError), match=r"no pk yet|not stored yet"):
+            nobody.written() if isinstance(nobody, m.Person) else nobody.readers()
+    with pytest.raises(ImplementationError, match="the field of an instance"):
+        m.Book.get_field("readers")()
+    with pytest.raises(ImplementationError, match="the field of an instance"):
+        m.Book.get_field("writer").instance()
+
+
+def test_other_attributes_are_missing_as_in_any_object(m):
+    ann = m.Person(name="ann")
+    for name in ("nothing", "_nothing", "writer"):
+        assert not hasattr(ann, name)
+        with pytest.raises(AttributeError, match=f"'Person' object has no attribute '{name}'"):
+            getattr(ann, name)
+
+
+def test_an_attribute_error_of_a_property_is_its_own(database):
+    def broken(self):
+        raise AttributeError("inside")
+
+    odd = define(database, "Odd", (RelatedModel,), broken=property(broken))
+    with pytest.raises(AttributeError, match="inside"):
+        _ = odd().broken
+
+
+async def test_self_relations(colour, m):
+    ann = await colour.make(m.Person, name="ann")
+    bob = await colour.make(m.Person, name="bob", boss=ann)
+    await colour(ann.boss, "set", ann)
+    assert sorted(await colour.every(ann.reports())) == ["ann", "bob"]
+    assert await colour(bob.boss, "instance") == ann
+    assert sorted(await colour.every(m.Person.collection(boss=bob.boss))) == ["ann", "bob"]
+
+
+async def test_unique_links(colour, database):
+    holder = define(database, "Holder", (RelatedModel,), name=fields.StringField())
+    badge = define(
+        database,
+        "Badge",
+        (RelatedModel,),
+        holder=FKStringField(holder, unique=True),
+        guests=M2MSetField(holder, unique=True, related_name="guest_badges"),
+    )
+    ann, bob = await colour.make(holder, name="a"), await colour.make(holder, name="b")
+    await colour.make(badge, holder=ann, guests=[bob])
+    for values in ({"holder": ann}, {"guests": [bob]}):
+        with pytest.raises(UniquenessError):
+            await colour.make(badge, **values)
+    other = await colour.make(badge, holder=bob)
+    with pytest.raises(UniquenessError):
+        await colour(other.holder, "set", ann)
+    for field, taken in ((other.holder, ann), (other.guests, [bob])):
+        with pytest.raises(UniquenessError):
+            await colour(field, "check_uniqueness", taken)
+    assert await colour(badge, "get", holder=bob) == other
+
+
+async def test_plain_models_link_too(colour, m, database):
+    note = define(
+        database, "Note", namespace="lib", by=FKStringField("Person", related_name="notes"), of=M2MSetField("Person")
+    )
+    ann = await colour.make(m.Person, name="ann")
+    written = await colour.make(note, by=ann, of=[ann])
+    assert await colour(written.by, "instance") == ann
+    assert await colour.every(written.of()) == ["ann"]
+    assert await colour.every(ann.notes().instances()) == [written]
+    assert type(ann.notes()) is CollectionManager
+    await colour(ann, "delete")
+    assert await colour(written.by, "get") is None
+
+
+async def test_targets_with_a_collection_manager_of_their_own(colour, database):
+    class OnlyBig(ExtendedCollectionManager):
+        def __init__(self, model):
+            super().__init__(model)
+            self._add_filters(size="big")
+
+    body = {"size": fields.StringField(indexable=True), "namespace": "x"}
+    own = define(database, "Own", (RelatedModel,), collection_manager=OnlyBig, **body)
+    plain = define(database, "Plain", (RelatedModel,), collection_manager=CollectionManager, **body)
+    box = define(database, "Box", namespace="x", own=M2MSetField(own), plain=M2MSetField(plain))
+    for cls in (own, plain):
+        for size in ("big", "small"):
+            await colour.make(cls, size=size)
+    packed = await colour.make(box, own=["1", "2"], plain=["1", "2"])
+    assert await colour.every(packed.own()) == ["1"]
+    assert sorted(await colour.every(packed.plain())) == ["1", "2"]
+
+
+# Fields and collections of one's own
+
+
+async def test_fields_of_ones_own(colour, m, database):
+    class Loud(fields.StringField):
+        def _shout(self, value, times=1):
+            return (yield from self._set(str(value) * times))
+
+    class FKLoud(SimpleValueRelatedFieldMixin, Loud):
+        _commands_with_single_value_from_python: ClassVar = ["shout", "set", "getset", "setnx"]
+
+    class Bunch(fields.SetField):
+        def _only(self, *values):
+            yield from self._delete()
+            return (yield from self._sadd(*values))
+
+    class M2MBunch(M2MSetField, Bunch):
+        _commands_with_many_values_from_python: ClassVar = [*M2MSetField._commands_with_many_values_from_python, "only"]
+
+    owner = define(
+        database,
+        "Owner",
+        namespace="lib",
+        link=FKLoud("Person", related_name="linked"),
+        links=M2MBunch("Person", related_name="bunched"),
+    )
+    ann, bob = await people(colour, m, "ann", "bob")
+    made = await colour.make(owner, link=ann, links=[ann])
+    assert await colour(made.link, "get") == "ann"
+    await colour(made.link, "shout", bob, times=2)
+    assert await colour(made.link, "get") == "bobbob"
+    await colour(made.link, "shout", value=bob)
+    await colour(made.links, "only", bob, ann)
+    assert await colour(made.link, "getset", bob) == "bob"
+    assert await colour.every(bob.linked()) == await colour.every(bob.bunched()) == ["1"]
+    await colour(bob, "delete")
+    assert await colour(made.link, "get") is None
+    assert await colour(made.links, "smembers") == {"ann"}
+
+
+def test_a_command_that_there_is_not_is_no_command_of_links():
+    with pytest.raises(ImplementationError, match="names the command 'fly', and has no operation _fly"):
+
+        class FKFlying(SimpleValueRelatedFieldMixin, fields.StringField):
+            _commands_with_single_value_from_python: ClassVar = ["fly"]
+
+
+async def test_collections_of_ones_own(colour, m, database):
+    class Counted(RelatedCollection):
+        def __call__(self, **filters):
+            return super().__call__(**filters).sort(by="title", alpha=True)
+
+    class FKCounted(FKStringField):
+        related_collection_class = Counted
+
+    define(
+        database,
+        "Paper",
+        (RelatedModel,),
+        namespace="lib",
+        title=fields.StringField(),
+        by=FKCounted("Person", related_name="papers"),
+    )
+    (ann,) = await people(colour, m, "ann")
+    paper = database._models["lib:paper"]
+    await colour.make(paper, title="b", by=ann)
+    await colour.make(paper, title="a", by=ann)
+    assert isinstance(ann.papers, Counted)
+    assert await colour.every(ann.papers()) == ["2", "1"]
+
+
+async def test_submodels_link_by_themselves(colour, m, database):
+    novel = define(database, "Novel", (m.Book,), genre=fields.StringField())
+    (ann,) = await people(colour, m, "ann")
+    book, one = await colour.make(m.Book, writer=ann), await colour.make(novel, writer=ann, readers=[ann])
+    assert await colour.every(ann.written().instances()) == [book]
+    assert await colour.every(ann.novel_written().instances()) == [one]
+    await colour(ann, "delete")
+    assert await colour(one.writer, "get") is None
+    assert await colour(one.readers, "smembers") == set()
+    assert await colour(book.writer, "get") is None
+
+
+async def test_keys_are_limpyds_under_the_prefix(flushed_server, colour, raw):
+    from tenantlimpyd.database import RedisDatabase
+
+    database = RedisDatabase(**flushed_server.settings, db=0, key_prefix="p:")
+    m = make_models(database)
+    ann = await colour.make(m.Person, name="ann")
+    await colour.make(m.Book, writer=ann, editor=ann, readers=[ann], queue=[ann], raters={ann: 1})
+    assert set(raw.keys()) == {
+        *("p:lib:person:collection", "p:lib:book:collection", "p:lib:book:max_pk"),
+        *(
+            "p:lib:book:1:writer",
+            "p:lib:book:1:hash",
+            "p:lib:book:1:readers",
+            "p:lib:book:1:queue",
+            "p:lib:book:1:raters",
+        ),
+        *(f"p:lib:book:{name}:ann" for name in ("writer", "editor", "readers", "queue", "raters")),
+    }
+    assert await colour.every(ann.read()) == ["1"]
+    await colour(ann, "delete")
+    assert set(raw.keys()) == {"p:lib:book:collection", "p:lib:book:max_pk"}
+    await database.aclose()
+    database.close()
+
+
+def test_models_are_still_models(m):
+    assert issubclass(RelatedModel, model.RedisModel)
+    assert m.Person.collection_manager is ExtendedCollectionManager
