@@ -7,6 +7,7 @@ of this comparison.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -365,3 +366,109 @@ def _(side: Side) -> Any:
 @difference("", "looking up an empty pk", limpyd="ImplementationError", ours="ValueError")
 def _(side: Side) -> Any:
     return outcome(side.m.Country.exists, pk="")
+
+
+# Relations
+
+
+def _related(side: Side) -> Any:
+    return importlib.import_module(f"{side.library.name}.contrib.related")
+
+
+def _linked(side: Side, field_class: str, **options: Any) -> tuple[Any, Any]:
+    """Return two models, of which the second links to the first."""
+    related = _related(side)
+
+    class Goal(related.RelatedModel):
+        database = side.database
+        namespace = "parity"
+
+    class Fan(related.RelatedModel):
+        database = side.database
+        namespace = "parity"
+        links = getattr(related, field_class)(Goal, **options)
+
+    return Goal, Fan
+
+
+@difference("P23", "moving a model without related fields where others have some", limpyd="KeyError", ours=1)
+def _(side: Side) -> Any:
+    goal, _ = _linked(side, "FKStringField")
+    settings = dict(side.database.connection_settings)
+    elsewhere = side.library.connect({key: value for key, value in settings.items() if key != "db"}, 9)
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        stack.callback(side.library.disconnect, elsewhere)
+        moved = outcome(goal.use_database, elsewhere)
+    return moved if isinstance(moved, str) else len(moved)
+
+
+@difference("P24", "deleting what a list links to", limpyd=("TypeError", ["1"]), ours=(None, []))
+def _(side: Side) -> Any:
+    goal, fan = _linked(side, "M2MListField")
+    linked = goal()
+    linked.pk.get()
+    made = fan(links=[linked])
+    return outcome(linked.delete), made.links.lmembers()
+
+
+@difference("P25", "deleting what an object that is gone links to", limpyd="DoesNotExist", ours=None)
+def _(side: Side) -> Any:
+    goal, _ = _linked(side, "FKStringField")
+    linked = goal()
+    side.raw.sadd(f"parity:fan:links:{linked.pk.get()}", "ghost")
+    return outcome(linked.delete)
+
+
+@difference("P26", "a submodel of a model with links", limpyd="ImplementationError", ours=["fan_set", "keen_set"])
+def _(side: Side) -> Any:
+    goal, fan = _linked(side, "FKStringField")
+    keen = outcome(lambda: type(fan)("Keen", (fan,), {"database": side.database}))
+    return keen if isinstance(keen, str) else goal().related_collections
+
+
+@difference("", "following a link where the namespace has capitals", limpyd="KeyError", ours="1")
+def _(side: Side) -> Any:
+    related = _related(side)
+
+    class Goal(related.RelatedModel):
+        database = side.database
+        namespace = "Parity"
+        note = side.library.fields.StringField()
+
+    class Fan(related.RelatedModel):
+        database = side.database
+        namespace = "Parity"
+        links = related.FKStringField("Goal")
+
+    followed = outcome(Fan(links=Goal(note="x")).links.instance)
+    return followed if isinstance(followed, str) else followed.pk.get()
+
+
+@difference("", "an object of another model as a link", limpyd="1", ours="ImplementationError")
+def _(side: Side) -> Any:
+    _, fan = _linked(side, "FKStringField")
+    made = outcome(lambda: fan(links=side.m.Person(name="x")))
+    return made if isinstance(made, str) else made.links.get()
+
+
+@difference("", "objects as values of hmset", limpyd="DataError", ours=True)
+def _(side: Side) -> Any:
+    goal, fan = _linked(side, "FKInstanceHashField")
+    linked = goal()
+    linked.pk.get()
+    return outcome(fan(links="0").hmset, links=linked)
+
+
+@difference("", "objects as values of a new object's sorted set", limpyd="TypeError", ours=["1"])
+def _(side: Side) -> Any:
+    goal, fan = _linked(side, "M2MSortedSetField")
+    linked = goal()
+    linked.pk.get()
+    made = outcome(lambda: fan(links={linked: 1}))
+    return made if isinstance(made, str) else made.links.zmembers()
+
+
+@difference("", "a link to an object that is not stored", limpyd="DataError", ours="DoesNotExist")
+def _(side: Side) -> Any:
+    goal, fan = _linked(side, "FKStringField")
+    return outcome(fan(links="0").links.set, goal())
