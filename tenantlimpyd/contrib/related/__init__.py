@@ -20,9 +20,9 @@
 from __future__ import annotations
 
 from tenantlimpyd.contrib.related.many import M2MListField, M2MSetField, M2MSortedSetField
+from tenantlimpyd.contrib.related.metaclass import RelatedFieldMetaclass
 from tenantlimpyd.contrib.related.mixins import (
     MultiValuesRelatedFieldMixin,
-    RelatedFieldMetaclass,
     RelatedFieldMixin,
     SimpleValueRelatedFieldMixin,
 )

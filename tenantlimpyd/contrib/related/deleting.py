@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from tenantlimpyd.atomic import Change, Content, Known, StaleError, perform
+from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.collection.filters import ParsedFilter, parse
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.sources import Whole
@@ -59,7 +60,8 @@ class _Links:
     def owners(self) -> Operation[list[str]]:
         """Return the pks of those that link to the object."""
         model = self.field._model
-        found = model._collection_at(self.target._placement, {self.field.name: self.pk})
+        # A manager of the model's own may leave objects out.
+        found = model._collection_at(self.target._placement, {self.field.name: self.pk}, CollectionManager)
         return (yield from found._list())  # type: ignore[no-any-return]
 
     def removal(self, owner_pk: str) -> Operation[Any]:

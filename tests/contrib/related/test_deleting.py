@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from tenantlimpyd import fields
+from tenantlimpyd.contrib.collection import ExtendedCollectionManager
 from tenantlimpyd.contrib.indexes import EqualIndexWith, MultiIndexes, ScoredEqualIndex
 from tenantlimpyd.contrib.related import (
     FKStringField,
@@ -214,6 +215,33 @@ async def test_more_of_those_than_go_in_one_transaction(colour, database, raw, m
     await colour(small, "delete")
     assert sorted(map(int, raw.smembers(":owner:one:x"))) == list(range(1, 21, 2))
     assert raw.smembers(":target:collection") == {"X"}
+
+
+async def test_links_of_objects_that_the_manager_of_their_model_leaves_out(colour, database, raw):
+    class Visible(ExtendedCollectionManager):
+        def __init__(self, model):
+            super().__init__(model)
+            self._add_filters(state="visible")
+
+    target = define(database, "Target", (RelatedModel,), name=fields.PKField())
+    owner = define(
+        database,
+        "Owner",
+        (RelatedModel,),
+        collection_manager=Visible,
+        state=fields.StringField(indexable=True),
+        link=FKStringField(target, related_name="a"),
+        ranged=FKStringField(target, related_name="b", indexes=[TextRangeIndex]),
+    )
+    x, y = await colour.make(target, name="x"), await colour.make(target, name="y")
+    hidden = await colour.make(owner, state="hidden", link=x, ranged=x)
+    assert await colour.every(x.a()) == []
+    await colour(x, "delete")
+    assert await colour(hidden.link, "get") is None
+    assert await colour(hidden.ranged, "get") is None
+    await colour(hidden.link, "set", y)
+    await colour(y.a, "remove_instance")
+    assert await colour(hidden.link, "get") is None
 
 
 async def test_several_targets_of_one_name(colour, database):

@@ -472,3 +472,30 @@ async def test_keys_are_limpyds_under_the_prefix(flushed_server, colour, raw):
 def test_models_are_still_models(m):
     assert issubclass(RelatedModel, model.RedisModel)
     assert m.Person.collection_manager is ExtendedCollectionManager
+
+
+async def test_links_are_values_like_others(colour, m):
+    ann, bob = await people(colour, m, "ann", "bob")
+    await colour.make(m.Book, title="x", writer=bob, editor=ann)
+    await colour.make(m.Book, title="y", writer=ann)
+    by_writer = m.Book.collection().sort(by="writer", alpha=True)
+    assert await colour.every(by_writer.values_list("writer", "editor")) == [("ann", None), ("bob", "ann")]
+    fetched = await colour.every(by_writer.fetch("writer"))
+    assert [each.fetched["writer"] for each in fetched] == ["ann", "bob"]
+    assert await colour(m.Book.lazy_connect(1), "hmget", "editor") == ["ann"]
+
+
+async def test_defaults(colour, m, database):
+    (ann,) = await people(colour, m, "ann")
+    note = define(
+        database,
+        "Note",
+        namespace="lib",
+        by=FKStringField("Person", default="ann"),
+        seen=M2MSetField("Person", related_name="seen_notes", default=["ann", "bob"]),
+        of=FKStringField("Person", related_name="notes_of", default=ann),
+        text=fields.StringField(),
+    )
+    made = await colour.make(note, text="x")
+    assert await colour(made.by, "instance") == await colour(made.of, "instance") == ann
+    assert await colour.every(ann.seen_notes()) == ["1"]
