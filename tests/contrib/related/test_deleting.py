@@ -77,6 +77,7 @@ async def test_trips(colour, m, database):
         with count_commands(database) as counted:
             await colour(ann, "delete")
     assert trips(counted) == 2
+    assert (counted.sent[-1][0], counted.sent[-1][-1], len(counted.sent[-1])) == ("MULTI", "EXEC", 2 + 5 + 1)
     nobody = await colour.make(m.Person, name="nobody")
     with count_commands(database) as counted:
         await colour(nobody, "delete")
