@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 from tenantlimpyd.atomic.script import CHANGE
+from tenantlimpyd.atomic.short import KINDS, SHORT
 from tenantlimpyd.indexes import Claim, Entry
 from tenantlimpyd.operations import Script
 
 __all__ = ["Change", "Content", "Known", "Settle", "Slot", "Stored", "Turn"]
 
-_KINDS = {
-    "SET": "string", "SETNX": "string", "GETSET": "string", "APPEND": "string", "SETRANGE": "string", "SETBIT": "string",
-    "INCRBY": "string", "DECRBY": "string", "INCRBYFLOAT": "string", "GETDEL": "string",
-    "HSET": "hash", "HSETNX": "hash", "HDEL": "hash", "HINCRBY": "hash", "HINCRBYFLOAT": "hash",
-    "SADD": "set", "SREM": "set",
-    "RPUSH": "list", "LPUSH": "list", "RPUSHX": "list", "LPUSHX": "list", "LPOP": "list", "RPOP": "list", "LREM": "list",
-    "LSET": "list", "LINSERT": "list", "LTRIM": "list",
-    "ZADD": "zset", "ZREM": "zset", "ZINCRBY": "zset", "ZREMRANGEBYRANK": "zset", "ZREMRANGEBYSCORE": "zset",
-    "ZREMRANGEBYLEX": "zset", "ZPOPMIN": "zset", "ZPOPMAX": "zset",
-}  # fmt: skip
-"""The kind of key each command is for."""
 
-
-@attrs.frozen
-class Slot:
+class Slot(NamedTuple):
     """Where a single value is: a string key, or an entry of a hash.
 
     Attributes:
@@ -47,8 +35,7 @@ Stored = str | None
 """What a slot holds: the text, or None where there is nothing."""
 
 
-@attrs.frozen(eq=False)
-class Turn:
+class Turn(NamedTuple):
     """That a value becomes another.
 
     Attributes:
@@ -169,7 +156,53 @@ class Change:
         self.settles += [Settle(content, entry, tuple(values[entry])) for entry in sorted(values)]
 
     def script(self) -> Script:
-        """Return the change as the script's keys and arguments."""
+        """Return the change as a script with its keys and arguments."""
+        return self._long() if self.contents or self.settles else self._short()
+
+    def _short(self) -> Script:
+        keys = [self.collection]
+        args: list[Any] = [self.pk, self.rule]
+        for slot, value in self.guards.items():
+            keys.append(slot.key)
+            form = "string" if slot.field is None else "hash"
+            args += (form, slot.field or "", value) if value is not None else (f"no {form}", slot.field or "", "")
+        args.append("")
+        for claim, _ in self.claims:
+            keys.append(claim.key)
+            name, *words = claim.words
+            args += (name, len(words), claim.cut, *words)
+        args.append("")
+        for name, key, member in self.removes:
+            keys.append(key)
+            args += (name, member)
+        args.append("")
+        for name, key, *words in self.adds:
+            keys.append(key)
+            args += (name, words[-1], words[0])
+        args += ("", self._unread())
+        for name, key, *words in self.writes:
+            keys.append(key)
+            args += (name, len(words), *words)
+        args.append("")
+        if self.after:
+            for number, slot in enumerate(self.guards, 1):
+                if slot in self.after:
+                    value = self.after[slot]
+                    args += (number, "absent", "") if value is None else (number, "value", value)
+        return Script(SHORT, keys, args)
+
+    def _unread(self) -> int | str:
+        """Return the number of the first write to a key whose kind nothing has shown; empty text where there is none."""
+        shown = {slot.key for slot in self.guards}
+        shown.add(self.collection)
+        # An entry's key that is written too was none when a guard read it, and is a set since.
+        shown.difference_update(words[1] for words in self.adds)
+        for number, words in enumerate(self.writes, 1):
+            if words[1] not in shown:
+                return number
+        return ""
+
+    def _long(self) -> Script:
         keys: list[Any] = [self.collection]
         args: list[Any] = [self.pk, self.rule]
         args.append(len(self.guards))
@@ -200,7 +233,7 @@ class Change:
         args.append(len(commands))
         for name, key, *words in commands:
             keys.append(key)
-            kind = _KINDS.get(name, "")
+            kind = KINDS.get(name, "")
             if name == "DEL":
                 kind = self.contents[key].kind if key in self.contents else "string"
             args += [kind, len(words) + 2, name, *words]

@@ -66,8 +66,8 @@ def perform(plan: Callable[[Known], Change], described: str, *, once: bool = Fal
             )
             raise
         if status == "done":
-            replies, affected = details
-            return Performed(replies, dict(zip(change.contents, affected, strict=True)), change)
+            replies, *affected = details
+            return Performed(replies, dict(zip(change.contents, *affected, strict=True)), change)
         if status == "stale":
             slots, affected = details
             learned = Known(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 __all__ = ["Claim", "Entry", "stored_text"]
 
@@ -24,8 +22,7 @@ def stored_text(value: Any) -> str:
     return repr(value) if isinstance(value, int | float) else str(value)
 
 
-@attrs.frozen(order=True)
-class Entry:
+class Entry(NamedTuple):
     """One member an index keeps for a value of an object.
 
     Attributes:
@@ -36,7 +33,7 @@ class Entry:
 
     key: str
     member: str
-    score: float | None = attrs.field(default=None, order=False)
+    score: float | None = None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -52,8 +49,7 @@ class Entry:
         return ("SREM" if self.score is None else "ZREM", self.key, self.member)
 
 
-@attrs.frozen
-class Claim:
+class Claim(NamedTuple):
     """That a unique value belongs to nobody else: what a command on an index's key returns are its owners.
 
     Attributes:
