@@ -38,7 +38,7 @@ class StaleError(Exception):
         self.known = known
 
 
-def perform(plan: Callable[[Known], Change], described: str, *, once: bool = False) -> Operation[Performed]:
+def perform(plan: Callable[[Known], Change], described: object, *, once: bool = False) -> Operation[Performed]:
     """Carry out a change, computing it again for as long as the stored values are not those it was computed from.
 
     Each new round means that another client wrote in between, or that the outcome of a command was not what the plan
@@ -46,7 +46,7 @@ def perform(plan: Callable[[Known], Change], described: str, *, once: bool = Fal
 
     Args:
         plan: returns the change, from what is known.
-        described: the object, for messages.
+        described: the object, which messages show.
         once: raise where the change would have to be computed again.
 
     Raises:

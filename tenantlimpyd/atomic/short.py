@@ -149,7 +149,7 @@ local from = tonumber(ARGV[a])
 a = a + 1
 write_key, first_write = k, ARGV[a]
 if from and call('EXISTS', unpack(KEYS, k + from, #KEYS)) > 0 then
-  local kinds, number, at = {DEL = 'string', %s}, 0, a
+  local kinds, number, at = {DEL = 'string', $KINDS}, 0, a
   while ARGV[at] ~= '' do
     number = number + 1
     local name, key = ARGV[at], KEYS[k + number]
@@ -203,4 +203,4 @@ for i = 1, removes do
   if name == 'SREM' then removed[i] = reply else removed[i] = score end
 end
 return {'done', replies}
-""" % ", ".join(f"{name} = '{kind}'" for name, kind in KINDS.items())
+""".replace("$KINDS", ", ".join(f"{name} = '{kind}'" for name, kind in KINDS.items()))

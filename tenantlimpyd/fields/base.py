@@ -271,14 +271,17 @@ class SingleValueField(RedisField):
         """Add to a change what stores ``value`` in a new object."""
         instance = self._bound()
         value = self._sendable(value)
-        change.writes.append(self.store_words(self.slot(instance.key_base), value))
-        instance._reindex(change, Known(), [self.turn(instance.key_base, value)], fresh=True)
+        turn = self.turn(instance.key_base, value)
+        change.writes.append(self.store_words(turn.slot, value))
+        if self.indexable:
+            instance._reindex(change, Known(), [turn], fresh=True)
 
     def removal(self, change: Change, known: Known) -> None:
         """Add to a change what deletes the field of an object."""
         instance = self._bound()
-        change.writes.append(self.clear_words(self.slot(instance.key_base)))
-        instance._reindex(change, known, [self.turn(instance.key_base, None)])
+        turn = self.turn(instance.key_base, None)
+        change.writes.append(self.clear_words(turn.slot))
+        instance._reindex(change, known, [turn])
 
     def _change(
         self,
@@ -303,12 +306,12 @@ class SingleValueField(RedisField):
             new = known.after.get(slot) if slot in known.after else becomes(old)
             change = instance._new_change("live")
             change.writes.append(words(slot))
-            instance._reindex(change, known, [self.turn(instance.key_base, new)])
+            instance._reindex(change, known, [Turn(slot, self, (), new)])
             if not certain:
                 change.after[slot] = None if new is None else stored_text(new)
             return change
 
-        replies, _, change = yield from perform(plan, repr(instance))
+        replies, _, change = yield from perform(plan, instance)
         instance._seen()
         if slot in change.after:
             instance._remember(slot, change.after[slot])

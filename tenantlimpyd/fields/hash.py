@@ -112,7 +112,7 @@ class HashField(HashReading):
             self.removal(change, known)
             return change
 
-        performed = yield from perform(plan, repr(instance))
+        performed = yield from perform(plan, instance)
         instance._seen()
         for slot in performed.change.guards:
             instance._remember(slot, None)
@@ -192,7 +192,7 @@ class HashField(HashReading):
             instance._reindex(change, known, turns)
             return change
 
-        performed = yield from perform(plan, repr(instance))
+        performed = yield from perform(plan, instance)
         instance._seen()
         for subkey, guess in guesses.items():
             slot = self.slot(subkey)

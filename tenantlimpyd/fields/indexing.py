@@ -152,7 +152,7 @@ class Indexing:
             self._enter(change, known, indexes, every, adding=adding, claiming=claiming)
             return change
 
-        yield from perform(plan, repr(instance))
+        yield from perform(plan, instance)
 
     def _enter(
         self,
@@ -248,7 +248,7 @@ class Indexing:
             self._enter(change, known, indexes, self._held(change, known), adding=adding, claiming=True)
             return change
 
-        yield from perform(plan, repr(instance))
+        yield from perform(plan, instance)
 
     def _held(self, change: Change, known: Known) -> list[tuple[Any, ...]]:
         """Return what is known to be stored, and let the change depend on it."""

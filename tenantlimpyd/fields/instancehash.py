@@ -21,7 +21,7 @@ class InstanceHashField(SingleValueField):
 
     def slot(self, key_base: str) -> Slot:
         """Return where the value of the object with these keys is."""
-        return Slot(make_key(key_base, "hash"), self.name)
+        return Slot(f"{key_base}:hash", self.name)
 
     def store_words(self, slot: Slot, value: Any) -> tuple[Any, ...]:
         """Return the command that stores ``value``."""

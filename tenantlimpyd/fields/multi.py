@@ -155,7 +155,7 @@ class MultiValuesField(ContentField):
             change.writes += [(word, self.key, *rest) for word, *rest in writes]
             return change
 
-        performed = yield from perform(plan, repr(instance))
+        performed = yield from perform(plan, instance)
         instance._seen()
         return performed
 

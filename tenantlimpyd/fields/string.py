@@ -9,7 +9,6 @@ from tenantlimpyd.exceptions import DataError, LimpydException
 from tenantlimpyd.fields.base import SingleValueField, Value
 from tenantlimpyd.fields.expiring import Expiring, Moment, Seconds, milliseconds, moment, moment_ms, seconds
 from tenantlimpyd.fields.guesses import added, added_float, appended, unchanged
-from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Command, Operation, twins
 
 __all__ = ["StringField"]
@@ -28,7 +27,7 @@ class StringField(Expiring, SingleValueField):
 
     def slot(self, key_base: str) -> Slot:
         """Return where the value of the object with these keys is."""
-        return Slot(make_key(key_base, self.name))
+        return Slot(f"{key_base}:{self.name}")
 
     def store_words(self, slot: Slot, value: Any) -> tuple[Any, ...]:
         """Return the command that stores ``value``."""

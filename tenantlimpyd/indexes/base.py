@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -118,7 +119,7 @@ class BaseIndex(IndexMaintenance):
             value = self.transform_value(value)
         return stored_text(self.field.from_python(value))
 
-    @property
+    @functools.cached_property
     def fixed_parts(self) -> tuple[str, ...]:
         """The parts of all keys of the index that follow the field's name and sub-key."""
         outer = self.parent.fixed_parts if self.parent is not None else ()
@@ -131,6 +132,8 @@ class BaseIndex(IndexMaintenance):
             name: the model's storage name with the database's prefix.
             *subkeys: the sub-key, for fields that have them.
         """
+        if not subkeys and not self.fixed_parts:  # most of them
+            return f"{name}:{self.field.name}"
         return make_key(name, self.field.name, *map(self.field.from_python, subkeys), *self.fixed_parts)
 
     @property
@@ -151,7 +154,7 @@ class BaseIndex(IndexMaintenance):
             transform_value: False where the value already is transformed, as in filters.
         """
         *subkeys, value = args
-        return make_key(self.base_key(name, *subkeys), self.normalize_value(value, transform=transform_value))
+        return f"{self.base_key(name, *subkeys)}:{self.normalize_value(value, transform=transform_value)}"
 
     # Several fields
 

@@ -173,7 +173,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
     @property
     def _storage(self) -> str:
         """What the model's keys start with in this object's database."""
-        return type(self).storage_name(self._placement.database.key_prefix)
+        return f"{self._placement.database.key_prefix}{type(self)._name}"
 
     @property
     def key_base(self) -> str:
@@ -182,7 +182,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
         Raises:
             DoesNotExist: the object has no pk (yet).
         """
-        return make_key(self._storage, self.known_pk)
+        return f"{self._storage}:{self.known_pk}"
 
     @property
     def key(self) -> str:

@@ -159,7 +159,7 @@ class InstanceHashCommands:
             self._reindex(change, known, turns)
             return change
 
-        replies, _, _ = yield from perform(plan, repr(self))
+        replies, _, _ = yield from perform(plan, self)
         self._seen()
         for slot, field in slots.items():
             value = values[field.name]

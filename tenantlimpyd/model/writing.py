@@ -10,9 +10,8 @@ import attrs
 from tenantlimpyd.atomic import Change, Known, Slot, Stored, Turn, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
-from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
+from tenantlimpyd.indexes import Entry, stored_text
 from tenantlimpyd.indexes.spanning import Row, Spanning
-from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Command, Operation, twins
 from tenantlimpyd.utils import NotProvided
 
@@ -40,6 +39,7 @@ class Writing:
         _deleted: bool
         _known: dict[Slot, Stored]
         created_here: bool
+        _class_fields: dict[str, RedisField]
         _fields: list[str]
         _pk_name: str
         _spanned_fields: tuple[str, ...]
@@ -138,7 +138,7 @@ class Writing:
     connect, aconnect = twins(_connect)
 
     def _live(self) -> str:
-        return type(self).collection_key(self._placement.database.key_prefix)
+        return f"{self._storage}:collection"
 
     # What is known of stored values, so that an indexed write needs one trip
 
@@ -166,21 +166,24 @@ class Writing:
         old: set[Entry] = set()
         new: set[Entry] = set()
         spanning: dict[Spanning, None] = {}
-        for turn in turns:
-            if not turn.field.indexable:
+        storage, pk = self._storage, self.known_pk
+        for slot, field, subkeys, value in turns:
+            if not field.indexable:
                 continue
-            before = None if fresh else known.before.get(turn.slot, self._known_value(turn.slot))
+            before = None
             if not fresh:
-                change.guards[turn.slot] = before
-            for index in turn.field.indexes:
-                if turn.value is not None:
-                    index.check_value(*turn.subkeys, turn.value)
-                old |= self._entries(index, turn, before)
-                new |= self._entries(index, turn, turn.value)
-                spanning.update(dict.fromkeys(index.spanning()))
-            if turn.field.unique and turn.value is not None:
-                for claim in turn.field.unique_index().claims(self._storage, *turn.subkeys, turn.value):
-                    change.claims.append((claim, turn.field.name))
+                before = change.guards[slot] = known.before.get(slot, self._known_value(slot))
+            for index in field.indexes:
+                if before is not None:
+                    old |= index.entries(storage, pk, *subkeys, before)
+                if value is not None:
+                    index.check_value(*subkeys, value)
+                    new |= index.entries(storage, pk, *subkeys, value)
+                if spans := index.spanning():
+                    spanning.update(dict.fromkeys(spans))
+            if field.unique and value is not None:
+                for claim in field.unique_index().claims(storage, *subkeys, value):
+                    change.claims.append((claim, field.name))
         if not isinstance(change, _Whole):
             turned = {turn.field.name: turn.value for turn in turns}
             for each in spanning:
@@ -188,9 +191,6 @@ class Writing:
                 old |= each.row_entries(self._storage, self.known_pk, row)
                 new |= self._claimed(change, each, {**row, **{name: turned[name] for name in row if name in turned}})
         change.move(old, new)
-
-    def _entries(self, index: BaseIndex, turn: Turn, value: Any) -> set[Entry]:
-        return set() if value is None else index.entries(self._storage, self.known_pk, *turn.subkeys, value)
 
     # Indexes over several fields
 
@@ -245,23 +245,23 @@ class Writing:
         if pk_field.auto and pk is not None:
             raise ValueError(f"the pk {pk_field.name!r} of {type(self).__name__} is allocated, not given")
         if pk_field.auto:
-            pk = str((yield Command("INCRBY", make_key(self._storage, "max_pk"), 1)))
+            pk = str((yield Command("INCRBY", f"{self._storage}:max_pk", 1)))
         self._pk = pk_field.normalize(pk)
         try:
             change = _Whole(self._pk, self._live(), "any" if pk_field.auto else "new")
             change.writes.append(("SADD", self._live(), self._pk))
             stored: dict[Slot, Stored] = {}
-            for name in type(self)._fields:
-                field: RedisField = self._bound_field(name)
-                value = given.get(name, getattr(field, "default", NotProvided))
-                if value is not NotProvided and field is not pk_field:
+            for name, declared in type(self)._class_fields.items():
+                value = given.get(name, getattr(declared, "default", NotProvided))
+                if value is not NotProvided and name != pk_field.name:
+                    field: RedisField = self._bound_field(name)
                     field.creation(change, value)
                     if isinstance(field, SingleValueField) and field.indexable:
                         stored[field.slot(self.key_base)] = stored_text(field.stored(value))
             for index in self._spanning():
                 slots = {name: self._bound_field(name).slot(self.key_base) for name in index.filtered_fields}
                 change.move(set(), self._claimed(change, index, {name: stored.get(slots[name]) for name in slots}))
-            yield from perform(lambda _: change, repr(self))
+            yield from perform(lambda _: change, self)
         except BaseException:
             self._pk = None
             raise
@@ -307,7 +307,7 @@ class Writing:
             DoesNotExist: it is not in the database (any more).
         """
         self.require_pk()
-        yield from perform(self._removal, repr(self))
+        yield from perform(self._removal, self)
         self._gone()
 
     def _removal(self, known: Known) -> Change:
