@@ -1,0 +1,38 @@
+"""The model that is written to: a field for each way a value can be indexed. The same for both libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from integration.parity.libraries import Library
+
+__all__ = ["BASE", "PKS", "UNIQUE", "VALUES", "make_account"]
+
+BASE = "atomicity:account"
+PKS = [f"pk{number}" for number in range(5)]
+VALUES = ["a", "b", "c", "d", "e f", "é"]
+"""Few, so that objects want the same ones all the time."""
+UNIQUE = ("email", "badge", "handle")
+
+
+def make_account(library: Library, hosted_by: Any) -> Any:
+    """Return the model, bound to a database of that library."""
+    fields, indexes = library.fields, library.indexes
+
+    class Account(library.model.RedisModel):
+        database = hosted_by
+        namespace = "atomicity"
+        code = fields.PKField()
+        email = fields.StringField(unique=True)
+        badge = fields.InstanceHashField(unique=True)
+        handle = fields.StringField(unique=True, indexes=[indexes.TextRangeIndex])
+        city = fields.InstanceHashField(indexable=True)
+        title = fields.StringField(indexable=True, indexes=[indexes.TextRangeIndex])
+        age = fields.InstanceHashField(indexable=True, indexes=[indexes.NumberRangeIndex])
+        note = fields.StringField()
+        tags = fields.SetField(indexable=True)
+        log = fields.ListField(indexable=True)
+        marks = fields.SortedSetField(indexable=True)
+        info = fields.HashField(indexable=True)
+
+    return Account
