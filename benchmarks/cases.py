@@ -7,7 +7,7 @@ import redis
 from redis.commands.core import Script
 
 from benchmarks.pairs import Block
-from benchmarks.setting import KEY, VALUE, Setting
+from benchmarks.setting import FOUND, KEY, NAMES, VALUE, Setting
 
 CREATE = """
 redis.call('SADD', KEYS[1], ARGV[1])
@@ -99,10 +99,10 @@ def commands(setting: Setting) -> list[Case]:
 
 def objects(setting: Setting) -> list[Case]:
     """Return the cases of whole objects. They run inside the tenant ``acme``."""
-    return [_create(setting), _indexed_set(setting), *_look_ups(setting)]
+    return [create(setting), indexed_set(setting), *look_ups(setting), *found(setting)]
 
 
-def _create(setting: Setting) -> Case:
+def create(setting: Setting) -> Case:
     model, peer = setting.model, setting.peer
     script: Script = peer.register_script(CREATE)
 
@@ -129,7 +129,7 @@ def _create(setting: Setting) -> Case:
     return Case("create, 3 fields, 2 indexed", "redis-py, INCR and Lua by hand", ours, by_hand, 1.5, 10)
 
 
-def _indexed_set(setting: Setting) -> Case:
+def indexed_set(setting: Setting) -> Case:
     peer = setting.peer
     script: Script = peer.register_script(CHANGE)
     invoice = setting.model(number="F-3", customer="Cleo", note=VALUE)
@@ -150,25 +150,56 @@ def _indexed_set(setting: Setting) -> Case:
     return Case("set of an indexed field", "redis-py, Lua by hand", ours, by_hand, 1.5, 10)
 
 
-def _look_ups(setting: Setting) -> list[Case]:
+def look_ups(setting: Setting) -> list[Case]:
     model, peer = setting.model, setting.peer
-    names = ("amount", "currency", "due")
     invoice = model(amount="1", currency="EUR", due="2030")
     pk, key = invoice.pk.get(), invoice.key
 
     def found(repeat: int) -> None:
         for _ in range(repeat):
-            model.get(pk).hmget(*names)
+            model.get(pk).hmget(*NAMES)
 
     def lazy(repeat: int) -> None:
         for _ in range(repeat):
-            model.lazy_connect(pk).hmget(*names)
+            model.lazy_connect(pk).hmget(*NAMES)
 
     def by_hand(repeat: int) -> None:
         for _ in range(repeat):
-            peer.hmget(key, names)
+            peer.hmget(key, NAMES)
 
     return [
         Case("get(pk), then 3 fields", "redis-py HMGET", found, by_hand, 2.1, 10),
         Case("lazy_connect(pk), then 3 fields", "redis-py HMGET", lazy, by_hand, 1.15),
+    ]
+
+
+def found(setting: Setting) -> list[Case]:
+    """Return the cases of many objects that a query finds."""
+    model, peer = setting.model, setting.peer
+    for number in range(FOUND):
+        model(customer="Found", amount=str(number), currency="EUR", due="2030")
+
+    def values(repeat: int) -> None:
+        for _ in range(repeat):
+            rows = list(model.collection(customer="Found").values(*NAMES))
+        assert len(rows) == FOUND
+
+    def instances(repeat: int) -> None:
+        for _ in range(repeat):
+            objects = list(model.instances(customer="Found").fetch(*NAMES))
+        assert len(objects) == FOUND
+
+    def by_hand(repeat: int) -> None:
+        for _ in range(repeat):
+            pks = peer.smembers(":invoice:customer:Found")
+            with peer.pipeline(transaction=False) as pipeline:
+                for pk in pks:
+                    pipeline.hmget(f":invoice:{pk}:hash", NAMES)
+                rows = pipeline.execute()
+        assert len(rows) == FOUND
+
+    beside = "redis-py, SMEMBERS, pipeline"
+    return [
+        Case(f"3 fields of {FOUND} found objects, values", beside, values, by_hand, 1.0, 2),
+        Case(f"3 fields of {FOUND} found objects, instances", beside, instances, by_hand, 1.5, 2),
     ]

@@ -14,12 +14,18 @@ import redis
 import redis.asyncio
 
 from tenantlimpyd import EXACT_VERSION, DatabaseRouter, RedisDatabase, fields, model
+from tenantlimpyd.contrib.collection import ExtendedCollectionManager
 from tenantlimpyd.embedded import EmbeddedServer
 
 DATABASES = 16
 """Databases for the scan, on each of two servers."""
 KEYS = 20_000
 """Keys in each of them."""
+
+FOUND = 100
+"""Objects that a query finds."""
+NAMES = ("amount", "currency", "due")
+"""The fields that are read of an object."""
 
 KEY = "bench:key"
 VALUE = "0123456789"
@@ -63,6 +69,7 @@ def one_tenant() -> Iterator[Setting]:
 
         class Invoice(model.RedisModel):
             database = router
+            collection_manager = ExtendedCollectionManager
             number = fields.StringField(indexable=True)
             customer = fields.StringField(indexable=True)
             note = fields.StringField()
