@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast integration check types docs examples bench format clean
+.PHONY: help setup demo test fast integration check types docs examples bench figures format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +39,11 @@ docs: .venv/.ready ## the documentation, into docs/_build/html
 examples: .venv/.ready ## run the examples in README, docs and docstrings
 	$(BIN)/pytest README.md docs tenantlimpyd
 
-bench: .venv/.ready ## side by side with redis-py
+bench: .venv/.ready ## side by side with redis-py, limpyd, rom and walrus
 	$(BIN)/python -m benchmarks
+
+figures: .venv/.ready ## the same, and into docs/benchmarks.md
+	$(BIN)/python -m benchmarks --page docs/benchmarks.md
 
 format: .venv/.ready ## put the sources in order
 	$(BIN)/ruff format && $(BIN)/ruff check --fix

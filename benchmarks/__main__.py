@@ -1,4 +1,4 @@
-"""Prints figures beside redis-py, all from this run: ``python -m benchmarks``, or ``make bench``.
+"""Prints figures beside redis-py and other libraries, all from this run: ``python -m benchmarks``, or ``make bench``.
 
 They are figures, not a test: the exit code is 0 whatever they are.
 """
@@ -9,11 +9,13 @@ import argparse
 import asyncio
 import sys
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import acases, cases, walks
+from benchmarks import acases, cases, others, walks
+from benchmarks.page import Page
 from benchmarks.pairs import Figure, acompare, compare
 from benchmarks.setting import DATABASES, KEYS, Setting, environment, many_tenants, one_tenant, settings_line
 
@@ -22,10 +24,12 @@ NOTE = "Ratio: our time over the peer's, the median of paired rounds (A B B A), 
 
 
 class Report:
-    """The table, filled line by line."""
+    """The table, filled line by line; the page gets the same lines."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, page: Page) -> None:
         self._console = console
+        self._page = page
+        self._part = ""
         self._table = Table(box=None, pad_edge=False, header_style="bold")
         self._table.add_column("work")
         self._table.add_column("beside")
@@ -34,6 +38,7 @@ class Report:
 
     def section(self, title: str) -> None:
         """Begin a part of the table."""
+        self._part = title
         self._table.add_row(f"[bold]{title}")
         self._console.print(f"... {title}", style="dim")
 
@@ -43,9 +48,9 @@ class Report:
         if aim is not None and figure.ratio > aim:
             mark += " (missed)"
         spread = f"{figure.low:.2f}-{figure.high:.2f}"
-        self._table.add_row(
-            "  " + name, peer, f"{figure.ratio:.2f}", spread, mark, f"{figure.ours:,.1f}", f"{figure.peer:,.1f}"
-        )
+        cells = (name, peer, f"{figure.ratio:.2f}", spread, mark, f"{figure.ours:,.1f}", f"{figure.peer:,.1f}")
+        self._table.add_row("  " + cells[0], *cells[1:])
+        self._page.add(self._part, *cells)
 
     def print(self) -> None:
         """Print what was added."""
@@ -53,14 +58,24 @@ class Report:
         self._console.print(self._table)
 
 
-def blocking(setting: Setting, report: Report, seconds: float) -> None:
-    """Measure what blocks."""
+def blocking(setting: Setting, report: Report, seconds: float) -> list[cases.Case]:
+    """Measure what blocks; return the cases of whole objects."""
     report.section("blocking")
     with setting.router.use_tenant("acme"):
-        for case in [*cases.commands(setting), *cases.objects(setting)]:
+        objects = cases.objects(setting)
+        for case in [*cases.commands(setting), *objects]:
             figure = compare(case.ours, case.theirs, seconds=seconds, repeat=case.repeat)
             report.add(case.name, case.peer, figure, case.aim)
     report.add("enter and leave a tenant", "redis-py GET", _entering(setting, seconds))
+    return objects
+
+
+def comparing(setting: Setting, objects: list[cases.Case], report: Report, seconds: float) -> None:
+    """Measure other libraries, beside what our cases are compared with."""
+    for name, library in others.LIBRARIES.items():
+        report.section(name)
+        for case in library.cases(setting, objects):
+            report.add(case.name, case.peer, compare(case.ours, case.theirs, seconds=seconds, repeat=case.repeat))
 
 
 def _entering(setting: Setting, seconds: float) -> Figure:
@@ -97,17 +112,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.8, help="time for each line (default: %(default)s)")
     parser.add_argument("--no-walk", action="store_true", help="leave the walk over many databases out")
+    parser.add_argument("--no-others", action="store_true", help="leave limpyd, rom and walrus out")
+    parser.add_argument("--page", type=Path, help="a page of documentation, whose figures are replaced by these")
     given = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    report = Report(console)
+    page = Page()
+    report = Report(console, page)
+    libraries = None if given.no_others else others.versions()
     started = time.perf_counter()
     with one_tenant() as setting:
-        console.print(environment(setting), settings_line(setting), sep="\n", soft_wrap=True)
-        blocking(setting, report, given.seconds)
+        page.environment = environment(setting) + (f"; {libraries}" if libraries else "")
+        console.print(page.environment, settings_line(setting), sep="\n", soft_wrap=True)
+        objects = blocking(setting, report, given.seconds)
         asyncio.run(awaiting(setting, report, given.seconds))
+        if not given.no_others:
+            comparing(setting, objects, report, given.seconds)
     if not given.no_walk:
         walking(report, 2 * given.seconds)
     report.print()
+    if given.page is not None:
+        page.write(given.page)
     console.print(f"\n{NOTE}\nTaken in {time.perf_counter() - started:.0f} s.")
 
 

@@ -143,9 +143,10 @@ class Change:
 
     def move(self, old: set[Entry], new: set[Entry]) -> None:
         """Add the entries that are new, remove those that are no longer."""
-        staying = {entry.place for entry in new}
         self.adds += [entry.added() for entry in sorted(new - old)]
-        self.removes += [entry.removed() for entry in sorted(old) if entry.place not in staying]
+        if old:
+            staying = {entry.place for entry in new}
+            self.removes += [entry.removed() for entry in sorted(old) if entry.place not in staying]
 
     def settle(self, content: str, entries: Mapping[str, set[Entry]]) -> None:
         """Let entries follow a content: ``entries`` are those of each of its known values."""
@@ -193,8 +194,7 @@ class Change:
 
     def _unread(self) -> int | str:
         """Return the number of the first write to a key whose kind nothing has shown; empty text where there is none."""
-        shown = {slot.key for slot in self.guards}
-        shown.add(self.collection)
+        shown = {self.collection, *(slot.key for slot in self.guards)}
         # An entry's key that is written too was none when a guard read it, and is a set since.
         shown.difference_update(words[1] for words in self.adds)
         for number, words in enumerate(self.writes, 1):

@@ -67,7 +67,7 @@ def perform(plan: Callable[[Known], Change], described: object, *, once: bool = 
             raise
         if status == "done":
             replies, *affected = details
-            return Performed(replies, dict(zip(change.contents, *affected, strict=True)), change)
+            return Performed(replies, dict(zip(change.contents, *affected, strict=True)) if affected else {}, change)
         if status == "stale":
             slots, affected = details
             learned = Known(

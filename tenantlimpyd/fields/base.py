@@ -182,6 +182,8 @@ class RedisField(Indexing):
             redis.DataError: its type is none that redis-py sends.
         """
         value = self.stored(value)
+        if type(value) is str:  # most of them
+            return value
         if isinstance(value, bool) or not isinstance(value, str | bytes | bytearray | memoryview | int | float):
             raise DataError(
                 f"a value for {self.name!r} is a {type(value).__name__}: give text, bytes, a whole number or a float; to "

@@ -15,6 +15,8 @@ def stored_text(value: Any) -> str:
     Raises:
         UnicodeDecodeError: bytes that are not UTF-8.
     """
+    if type(value) is str:  # most of them
+        return value
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode()
     if isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -170,9 +171,9 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
         """Return the pattern of the instance hashes of all objects, for SORT."""
         return make_key(cls.storage_name(cls.database.placement().database.key_prefix), "*", "hash")
 
-    @property
+    @functools.cached_property
     def _storage(self) -> str:
-        """What the model's keys start with in this object's database."""
+        """What the model's keys start with in this object's database, which it never leaves."""
         return f"{self._placement.database.key_prefix}{type(self)._name}"
 
     @property

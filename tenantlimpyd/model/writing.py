@@ -73,8 +73,10 @@ class Writing:
         Raises:
             DoesNotExist: the object was deleted, or is not stored yet.
         """
-        self.require_pk()
-        return self._pk  # type: ignore[return-value]
+        pk = self._pk
+        if pk is None:
+            self.require_pk()
+        return pk  # type: ignore[return-value]
 
     @property
     def connected(self) -> bool:
@@ -196,6 +198,8 @@ class Writing:
 
     def _spanning(self) -> list[Spanning]:
         """Return the indexes over several fields."""
+        if not type(self)._spanned_fields:
+            return []
         fields = map(type(self).get_class_field, type(self)._spanned_fields)
         return [each for field in fields for index in field.indexes for each in index.spanning() if each.field is field]
 
