@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tenantlimpyd import fields
+from tenantlimpyd.contrib.collection import ExtendedCollectionManager
+from tenantlimpyd.contrib.indexes import MultiIndexes
+from tenantlimpyd.exceptions import UniquenessError
+from tenantlimpyd.indexes import EqualIndex, NumberRangeIndex, TextRangeIndex
 from tenantlimpyd.operations import together
 from tenantlimpyd.testing import count_commands
+from tests.models.support import define
 
 
 @pytest.fixture
@@ -103,3 +109,83 @@ def test_an_evaluated_collection_is_kept_and_a_call_gives_a_fresh_one(warm):
         assert (len(found), bool(found), first[0] in found) == (1, True, True)
     assert sent.trips == 0
     assert len(found()) == 2
+
+
+INDEXES = {
+    "equal": [EqualIndex],
+    "text range": [TextRangeIndex],
+    "number range": [NumberRangeIndex],
+    "several": [EqualIndex, TextRangeIndex],
+    "composed": [MultiIndexes.compose([EqualIndex, TextRangeIndex])],
+}
+
+
+@pytest.fixture(params=INDEXES)
+async def thing(request, database):
+    """A model of three fields, two of them indexed, one of those unique, once the server has the script."""
+    indexes = INDEXES[request.param]
+    thing = define(
+        database,
+        code=fields.StringField(unique=True, indexes=indexes),
+        size=fields.InstanceHashField(indexable=True, indexes=indexes),
+        note=fields.StringField(),
+    )
+    await (await thing.acreate(code="0")).adelete()
+    return thing
+
+
+async def test_three_fields_two_of_them_indexed_are_two_trips(colour, thing):
+    with count_commands() as sent:
+        await colour.make(thing, code="1", size="2", note="n")
+    assert sent.trips == 2, sent
+
+
+async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_two(colour, thing):
+    p = await colour.make(thing, code="1", size="2", note="n")
+    await colour.make(thing, code="5")
+    await trips(colour, 1, p.code, "set", "2")
+    await trips(colour, 1, p.code, "get")
+    await trips(colour, 1, p.code, "set", "3")
+    await trips(colour, 1, p.size, "hset", "3")
+    with count_commands() as sent, pytest.raises(UniquenessError):
+        await colour(p.code, "set", "5")
+    assert sent.trips == 1, sent
+    for field, command in (("code", "set"), ("size", "hset"), ("code", "delete"), ("size", "hdel")):
+        unseen = thing.lazy_connect(p._pk)
+        await trips(colour, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
+
+
+async def test_a_value_that_another_client_changed_is_one_trip_more(colour, thing):
+    p = await colour.make(thing, code="1", size="2")
+    await colour(thing.lazy_connect(p._pk).code, "set", "2")
+    await trips(colour, 2, p.code, "set", "3")
+    await trips(colour, 1, p.code, "set", "4")
+
+
+async def test_deleting_is_one_trip_where_the_values_are_known_and_else_two(colour, thing):
+    await trips(colour, 1, await colour.make(thing, code="1", size="2", note="n"), "delete")
+    p = await colour.make(thing, code="1", size="2", note="n")
+    await trips(colour, 2, thing.lazy_connect(p._pk), "delete")
+
+
+async def test_found_objects_are_read_in_one_trip_or_with_their_getters_in_two(colour, warm):
+    for number in range(100):
+        await colour.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
+    wanted = sorted(("Ann", "Rome", str(number)) for number in range(100))
+    values = warm.collection(ExtendedCollectionManager, name="Ann").values_list("name", "city", "age")
+    fetching = warm.instances(name="Ann").fetch("name", "city", "age")
+    for found in (values, fetching):
+        await colour.slice(found, slice(0, 1))  # the server learns the script
+        with count_commands() as sent:
+            rows = await colour.every(found())
+        assert sent.trips == 1, sent
+        if found is fetching:
+            rows = [tuple(each.fetched[name] for name in ("name", "city", "age")) for each in rows]
+        assert sorted(rows) == wanted
+    with count_commands() as sent:
+        objects = await colour.every(warm.instances(name="Ann"))
+        reading = together(each._hmget("city", "age") for each in objects)
+        runner = objects[0]._resolve()
+        rows = await runner.arun(reading) if colour.awaiting else runner.run(reading)
+    assert sent.trips == 2, sent
+    assert sorted(("Ann", *row) for row in rows) == wanted
