@@ -93,14 +93,8 @@ end
 
 a = a + 1
 local add_key, add_word, added = k, a, {} -- of each: what SADD replied, or the score before
-local write_key, first_write, replies, removed = 0, '', {}, {}
+local write_key, first_write, replies = 0, '', {}
 local function undo()
-  for i = #removed, 1, -1 do
-    local key, member = KEYS[remove_key + i], ARGV[remove_word + 2 * i - 1]
-    if ARGV[remove_word + 2 * i - 2] == 'SREM' then
-      if removed[i] == 1 then call('SADD', key, member) end
-    elseif removed[i] then call('ZADD', key, removed[i], member) end
-  end
   for i = #added, 1, -1 do
     local key, member = KEYS[add_key + i], ARGV[add_word + 3 * i - 2]
     if ARGV[add_word + 3 * i - 3] == 'SADD' then
@@ -195,12 +189,10 @@ if ARGV[a] then
   if other then undo(); return {'other', after} end
 end
 
+-- Nothing of this can fail any more: each has been tried
+
 for i = 1, removes do
-  local key, name, member = KEYS[remove_key + i], ARGV[remove_word + 2 * i - 2], ARGV[remove_word + 2 * i - 1]
-  local score = name == 'ZREM' and call('ZSCORE', key, member)
-  local reply = try(name, key, member)
-  if type(reply) == 'table' then undo(); return reply end
-  if name == 'SREM' then removed[i] = reply else removed[i] = score end
+  call(ARGV[remove_word + 2 * i - 2], KEYS[remove_key + i], ARGV[remove_word + 2 * i - 1])
 end
 return {'done', replies}
 """.replace("$KINDS", ", ".join(f"{name} = '{kind}'" for name, kind in KINDS.items()))

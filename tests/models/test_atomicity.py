@@ -10,8 +10,10 @@ from redis.exceptions import ResponseError
 
 from tenantlimpyd import fields, model
 from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
+from tenantlimpyd.indexes import EqualIndex, NumberRangeIndex, TextRangeIndex
 from tenantlimpyd.testing import count_commands
-from tests.models.support import assert_indexes_right, keyspace
+from tests.models.many_values import everything
+from tests.models.support import assert_indexes_right, define, keyspace
 
 
 async def attempt(colour, raw, error, target, command, /, *args, **kwargs):
@@ -222,3 +224,51 @@ async def test_a_value_never_overwrites_an_index_that_has_its_key(colour, databa
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await colour.make(Odd, pk="name", name="color", color="red")
     assert keyspace(raw) == before
+
+
+async def test_a_value_never_overwrites_the_entry_that_comes_with_it(colour, database, raw):
+    """Of pk "name", the key of the field "name" is that of the index of its value "name"."""
+    hosted_by = database
+
+    class Odd(model.RedisModel):
+        database = hosted_by
+        pk = fields.PKField()
+        name = fields.StringField(indexable=True)
+        color = fields.StringField()
+
+    p = await colour.make(Odd, pk="name", color="red")
+    for command in ("set", "setnx", "getset"):
+        await attempt(colour, raw, ResponseError, p.name, command, "name")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await colour(p.name, "append", "name")
+
+
+@pytest.mark.parametrize("before", [None, "old", "5"])
+@pytest.mark.parametrize("last", ["zz", "5.5"])
+async def test_entries_added_before_one_that_is_refused_are_taken_back(colour, database, raw, before, last):
+    several = [TextRangeIndex, NumberRangeIndex.configure(key="a-number"), EqualIndex]
+    thing = define(
+        database,
+        name=fields.StringField(indexable=True, indexes=several),
+        city=fields.InstanceHashField(indexable=True, indexes=several),
+        other=fields.StringField(),
+    )
+    values = {"other": "x"} if before is None else {"name": before, "city": before}
+    p = await colour.make(thing, **values)
+    for field in ("name", "city"):
+        for index in (f":thing:{field}:{last}", f":thing:{field}:text-range"):
+            kept = raw.dump(index)
+            raw.delete(index)
+            raw.set(index, "in the way")
+            there = everything(raw)
+            for target, command in ((p.name, "set"), (p.city, "hset")):
+                if target.name == field:
+                    with pytest.raises(ResponseError, match="WRONGTYPE"):
+                        await colour(target, command, last)
+            assert everything(raw) == there
+            raw.delete(index)
+            if kept is not None:
+                raw.restore(index, 0, kept)
+    await colour(p.name, "set", last)
+    await colour(p.city, "hset", last)
+    assert raw.smembers(f":thing:city:{last}") == {p._pk}
