@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from tenantlimpyd import fields, model
+from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
 from tenantlimpyd.indexes import EqualIndex, NumberRangeIndex, TextRangeIndex
 from tenantlimpyd.testing import count_commands
@@ -272,3 +273,30 @@ async def test_entries_added_before_one_that_is_refused_are_taken_back(colour, d
     await colour(p.name, "set", last)
     await colour(p.city, "hset", last)
     assert raw.smembers(f":thing:city:{last}") == {p._pk}
+
+
+async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(colour, server, database, raw):
+    raw.execute_command("ACL", "SETUSER", "no-lists", "on", ">pw", "~*", "+@all", "-rpush")
+    limited = RedisDatabase(**server.settings, db=0, username="no-lists", password="pw")
+    thing = define(
+        limited,
+        name=fields.StringField(indexable=True),
+        city=fields.InstanceHashField(indexable=True, indexes=[TextRangeIndex]),
+        log=fields.ListField(),
+    )
+    try:
+        p = await colour.make(thing, name="a", city="b")
+        before = everything(raw) | {":thing:max_pk": "2"}
+        with pytest.raises(ResponseError, match="permission"):
+            await colour.make(thing, name="a", city="c", log=["x"])
+        assert everything(raw) == before
+        raw.execute_command("ACL", "SETUSER", "no-lists", "-srem", "-zrem")
+        with pytest.raises(ResponseError, match="permission"):
+            await colour(p.name, "set", "b")
+        with pytest.raises(ResponseError, match="permission"):
+            await colour(p.city, "hdel")
+        assert everything(raw) == before
+    finally:
+        await limited.aclose()
+        limited.close()
+        raw.execute_command("ACL", "DELUSER", "no-lists")
