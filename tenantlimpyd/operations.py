@@ -57,7 +57,6 @@ def _sha(source: str) -> str:
     return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
-@attrs.frozen(eq=False)
 class Script:
     """One run of a Lua script: atomic on the server.
 
@@ -70,9 +69,15 @@ class Script:
         args: its other arguments.
     """
 
-    source: str
-    keys: Sequence[Any] = ()
-    args: Sequence[Any] = ()
+    __slots__ = ("args", "keys", "source")
+
+    def __init__(self, source: str, keys: Sequence[Any] = (), args: Sequence[Any] = ()) -> None:
+        self.source = source
+        self.keys = keys
+        self.args = args
+
+    def __repr__(self) -> str:
+        return f"<Script {self.sha[:8]} of {len(self.keys)} keys and {len(self.args)} arguments>"
 
     @property
     def sha(self) -> str:

@@ -6,7 +6,8 @@ Python, so the script can't compute entries itself: where its guard fails it wri
 the operation computes the change again from that.
 
 The order inside the script is: guards, uniqueness, new entries, values, old entries. A command that fails undoes what
-was done before it, so that a value and its entries agree whatever happens.
+was done before it, so that a value and its entries agree whatever happens. Changes of single values and new objects have a
+script of their own, which needs fewer commands for the same.
 
 Fields of many values don't need all of their content for a change: the script tells which values a command may take away,
 the operation adds their entries to the change, and the script sets each entry afterwards by what the key then holds.

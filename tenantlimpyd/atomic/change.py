@@ -167,6 +167,7 @@ class Change:
             keys.append(slot.key)
             form = "string" if slot.field is None else "hash"
             args += (form, slot.field or "", value) if value is not None else (f"no {form}", slot.field or "", "")
+        shown = set(keys)  # reading them shows of which kind they are
         args.append("")
         for claim, _ in self.claims:
             keys.append(claim.key)
@@ -177,10 +178,13 @@ class Change:
             keys.append(key)
             args += (name, member)
         args.append("")
+        before = len(keys)
         for name, key, *words in self.adds:
             keys.append(key)
             args += (name, words[-1], words[0])
-        args += ("", self._unread())
+        # An entry's key that is written too was none when a guard read it, and is a set since.
+        shown.difference_update(keys[before:])
+        args += ("", self._first_outside(shown))
         for name, key, *words in self.writes:
             keys.append(key)
             args += (name, len(words), *words)
@@ -192,11 +196,8 @@ class Change:
                     args += (number, "absent", "") if value is None else (number, "value", value)
         return Script(SHORT, keys, args)
 
-    def _unread(self) -> int | str:
-        """Return the number of the first write to a key whose kind nothing has shown; empty text where there is none."""
-        shown = {self.collection, *(slot.key for slot in self.guards)}
-        # An entry's key that is written too was none when a guard read it, and is a set since.
-        shown.difference_update(words[1] for words in self.adds)
+    def _first_outside(self, shown: set[str]) -> int | str:
+        """Return the number of the first write to none of some keys; empty text where there is none."""
         for number, words in enumerate(self.writes, 1):
             if words[1] not in shown:
                 return number

@@ -1,4 +1,4 @@
-"""The Lua script that carries out a change. One script for all changes: what to do comes in its arguments.
+"""The Lua script that can carry out any change: what to do comes in its arguments. Most changes take the shorter one.
 
 Keys are taken in the order the arguments need them, so every key the script touches is declared.
 """
