@@ -60,7 +60,7 @@ async def arun(operation: Operation[T], client: redis.asyncio.Redis) -> T:
 def _perform(step: Step, client: redis.Redis) -> Any:
     if isinstance(step, Script):
         try:
-            return client.execute_command(*step.by_digest().args)
+            return client.execute_command("EVALSHA", step.sha, len(step.keys), *step.keys, *step.args)
         except NoScriptError:
             return client.execute_command(*step.by_source().args)
     layout = _Layout(step)
@@ -73,7 +73,7 @@ def _perform(step: Step, client: redis.Redis) -> Any:
 async def _aperform(step: Step, client: redis.asyncio.Redis) -> Any:
     if isinstance(step, Script):
         try:
-            return await client.execute_command(*step.by_digest().args)
+            return await client.execute_command("EVALSHA", step.sha, len(step.keys), *step.keys, *step.args)
         except NoScriptError:
             return await client.execute_command(*step.by_source().args)
     layout = _Layout(step)

@@ -31,7 +31,6 @@ class ModelQueries:
         _connected: bool
 
         def _blank(self, placement: Placement) -> None: ...
-        def _pk_field(self) -> Any: ...
         def _verify(self) -> Operation[None]: ...
         def _create(self, values: dict[str, Any]) -> Operation[None]: ...
         def _resolve(self) -> Any: ...
@@ -47,7 +46,7 @@ class ModelQueries:
         Its getters read what is there; its first write looks it up.
         """
         instance = cls._placed(cls.database.placement())
-        instance._pk = instance._pk_field().normalize(pk)
+        instance._pk = cls.get_class_field("pk").normalize(pk)
         return instance
 
     @classmethod
@@ -93,7 +92,7 @@ class ModelQueries:
         if args and filters:
             raise ValueError(f"{cls.__name__}.get takes a pk or filters, not both: write get(pk=..., field=...)")
         if args or (len(filters) == 1 and filters.keys() <= {"pk", cls._pk_name}):
-            instance._pk = instance._pk_field().normalize(given[0])
+            instance._pk = cls.get_class_field("pk").normalize(given[0])
             yield from instance._verify()
             return instance
         found: list[str] = yield from cls._collection_at(instance._placement, filters).first(2)
