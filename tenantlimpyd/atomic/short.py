@@ -102,7 +102,7 @@ local function undo()
     elseif added[i] then call('ZADD', key, added[i], member)
     else call('ZREM', key, member) end
   end
-  if rule ~= 'live' and replies[1] == 1 and first_write == 'SADD' then
+  if rule ~= 'live' and replies[1] == 1 and first_write == 'SADD' and KEYS[write_key + 1] == living then
     -- A new object, whose first write is its pk: it had nothing before, so whatever was stored goes.
     call('SREM', living, pk)
     for i = 2, #replies do call('DEL', KEYS[write_key + i]) end

@@ -10,7 +10,7 @@ import attrs
 from tenantlimpyd.atomic import Change, Known, Slot, Stored, Turn, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
-from tenantlimpyd.indexes import Entry, stored_text
+from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
 from tenantlimpyd.indexes.spanning import Row, Spanning
 from tenantlimpyd.operations import Command, Operation, twins
 from tenantlimpyd.utils import NotProvided
@@ -193,6 +193,9 @@ class Writing:
                 old |= each.row_entries(self._storage, self.known_pk, row)
                 new |= self._claimed(change, each, {**row, **{name: turned[name] for name in row if name in turned}})
         change.move(old, new)
+
+    def _entries(self, index: BaseIndex, turn: Turn, value: Any) -> set[Entry]:
+        return set() if value is None else index.entries(self._storage, self.known_pk, *turn.subkeys, value)
 
     # Indexes over several fields
 
