@@ -64,12 +64,14 @@ class Limit:
 
     def remaining(self) -> float | None:
         """Return the seconds left, at least 0; None: no deadline."""
-        return None if self._expires is None else max(0.0, self._expires - time.monotonic())
+        expires = self._expires  # read once: another thread may lift the limit
+        return None if expires is None else max(0.0, expires - time.monotonic())
 
     @property
     def overdue(self) -> float:
         """The seconds by which the deadline has passed; negative before it, minus infinity where there is none."""
-        return -math.inf if self._expires is None else time.monotonic() - self._expires
+        expires = self._expires
+        return -math.inf if expires is None else time.monotonic() - expires
 
     @property
     def expired(self) -> bool:
