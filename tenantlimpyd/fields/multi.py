@@ -85,7 +85,8 @@ class MultiValuesField(ContentField):
             change.move(set(), set().union(*self._entries(named).values()))
             if not affected:
                 return
-            named = []
+            if not self._whole:
+                named = []  # their entries are theirs alone; where they are not, what goes away may have shared them
         if self._whole:
             affected = self.content_words()
         everything = dict.fromkeys([*named, *known.affected.get(self.key, ())])
