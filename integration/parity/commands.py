@@ -174,7 +174,7 @@ def _sorted_set(v: st.SearchStrategy[Any]) -> dict[str, Any]:
         "zscan_iter": scan,
         "sort": st.just({"alpha": True}),
         "zmembers": NONE,
-        "zadd": _either(st.tuples(_scored(v)), st.tuples(_scored(v), st.just(True))),  # noqa: FBT003 - `ch`
+        "zadd": _either(st.tuples(_scored(v)), st.tuples(_scored(v), st.just(True))),
         "zincrby": st.tuples(SCORES, v),
         "zrem": _some(v),
         "zremrangebyrank": st.tuples(PLACES, PLACES),

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from integration.parity.libraries import LIMPYD, OURS, Library
 
-__all__ = ["INDEXES", "KINDS", "Declared", "Indexed", "Model", "classes_of_fields", "declared_with", "models", "values_of"]
+__all__ = [
+    "INDEXES",
+    "KINDS",
+    "Declared",
+    "Indexed",
+    "Model",
+    "classes_of_fields",
+    "declared_with",
+    "models",
+    "values_of",
+]
 
 SINGLE = ("StringField", "InstanceHashField")
 KINDS = (*SINGLE, "HashField", "SetField", "ListField", "SortedSetField")
@@ -57,7 +67,9 @@ def _index_classes(library: Library) -> set[str]:
 def classes_of_fields(library: Library) -> dict[str, Any]:
     """Return the field classes that a library means for users, by name."""
     base = library.fields.RedisField
-    found = {name: each for name, each in vars(library.fields).items() if inspect.isclass(each) and issubclass(each, base)}
+    found = {
+        name: each for name, each in vars(library.fields).items() if inspect.isclass(each) and issubclass(each, base)
+    }
     abstract = {"RedisField", "SingleValueField", "MultiValuesField"}
     return {name: each for name, each in found.items() if name not in abstract}
 
@@ -177,12 +189,18 @@ def values_of(flavour: str) -> st.SearchStrategy[Any]:
 @st.composite
 def _simple_index(draw: st.DrawFn, name: str, number: int) -> Indexed:
     if name == "MultiIndexes":
-        parts = (Indexed("EqualIndex"), Indexed("TextRangeIndex"), Indexed("EqualIndex", prefix="low", transform="lower"))
+        parts = (
+            Indexed("EqualIndex"),
+            Indexed("TextRangeIndex"),
+            Indexed("EqualIndex", prefix="low", transform="lower"),
+        )
         return Indexed(name, key=draw(st.sampled_from([None, "multi"])), parts=parts)
     configurable = name in ("EqualIndex", "TextRangeIndex", "NumberRangeIndex")
     prefix = draw(st.sampled_from([None, "pre"])) if configurable and number else None
     key = draw(st.sampled_from([None, "own"])) if configurable else None
-    transform = draw(st.sampled_from([None, *TRANSFORMS])) if name in ("EqualIndex", "TextRangeIndex") and prefix else None
+    transform = (
+        draw(st.sampled_from([None, *TRANSFORMS])) if name in ("EqualIndex", "TextRangeIndex") and prefix else None
+    )
     return Indexed(name, prefix, key, transform)
 
 
@@ -199,7 +217,7 @@ def _field(draw: st.DrawFn, name: str, kind: str, index: str | None) -> Declared
     if flavour == "text" and draw(st.booleans()):
         more = [draw(_simple_index(draw(st.sampled_from(["EqualIndex", "TextRangeIndex"])), 1))]
         more = [] if more[0].prefix is None else more
-    able = kind != "HashField" and index != "DateIndexParts" and index != "TimeIndexParts"
+    able = kind != "HashField" and index not in {"DateIndexParts", "TimeIndexParts"}
     return Declared(name, kind, (first, *more), unique=able and draw(st.integers(0, 3)) == 0, flavour=flavour)
 
 

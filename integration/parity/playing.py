@@ -73,11 +73,14 @@ class Hand:
 
     def content(self, declared: Model) -> dict[bytes, Any]:
         """Return all keys, but for those that are different on purpose whatever happens."""
-        numbers = [f"random:thing:{field.name}:".encode() for field in declared.fields if {"number", "many"} <= field.tags]
+        numbers = [
+            f"random:thing:{field.name}:".encode() for field in declared.fields if {"number", "many"} <= field.tags
+        ]
         return {
             key: held
             for key, held in content_of(self.raw).items()
-            if not _LEFT.search(key) and not (held[0] == b"zset" and key.startswith(tuple(numbers)) and _is_numbers(key))
+            if not _LEFT.search(key)
+            and not (held[0] == b"zset" and key.startswith(tuple(numbers)) and _is_numbers(key))
         }
 
     def take(self, step: Step, pks: list[str]) -> Any:
@@ -120,6 +123,10 @@ class Hand:
     def do_pk(self, pks: list[str], who: int, command: str, args: Any) -> Any:
         return getattr(self.handle(pks[who % len(pks)]).pk, command)(*args)
 
+    def do_fresh(self, _: list[str], pk: Any) -> Any:
+        fresh = self.model()
+        return fresh.connected, fresh.pk.set(pk), fresh.pk.get(), fresh.connected
+
     def do_all_pks(self, _: list[str]) -> Any:
         return self.model.get_field("pk").collection()
 
@@ -149,10 +156,11 @@ class Hand:
 
     def do_collect(self, pks: list[str], filters: dict[str, Any], shape: tuple[Any, ...], last: tuple[Any, ...]) -> Any:
         found = self.model.collection(**filters)
+        self.asked_stored: list[bool] = []
         for what, *rest in shape:
             found = self.shaped(found, pks, what, rest)
-        ordered = any(what == "sort" for what, *_ in shape)
-        return self.asked(found, ordered, *last)
+        ordered = any(what.startswith("sort") for what, *_ in shape)
+        return self.asked(found, ordered, *last), self.asked_stored
 
     def shaped(self, found: Any, pks: list[str], what: str, rest: list[Any]) -> Any:
         if what == "call":
@@ -168,9 +176,11 @@ class Hand:
         if what == "store":
             return found.store()
         if what == "from_stored":
-            key = found.store(key="kept").stored_key
-            assert found.store(key="kept").stored_key_exists()
-            return self.model.collection().from_stored(key)
+            kept = found.store(key="kept")
+            self.asked_stored.append(kept.stored_key_exists())
+            return self.model.collection().from_stored(kept.stored_key)
+        if what == "sort_by_score":
+            return found.sort(by_score=getattr(self.handle(pks[rest[0] % len(pks)]), rest[1]), **rest[2])
         args, kwargs = rest
         return getattr(found, what)(*args, **kwargs)
 
@@ -274,7 +284,7 @@ class Bench:
         if their_keys != my_keys:
             self.settled(declared, my_keys, told)
             self.copy()
-        if step[0] in ("delete", "create") or their_keys != my_keys:
+        if step[0] in ("delete", "create", "fresh") or their_keys != my_keys:
             for hand in (self.limpyd, self.ours):
                 hand.handles = {}
 
@@ -305,8 +315,9 @@ class Bench:
             self.done[f"{field.kind}.{step[3]}"] += 1
             for name in field.index_names:
                 self.done[f"{name}.write"] += 1
-        elif step[0] == "pk":
-            self.done[f"{'AutoPKField' if declared.auto else 'PKField'}.{step[2]}"] += 1
+        elif step[0] in ("pk", "fresh", "all_pks"):
+            command = {"fresh": "set", "all_pks": "collection"}.get(step[0]) or step[2]
+            self.done[f"{'AutoPKField' if declared.auto else 'PKField'}.{command}"] += 1
         elif step[0] == "object":
             self.done[f"RedisModel.{step[2]}"] += 1
         elif step[0] == "create":
@@ -357,10 +368,13 @@ def _tags(declared: Model, step: Step, theirs: Any, mine: Any) -> set[str]:
         named = [step[1]]
         tags.add(f"maintain:{step[2]}")
     elif step[0] in ("collect", "get", "exists", "get_or_connect"):
-        named = [name.split("__")[0] for name in step[1]]
-        tags |= {f"filter:{part}" for name in step[1] for part in name.split("__")[1:]}
-        tags.add(f"filters:{len(step[1])}")
-        tags |= {"pk-filter"} if "pk" in step[1] else set()
+        later = [rest[0] for what, *rest in (step[2] if step[0] == "collect" else ()) if what in ("call", "filter")]
+        filters = {name: value for given in (step[1], *later) for name, value in given.items()}
+        tags |= {"filter:none" for value in filters.values() if value == []}
+        named = [name.split("__")[0] for name in filters]
+        tags |= {f"filter:{part}" for name in filters for part in name.split("__")[1:]}
+        tags.add("filters:1" if len(filters) == 1 else "filters:more" if filters else "filters:none")
+        tags |= {"pk-filter"} if "pk" in filters else set()
         if step[0] == "collect":
             tags |= {f"shape:{what}" for what, *_ in step[2]} | {f"last:{step[3][0]}"}
             tags |= {f"at:{'-' if each < 0 else '+'}" for each in step[3][1:] if isinstance(each, int)}

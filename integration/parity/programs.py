@@ -24,6 +24,7 @@ SHAPES = (
     "intersect",
     "intersect_key",
     "sort",
+    "sort_by_score",
     "instances",
     "primary_keys",
     "values",
@@ -110,7 +111,9 @@ def _filters(draw: st.DrawFn, model: Model) -> dict[str, Any]:
 @st.composite
 def _shape(draw: st.DrawFn, model: Model) -> tuple[Any, ...]:
     single = [field for field in model.fields if field.kind in SINGLE]
-    names = st.lists(st.sampled_from(["pk", *(field.name for field in single)]), min_size=1, max_size=2, unique=True)
+    names = st.lists(
+        st.sampled_from(["pk", "sorted_score", *(field.name for field in single)]), min_size=1, max_size=2, unique=True
+    )
     what = draw(st.sampled_from(SHAPES))
     if what in ("call", "filter"):
         return what, draw(_filters(model))
@@ -128,6 +131,11 @@ def _shape(draw: st.DrawFn, model: Model) -> tuple[Any, ...]:
         by = draw(st.sampled_from([None, "pk", "-pk", *(field.name for field in single)]))
         options = {"alpha": True} if by else {}
         return what, (), ({"by": by} if by else {}) | options | draw(st.sampled_from([{}, {"desc": True}]))
+    if what == "sort_by_score":
+        scored = [field for field in model.fields if field.kind == "SortedSetField"]
+        if not scored:
+            return "primary_keys", (), {}
+        return what, draw(WHO), draw(st.sampled_from(scored)).name, draw(st.sampled_from([{}, {"desc": True}]))
     if what == "values":
         return what, tuple(draw(names)), {}
     if what == "values_list":
@@ -180,7 +188,9 @@ def _field(draw: st.DrawFn, model: Model) -> Step:
 @st.composite
 def _object(draw: st.DrawFn, model: Model) -> Step:
     fields = [field for field in model.fields if field.kind == "InstanceHashField"]
-    command = draw(st.sampled_from(["hgetall", "hkeys", "hvals", "hlen", *(["hmget", "hmset", "hdel"] if fields else [])]))
+    command = draw(
+        st.sampled_from(["hgetall", "hkeys", "hvals", "hlen", *(["hmget", "hmset", "hdel"] if fields else [])])
+    )
     if command in ("hmget", "hdel"):
         chosen = draw(st.lists(st.sampled_from(fields), min_size=1, max_size=2, unique_by=lambda field: field.name))
         return "object", draw(WHO), command, tuple(field.name for field in chosen)
@@ -206,16 +216,25 @@ def _query(draw: st.DrawFn, model: Model) -> Step:
 @st.composite
 def _pipeline(draw: st.DrawFn, model: Model) -> Step:
     """Return commands of fields without indexes: those with are garbage in limpyd's pipelines (P19)."""
-    plain = [field for field in model.fields if field.indexes is None and "w" != field.name]
+    plain = [field for field in model.fields if field.indexes is None and field.name != "w"]
     if not plain:
         return "from_pks", ["1", "2", "x"]
     calls = []
     for _ in range(draw(st.integers(1, 3))):
         field = draw(st.sampled_from(plain))
         table = arguments(field.kind, values_of(field.flavour))
-        chosen = draw(st.sampled_from({"StringField": ["get", "set", "append"], "InstanceHashField": ["hget", "hset"],
-            "HashField": ["hget", "hset", "hlen"], "SetField": ["sadd", "scard"], "ListField": ["rpush", "llen"],
-            "SortedSetField": ["zadd", "zcard"]}[field.kind]))
+        chosen = draw(
+            st.sampled_from(
+                {
+                    "StringField": ["get", "set", "append"],
+                    "InstanceHashField": ["hget", "hset"],
+                    "HashField": ["hget", "hset", "hlen"],
+                    "SetField": ["sadd", "scard"],
+                    "ListField": ["rpush", "llen"],
+                    "SortedSetField": ["zadd", "zcard"],
+                }[field.kind]
+            )
+        )
         calls.append((draw(WHO), field.name, chosen, draw(table[chosen])))
     return "pipeline", calls
 
@@ -246,6 +265,7 @@ def steps(model: Model) -> st.SearchStrategy[Step]:
         st.tuples(st.just("delete"), WHO),
         st.tuples(st.just("forget"), WHO),
         st.just(("all_pks",)),
+        st.tuples(st.just("fresh"), st.just(None) if model.auto else st.sampled_from(PKS)),
         st.tuples(st.just("from_pks"), st.lists(st.sampled_from(["1", "2", "9", "x"]), max_size=3)),
     )
 
@@ -259,9 +279,7 @@ def programs(draw: st.DrawFn, models: st.SearchStrategy[Model], size: int = 20) 
 
 
 @st.composite
-def all_commands(
-    draw: st.DrawFn, models: st.SearchStrategy[Model], names: list[str]
-) -> tuple[Model, list[Step]]:
+def all_commands(draw: st.DrawFn, models: st.SearchStrategy[Model], names: list[str]) -> tuple[Model, list[Step]]:
     """Return a model, and steps among which is each of some commands of its first field."""
     model = draw(models)
     field = model.fields[0]
