@@ -214,7 +214,7 @@ async def test_scores_as_text(colour, song, raw):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_pitfall_36_no_scores_at_all(colour, song):
+async def test_p36_no_scores_at_all(colour, song):
     found = song.collection().sort(by_score="no-such-key")
     assert await colour.slice(found, slice(0, 2)) == ["1", "2"]
     assert await colour.count(found) == 6

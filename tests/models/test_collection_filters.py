@@ -145,7 +145,7 @@ async def test_scores_give_the_order_of_everything(colour, book):
     assert [each._pk for each in await colour.every(found.instances())] == ["5", "3", "1"]
 
 
-async def test_pitfalls_8_and_9_no_value_finds_nothing_and_prefixes_take_several(colour, book):
+async def test_p08_p09_no_value_finds_nothing_and_prefixes_take_several(colour, book):
     assert await colour.every(book.collection(title__in=[], shelf__low="a")) == []
     assert await colour.every(book.collection(shelf__low="a")(title__in=iter(()))) == []
     with count_commands() as sent:

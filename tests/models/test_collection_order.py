@@ -73,7 +73,7 @@ def test_slices_are_those_of_the_sorted_list(kept, by, filtered, wanted):
     assert list(found.instances()) == [kept(pk) for pk in expected]
 
 
-async def test_pitfall_11_an_item_from_the_end_leaves_the_order_as_it_was(colour, player):
+async def test_p11_an_item_from_the_end_leaves_the_order_as_it_was(colour, player):
     found = player.collection().sort(by="age")
     for _ in range(3):
         assert await colour.item(found, -1) == "6"
@@ -90,7 +90,7 @@ async def test_an_item_from_the_end_is_one_item_of_one_trip(colour, player):
     assert sent.trips == 1
 
 
-async def test_pitfall_12_a_pk_is_a_list_of_one(colour, player):
+async def test_p12_a_pk_is_a_list_of_one(colour, player):
     found = player.collection(pk=1)
     for order in (found, found.sort(by="age"), found.instances().sort(by="-age").primary_keys()):
         assert await colour.item(order, 0) == "1"
@@ -100,7 +100,7 @@ async def test_pitfall_12_a_pk_is_a_list_of_one(colour, player):
                 await colour.item(order, index)
 
 
-async def test_pitfall_14_pks_that_are_no_numbers_are_sorted_as_text(colour, database):
+async def test_p14_pks_that_are_no_numbers_are_sorted_as_text(colour, database):
     country = define(database, "Country", code=fields.PKField(), size=fields.StringField(indexable=True))
     for code in ("fr", "de", "10", "9"):
         await colour.make(country, code=code, size=1)
