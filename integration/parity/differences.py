@@ -1,8 +1,4 @@
-"""Where tenantlimpyd does not do as limpyd, on purpose: the one table, and a proof of each line on both libraries.
-
-``P`` numbers are those of the project's list of limpyd's pitfalls. Lines without one are not in that list: they came out
-of this comparison.
-"""
+"""Proofs, on both libraries, of lines of ``differences.toml``: where tenantlimpyd does not do as limpyd, on purpose."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ class Difference:
     """One difference.
 
     Attributes:
-        number: limpyd's pitfall; empty where it has none.
+        number: that of the line.
         about: what is different, in words.
         scenario: runs on either side, and returns plain data.
         limpyd, ours: what it returns there.
@@ -328,7 +324,7 @@ def _(side: Side) -> Any:
 
 
 @difference(
-    "",
+    "D1",
     "a unique value that a change in place makes one that is taken",
     limpyd=["UniquenessError", "x"],
     ours=["UniquenessError", None],
@@ -340,7 +336,7 @@ def _(side: Side) -> Any:
 
 
 @difference(
-    "",
+    "D2",
     "a change in place after which an indexed value is no UTF-8",
     limpyd=["UnicodeDecodeError", b"x\xa9"],
     ours=["UnicodeDecodeError", b"\xc3\xa9"],
@@ -350,7 +346,7 @@ def _(side: Side) -> Any:
     return [outcome(person.name.setrange, 0, "x"), side.raw.get(person.name.key)]
 
 
-@difference("", "the index entry after incrbyfloat gives a whole number", limpyd=([], ["1"]), ours=(["1"], []))
+@difference("D3", "the index entry after incrbyfloat gives a whole number", limpyd=([], ["1"]), ours=(["1"], []))
 def _(side: Side) -> Any:
     person = side.m.Person(name="1.5")
     person.name.incrbyfloat(1.5)
@@ -358,12 +354,12 @@ def _(side: Side) -> Any:
     return list(side.m.Person.collection(name="3")), list(side.m.Person.collection(name="3.0"))
 
 
-@difference("", "bytes as a pk", limpyd="b'raw'", ours="raw")
+@difference("D4", "bytes as a pk", limpyd="b'raw'", ours="raw")
 def _(side: Side) -> Any:
     return side.m.Country(code=b"raw").pk.get()
 
 
-@difference("", "looking up an empty pk", limpyd="ImplementationError", ours="ValueError")
+@difference("D5", "looking up an empty pk", limpyd="ImplementationError", ours="ValueError")
 def _(side: Side) -> Any:
     return outcome(side.m.Country.exists, pk="")
 
