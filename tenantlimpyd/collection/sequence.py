@@ -60,6 +60,12 @@ class LazySequence(Generic[M, I]):
 
     _count_now, acount = twins(_count)
 
+    def _contains(self, item: object) -> Operation[bool]:
+        """Return whether ``item`` is among the items; as ``item in collection``, which looks at what iterating gave."""
+        return item in (yield from self._whole())
+
+    _contains_now, acontains = twins(_contains)
+
     def _item(self, index: int) -> Operation[I]:
         """Return the item at a position, counted from the end where it is negative.
 

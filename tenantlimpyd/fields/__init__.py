@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenantlimpyd.database import Lock
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, LimpydException, UniquenessError
 from tenantlimpyd.fields.base import RedisField, SingleValueField
 from tenantlimpyd.fields.hash import HashField
@@ -29,4 +30,4 @@ __all__ = [
     "StringField",
 ]
 # Not ours, but importable from limpyd.fields, where applications may look for them.
-__limpyd__ = (DoesNotExist, FieldLock, ImplementationError, LimpydException, UniquenessError, make_key, normalize)
+__limpyd__ = (DoesNotExist, FieldLock, ImplementationError, LimpydException, Lock, UniquenessError, make_key, normalize)

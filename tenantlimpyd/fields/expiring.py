@@ -109,6 +109,18 @@ class Expiring:
 
     pttl, apttl = twins(_pttl)
 
+    def _expiretime(self) -> Operation[int]:
+        """Return when the value expires, as Unix time in seconds; -1: never, -2: there is none. Redis 7 and later."""
+        return (yield from self._read("EXPIRETIME"))  # type: ignore[no-any-return]
+
+    expiretime, aexpiretime = twins(_expiretime)
+
+    def _pexpiretime(self) -> Operation[int]:
+        """Return when the value expires, as Unix time in milliseconds; -1: never, -2: there is none. Redis 7 and later."""
+        return (yield from self._read("PEXPIRETIME"))  # type: ignore[no-any-return]
+
+    pexpiretime, apexpiretime = twins(_pexpiretime)
+
     def _persist(self) -> Operation[bool]:
         """Let the value expire no more; return whether it would have."""
         return (yield from self._read("PERSIST"))  # type: ignore[no-any-return]

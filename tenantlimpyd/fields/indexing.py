@@ -117,6 +117,14 @@ class Indexing:
         instance = self._model._placed(placement, declaration.normalize(pk))
         return instance._bound_field(self.name)  # type: ignore[no-any-return]
 
+    def get_for_instance(self, pk: Any) -> Self:
+        """Return this field of the object with a pk, which is not looked up before its first write.
+
+        Args:
+            pk: the object's; where the field is an object's, that object's database is meant, else the current one.
+        """
+        return self.at(self.placed(), pk)
+
     def _indexed(self) -> None:
         if not self.indexable:
             raise ImplementationError(

@@ -70,6 +70,18 @@ class ExpiringSubkeys(ContentField):
 
     hpttl, ahpttl = twins(_hpttl)
 
+    def _hexpiretime(self, *keys: Value) -> Operation[list[int]]:
+        """Return for each sub-key when it expires, as Unix time in seconds; -1: never, -2: there is none."""
+        return (yield from self._subkeys("HEXPIRETIME", None, [], keys))
+
+    hexpiretime, ahexpiretime = twins(_hexpiretime)
+
+    def _hpexpiretime(self, *keys: Value) -> Operation[list[int]]:
+        """Return for each sub-key when it expires, as Unix time in milliseconds; -1: never, -2: there is none."""
+        return (yield from self._subkeys("HPEXPIRETIME", None, [], keys))
+
+    hpexpiretime, ahpexpiretime = twins(_hpexpiretime)
+
     def _hpersist(self, *keys: Value) -> Operation[list[int]]:
         """Let sub-keys expire no more; 1 where one would have, -1 where it would not."""
         return (yield from self._subkeys("HPERSIST", None, [], keys))

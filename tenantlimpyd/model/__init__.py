@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tenantlimpyd.collection import CollectionManager
+from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, LimpydException, UniquenessError
 from tenantlimpyd.fields import (
     AutoPKField,
@@ -30,6 +31,7 @@ __all__ = [
     "ListField",
     "MetaRedisModel",
     "PKField",
+    "RedisDatabase",
     "RedisField",
     "RedisModel",
     "SetField",

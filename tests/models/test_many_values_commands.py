@@ -369,6 +369,11 @@ async def test_subkeys_of_a_plain_hash_expire_and_indexed_never(colour, bag, raw
         assert 3500 <= seconds <= 3600
         assert 3500_000 < milliseconds <= 3600_000
         assert await colour(p.hash_plain, "httl", "b", "nope") == [-1, -2]
+        (at,) = await colour(p.hash_plain, "hexpiretime", "a")
+        assert abs(at - in_an_hour.timestamp()) < 100
+        (at,) = await colour(p.hash_plain, "hpexpiretime", "a")
+        assert abs(at / 1000 - in_an_hour.timestamp()) < 100
+        assert await colour(p.hash_plain, "hexpiretime", "b", "nope") == [-1, -2]
         assert await colour(p.hash_plain, "hpersist", "a", "b", "nope") == [1, -1, -2]
         with pytest.raises(ImplementationError, match="index entries"):
             await colour(p.hash_indexed, command, when, "a")

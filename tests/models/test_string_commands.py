@@ -94,6 +94,8 @@ async def test_a_value_expires_by_each_command(colour, person, raw):
         assert 3500_000 < raw.pttl(key) <= 3600_000, command
         assert 3500 <= await colour(note, "ttl") <= 3600
         assert 3500_000 <= await colour(note, "pttl") <= 3600_000
+        assert abs(await colour(note, "expiretime") - in_an_hour.timestamp()) < 100
+        assert abs(await colour(note, "pexpiretime") / 1000 - in_an_hour.timestamp()) < 100
         assert await colour(note, "persist") is True
         assert await colour(note, "persist") is False
         assert await colour(note, "ttl") == -1

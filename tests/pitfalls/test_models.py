@@ -140,6 +140,7 @@ def test_p44_several_positional_arguments(person, raw):
     assert not keyspace(raw)
 
 
+@pytest.mark.slow
 def test_p48_importing_needs_what_is_declared():
     blocked = "import sys; sys.modules.update(pkg_resources=None, setuptools=None, future=None, six=None)"
     program = f"{blocked}; import tenantlimpyd.contrib.database, tenantlimpyd.contrib.indexes, tenantlimpyd.model"
