@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
 from tenantlimpyd.operations import Batch, Command, Operation
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tenantlimpyd.hosting import Database, ModelHost, Placement
 
 __all__ = ["ModelQueries"]
+
+C = TypeVar("C", bound="CollectionManager[Any, Any]")
 
 
 class ModelQueries:
@@ -49,14 +51,19 @@ class ModelQueries:
         instance._pk = cls.get_class_field("pk").normalize(pk)
         return instance
 
+    @overload
     @classmethod
-    def collection(
-        cls, manager: type[CollectionManager[Any, Any]] | None = None, **filters: Any
-    ) -> CollectionManager[Self, str]:
+    def collection(cls, manager: None = None, **filters: Any) -> CollectionManager[Self, str]: ...
+    @overload
+    @classmethod
+    def collection(cls, manager: type[C], **filters: Any) -> C: ...
+    @classmethod
+    def collection(cls, manager: type[CollectionManager[Any, Any]] | None = None, **filters: Any) -> Any:
         """Return the objects that match all filters, as a lazy collection of their pks.
 
         Args:
-            manager: another class than the model's ``collection_manager``.
+            manager: another class than the model's ``collection_manager``. Type checkers don't know the model's: give it
+                where they are to, as ``Person.collection(ExtendedCollectionManager[Person, str], ...)``.
             **filters: ``field=value``, ``field__eq=value``, ``pk=value``.
 
         Raises:
@@ -81,7 +88,7 @@ class ModelQueries:
             lazy: True: don't check that each object is still there.
             **filters: as for :meth:`collection`.
         """
-        return cls.collection(**filters).instances(lazy=lazy)
+        return cls._collection_at(cls.database.placement(), filters).instances(lazy=lazy)
 
     @classmethod
     def _find(cls, instance: Self, args: tuple[Any, ...], filters: dict[str, Any]) -> Operation[Self]:

@@ -6,6 +6,7 @@ import pytest
 
 from tenantlimpyd import fields, model
 from tenantlimpyd.collection import CollectionManager
+from tenantlimpyd.contrib.collection import ExtendedCollectionManager
 from tenantlimpyd.testing import count_commands
 from tests.models.support import keyspace
 
@@ -180,3 +181,11 @@ async def test_a_manager_of_ones_own(colour, people):
     people.collection_manager = Romans
     assert await colour.count(people.collection()) == 2
     assert await colour(people, "exists", name="Ann") is True
+
+
+async def test_a_manager_may_be_given_with_its_types(colour, person):
+    someone = await colour.make(person, name="x")
+    found = person.collection(ExtendedCollectionManager[person, str], name="x")
+    assert isinstance(found, ExtendedCollectionManager)
+    assert await colour.every(found.values("name")) == [{"name": "x"}]
+    assert await colour.every(person.instances(name="x")) == [someone]
