@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import attrs
 
@@ -128,6 +128,9 @@ class Change:
         removes: index entries to remove.
         settles: index entries that follow what ``contents`` hold afterwards.
     """
+
+    whole: ClassVar[bool] = False
+    """Whether the object comes or goes by it: indexes over several fields are seen to once, not field by field."""
 
     pk: str
     collection: str

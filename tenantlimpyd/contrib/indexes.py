@@ -208,7 +208,7 @@ class ScoredEqualIndex(Spanning):
     """Finds objects by a field's exact value, in the order of another field's, a number.
 
     A sorted set for each value: ``{name}:{field}[:prefix]:equal-scored:{value}``, of pks with the number as score. Objects
-    without a number are not in it. Where the field is unique, a set beside it keeps the pk in any case.
+    without a number are not in it. The number is in a field of one value; the field itself may have many. Where the field is unique, a set beside it keeps the pk in any case.
 
     Attributes:
         score_field: the name of the field with the number.
@@ -235,6 +235,17 @@ class ScoredEqualIndex(Spanning):
     def other_names(cls) -> tuple[str, ...]:
         """Return the name of the score field."""
         return (cls.score_field,) if cls.score_field else ()
+
+    @classmethod
+    def checked_model(cls, model: Any, field: RedisField) -> None:
+        """Raise where a model doesn't have the score field, or it can hold more than one value."""
+        super().checked_model(model, field)
+        score: Any = model.get_class_field(cls.other_names()[0])
+        if score.many_values:
+            raise ImplementationError(
+                f"the {cls.__name__} of the field {field.name!r} of {model.__name__} takes its score from a field of one value: "
+                f"{score.name!r} is a {type(score).__name__}"
+            )
 
     def row_entries(self, name: str, pk: str, row: Row) -> set[Entry]:
         """Return the entry of the value, with the score; and the one that keeps a unique value."""
@@ -281,7 +292,7 @@ class EqualIndexWith(Spanning):
     """Finds objects by the exact values of several fields together: filters on all of them are answered by one set.
 
     The sets are ``{name}:{field}[:prefix]:equal-with:{value}:{value of another field}...``. An object that lacks one of the
-    values is in none.
+    values is in none; one that has several values in a field is in a set for each. A ``HashField`` can't take part.
 
     Attributes:
         other_fields: the names of the other fields.

@@ -183,11 +183,12 @@ class Indexing:
                     change.claims += [(claim, self.name) for claim in index.claims(instance._storage, *args)]
             for spanning in index.spanning():
                 if spanning.field.name == self.name and arguments:
-                    row = {**instance._row(change, known, spanning), self.name: arguments[0][-1]}
+                    held = instance._row(change, known, spanning, without=self.name if self.many_values else None)
+                    row = {**held, self.name: tuple(args[-1] for args in arguments)}
                     if adding and claiming:
                         entries |= instance._claimed(change, spanning, row)
                     else:
-                        entries |= spanning.row_entries(instance._storage, instance.known_pk, row)
+                        entries |= spanning.all_entries(instance._storage, instance.known_pk, row)
         change.move(*((set(), entries) if adding else (entries, set())))
 
     def _index(self, value: Any = None, only_index: BaseIndex | None = None) -> Operation[None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tenantlimpyd.atomic import Change, Content, Known, Performed, perform
 from tenantlimpyd.fields.content import ContentField, in_parts, need_any
 from tenantlimpyd.indexes import Entry, stored_text
+from tenantlimpyd.indexes.spanning import Held, Spanning
 from tenantlimpyd.operations import Operation, twins
 
 __all__ = ["MultiValuesField"]
@@ -37,12 +38,20 @@ class MultiValuesField(ContentField):
     def _texts(self, values: Iterable[Any]) -> list[str]:
         return list(dict.fromkeys(stored_text(self.from_python(value)) for value in values))
 
-    def _entries(self, values: Iterable[str]) -> dict[str, set[Entry]]:
+    def given_texts(self, value: Any) -> list[str]:
+        """Return the values that are indexed, as texts, of what an argument of the constructor stands for."""
+        return self._texts(self.names(self.given(value)))
+
+    def _entries(self, values: Iterable[str], joint: Mapping[Spanning, Held]) -> dict[str, set[Entry]]:
+        """Return the entries of each value; ``joint`` are the other fields' values, for indexes over several fields."""
         instance = self._bound()
         storage, pk = instance._storage, instance.known_pk
-        return {
-            value: {entry for index in self.indexes for entry in index.entries(storage, pk, value)} for value in values
-        }
+        found: dict[str, set[Entry]] = {}
+        for value in values:
+            found[value] = {entry for index in self.indexes for entry in index.entries(storage, pk, value)}
+            for each, held in joint.items():
+                found[value] |= each.all_entries(storage, pk, {**held, self.name: value})
+        return found
 
     @property
     def _whole(self) -> bool:
@@ -74,15 +83,22 @@ class MultiValuesField(ContentField):
         if not self.indexable:
             return
         named = list(values)
+        instance = self._bound()
+        spanning = [] if change.whole else [each for index in self.indexes for each in index.spanning()]
+        joint: dict[Spanning, Held] = {
+            each: instance._row(change, known, each, without=self.name) for each in dict.fromkeys(spanning)
+        }
         if adding:
             for index in self.indexes:
                 for value in named:
                     index.check_value(value)
+            for each, held in joint.items():
+                instance._claimed(change, each, {**held, self.name: named})
         if self.unique and adding:
-            storage, index = self._bound()._storage, self.unique_index()
+            storage, index = instance._storage, self.unique_index()
             change.claims += [(claim, self.name) for value in named for claim in index.claims(storage, value)]
         if certain:
-            change.move(set(), set().union(*self._entries(named).values()))
+            change.move(set(), set().union(*self._entries(named, joint).values()))
             if not affected:
                 return
             if not self._whole:
@@ -91,7 +107,7 @@ class MultiValuesField(ContentField):
             affected = self.content_words()
         everything = dict.fromkeys([*named, *known.affected.get(self.key, ())])
         change.contents[self.key] = Content(self.key, self.kind, affected, frozenset(everything), tuple(must_hold))
-        change.settle(self.key, self._entries(everything))
+        change.settle(self.key, self._entries(everything, joint))
 
     def creation(self, change: Change, value: Any) -> None:
         """Add to a change what stores ``value`` in a new object."""

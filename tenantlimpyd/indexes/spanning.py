@@ -6,6 +6,7 @@ carry a :class:`Companion`, which makes them indexed fields, so that their write
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -17,14 +18,23 @@ from tenantlimpyd.indexes.sources import Source
 if TYPE_CHECKING:
     from tenantlimpyd.fields.base import RedisField
 
-__all__ = ["Companion", "Row", "Spanning"]
+__all__ = ["Companion", "Held", "Row", "Spanning", "rows_of"]
 
 Row: TypeAlias = Mapping[str, Any]
 """The values of fields by their names; None where a field has none."""
 
+Held: TypeAlias = Mapping[str, Any]
+"""The same, with a tuple of values for a field of many."""
+
+
+def rows_of(held: Held) -> list[Row]:
+    """Return every choice of one value of each field; none where a field of many has none."""
+    choices = [values if isinstance(values, tuple | list) else (values,) for values in held.values()]
+    return [dict(zip(held, values, strict=True)) for values in itertools.product(*choices)]
+
 
 class Spanning(BaseIndex):
-    """An index of one field together with others of the same object, all of them fields of one value.
+    """An index of one field together with others of the same object. Of fields of many values, each value is indexed.
 
     Subclasses override :meth:`other_names` and :meth:`row_entries`, and :meth:`row_claims` where they keep something
     unique.
@@ -45,6 +55,11 @@ class Spanning(BaseIndex):
         return ()
 
     @property
+    def injective(self) -> bool:
+        """Whether different values never share an entry: ``a:b`` and ``c`` have that of ``a`` and ``b:c``."""
+        return False
+
+    @property
     def filtered_fields(self) -> tuple[str, ...]:
         """The names of all its fields, the one that has the index first."""
         return self.field.name, *self.other_names()
@@ -62,6 +77,10 @@ class Spanning(BaseIndex):
             row: the values of ``filtered_fields``.
         """
         raise NotImplementedError
+
+    def all_entries(self, name: str, pk: str, held: Held) -> set[Entry]:
+        """Return what the index keeps for all values of an object; arguments as for :meth:`row_entries`."""
+        return set().union(*(self.row_entries(name, pk, row) for row in rows_of(held)))
 
     def row_claims(self, name: str, row: Row) -> list[Claim]:  # noqa: ARG002 - for subclasses
         """Return what no other object may have; arguments as for :meth:`row_entries`."""
@@ -102,8 +121,8 @@ class Spanning(BaseIndex):
             if not model.has_field(name):
                 raise ImplementationError(f"{what} needs the field {name!r}, which the model does not have")
         for each in (field, *map(model.get_class_field, others)):
-            if not hasattr(each, "slot") or not each.single_value:
-                raise ImplementationError(f"{what} takes fields of one value; {each.name!r} is a {type(each).__name__}")
+            if not each.many_values and not (hasattr(each, "slot") and each.single_value):
+                raise ImplementationError(f"{what} can't be over such a field: {each.name!r} is a {type(each).__name__}")
 
 
 class Companion(BaseIndex):
@@ -151,6 +170,11 @@ class Companion(BaseIndex):
     def can_handle_suffix(self, suffix: str | None) -> bool:
         """Return whether the filter can be one of those that the index answers together."""
         return not self.filter_single_field and suffix in self.index.handled_suffixes
+
+    @property
+    def injective(self) -> bool:
+        """Whether different values never share an entry: see the index."""
+        return False
 
     def entries(self, name: str, pk: str, *args: Any) -> set[Entry]:  # noqa: ARG002 - it keeps none
         """Return nothing."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from tenantlimpyd.atomic import Change, Known, Slot, Stored, Turn, perform
+from tenantlimpyd.atomic import Change, Content, Known, Slot, Stored, Turn, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
+from tenantlimpyd.fields.multi import MultiValuesField
 from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
-from tenantlimpyd.indexes.spanning import Row, Spanning
+from tenantlimpyd.indexes.spanning import Held, Spanning, rows_of
 from tenantlimpyd.operations import Command, Operation, twins
 from tenantlimpyd.utils import NotProvided
 
@@ -23,7 +24,9 @@ __all__ = ["Writing"]
 
 @attrs.define
 class _Whole(Change):
-    """A change by which an object comes or goes: indexes over several fields are seen to once, not field by field."""
+    """A change by which an object comes or goes."""
+
+    whole: ClassVar[bool] = True
 
 
 class Writing:
@@ -186,11 +189,11 @@ class Writing:
             if field.unique and value is not None:
                 for claim in field.unique_index().claims(storage, *subkeys, value):
                     change.claims.append((claim, field.name))
-        if not isinstance(change, _Whole):
+        if not change.whole:
             turned = {turn.field.name: turn.value for turn in turns}
             for each in spanning:
                 row = self._row(change, known, each)
-                old |= each.row_entries(self._storage, self.known_pk, row)
+                old |= each.all_entries(self._storage, self.known_pk, row)
                 new |= self._claimed(change, each, {**row, **{name: turned[name] for name in row if name in turned}})
         change.move(old, new)
 
@@ -206,22 +209,38 @@ class Writing:
         fields = map(type(self).get_class_field, type(self)._spanned_fields)
         return [each for field in fields for index in field.indexes for each in index.spanning() if each.field is field]
 
-    def _row(self, change: Change, known: Known, index: Spanning) -> dict[str, Stored]:
-        """Return what is known of the values an index needs, and let the change depend on them."""
-        row: dict[str, Stored] = {}
+    def _row(self, change: Change, known: Known, index: Spanning, *, without: str | None = None) -> dict[str, Any]:
+        """Return what is known of the values an index needs, and let the change depend on them.
+
+        Args:
+            change: the change.
+            known: what is known of stored values.
+            index: the index.
+            without: a field to leave out, whose values the change itself is about.
+        """
+        row: dict[str, Any] = {}
         for name in index.filtered_fields:
-            slot = self._bound_field(name).slot(self.key_base)
+            field = self._bound_field(name)
+            if name == without:
+                continue
+            if field.many_values:
+                row[name] = values = tuple(dict.fromkeys(known.affected.get(field.key, ())))
+                guard = Content(field.key, field.kind, field.content_words(), frozenset(values), values)
+                change.contents.setdefault(field.key, guard)
+                continue
+            slot = field.slot(self.key_base)
             if slot in known.before:
                 self._remember(slot, known.before[slot])
             row[name] = change.guards.setdefault(slot, self._known_value(slot))
         return row
 
-    def _claimed(self, change: Change, index: Spanning, row: Row) -> set[Entry]:
+    def _claimed(self, change: Change, index: Spanning, row: Held) -> set[Entry]:
         """Return the entries of values that are to be stored, and let the change claim what must be unique of them."""
-        index.check_row(row)
-        for claim in index.row_claims(self._storage, row):
-            change.claims.append((claim, ", ".join(index.filtered_fields)))
-        return index.row_entries(self._storage, self.known_pk, row)
+        for each in rows_of(row):
+            index.check_row(each)
+            for claim in index.row_claims(self._storage, each):
+                change.claims.append((claim, ", ".join(index.filtered_fields)))
+        return index.all_entries(self._storage, self.known_pk, row)
 
     # Creating
 
@@ -258,16 +277,19 @@ class Writing:
             change = _Whole(self._pk, self._live(), "any" if pk_field.auto else "new")
             change.writes.append(("SADD", self._live(), self._pk))
             stored: dict[Slot, Stored] = {}
+            held: dict[str, Any] = {}
             for name, declared in type(self)._class_fields.items():
                 value = given.get(name, getattr(declared, "default", NotProvided))
                 if value is not NotProvided and name != pk_field.name:
                     field: RedisField = self._bound_field(name)
                     field.creation(change, value)
                     if isinstance(field, SingleValueField) and field.indexable:
-                        stored[field.slot(self.key_base)] = stored_text(field.stored(value))
+                        held[name] = stored[field.slot(self.key_base)] = stored_text(field.stored(value))
+                    elif isinstance(field, MultiValuesField) and field.indexable:
+                        held[name] = field.given_texts(value)
             for index in self._spanning():
-                slots = {name: self._bound_field(name).slot(self.key_base) for name in index.filtered_fields}
-                change.move(set(), self._claimed(change, index, {name: stored.get(slots[name]) for name in slots}))
+                row = {name: held.get(name) for name in index.filtered_fields}
+                change.move(set(), self._claimed(change, index, row))
             yield from perform(lambda _: change, self)
         except BaseException:
             self._pk = None
@@ -324,7 +346,7 @@ class Writing:
             if name != type(self)._pk_name:
                 self._bound_field(name).removal(change, known)
         for index in self._spanning():
-            change.move(index.row_entries(self._storage, self.known_pk, self._row(change, known, index)), set())
+            change.move(index.all_entries(self._storage, self.known_pk, self._row(change, known, index)), set())
         change.writes.append(("SREM", self._live(), self._pk))
         return change
 
