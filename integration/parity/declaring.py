@@ -222,9 +222,11 @@ def _field(draw: st.DrawFn, name: str, kind: str, index: str | None) -> Declared
 
 
 @st.composite
-def declared_with(draw: st.DrawFn, kind: str | None = None, index: str | None = None) -> Model:
+def declared_with(
+    draw: st.DrawFn, kind: str | None = None, index: str | None = None, auto: bool | None = None
+) -> Model:
     """Return models whose field ``f`` is of a class, and indexed by a class; any where they are not given."""
-    auto = draw(st.integers(0, 4)) > 0
+    auto = draw(st.integers(0, 4)) > 0 if auto is None else auto
     able = [each for each in KINDS if each != "HashField"] if index in SPANNING else KINDS
     kind = kind or draw(st.sampled_from(able))
     others = [draw(_field(name, draw(st.sampled_from(KINDS)), None)) for name in "gh"[: draw(st.integers(0, 2))]]

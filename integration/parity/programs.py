@@ -10,7 +10,7 @@ from integration.parity.commands import arguments, creations
 from integration.parity.declaring import SINGLE, Declared, Model, values_of
 from integration.parity.playing import Step
 
-__all__ = ["SHAPES", "all_commands", "programs"]
+__all__ = ["SHAPES", "all_commands", "all_queries", "programs"]
 
 WHO = st.integers(0, 3)
 PKS = ("x", "y", "10", "7", "a:b")
@@ -109,12 +109,12 @@ def _filters(draw: st.DrawFn, model: Model) -> dict[str, Any]:
 
 
 @st.composite
-def _shape(draw: st.DrawFn, model: Model) -> tuple[Any, ...]:
+def _shape(draw: st.DrawFn, model: Model, what: str | None = None) -> tuple[Any, ...]:
     single = [field for field in model.fields if field.kind in SINGLE]
     names = st.lists(
         st.sampled_from(["pk", "sorted_score", *(field.name for field in single)]), min_size=1, max_size=2, unique=True
     )
-    what = draw(st.sampled_from(SHAPES))
+    what = what or draw(st.sampled_from(SHAPES))
     if what in ("call", "filter"):
         return what, draw(_filters(model))
     if what == "filter_by_field":
@@ -186,11 +186,10 @@ def _field(draw: st.DrawFn, model: Model) -> Step:
 
 
 @st.composite
-def _object(draw: st.DrawFn, model: Model) -> Step:
+def _object(draw: st.DrawFn, model: Model, command: str | None = None) -> Step:
     fields = [field for field in model.fields if field.kind == "InstanceHashField"]
-    command = draw(
-        st.sampled_from(["hgetall", "hkeys", "hvals", "hlen", *(["hmget", "hmset", "hdel"] if fields else [])])
-    )
+    on_hash = ["hmget", "hmset", "hdel"] if fields else []
+    command = command or draw(st.sampled_from(["hgetall", "hkeys", "hvals", "hlen", *on_hash]))
     if command in ("hmget", "hdel"):
         chosen = draw(st.lists(st.sampled_from(fields), min_size=1, max_size=2, unique_by=lambda field: field.name))
         return "object", draw(WHO), command, tuple(field.name for field in chosen)
@@ -289,4 +288,18 @@ def all_commands(draw: st.DrawFn, models: st.SearchStrategy[Model], names: list[
         wanted.append(("field", draw(WHO), field.name, name, draw(table[name])))
         if draw(st.integers(0, 2)) == 0:
             wanted.append(draw(st.one_of(_create(model), _collect(model))))
+    return model, [draw(_create(model)), draw(_create(model)), *wanted]
+
+
+@st.composite
+def all_queries(draw: st.DrawFn, models: st.SearchStrategy[Model], names: list[str]) -> tuple[Model, list[Step]]:
+    """Return a model, and steps among which is each shape of a collection, and each of some commands of an object."""
+    model = draw(models)
+    wanted: list[Step] = [("fresh", None if model.auto else "x"), ("all_pks",), ("forget", 0)]
+    for what in draw(st.permutations(SHAPES)):
+        wanted.append(("collect", draw(_filters(model)), (draw(_shape(model, what)),), draw(LASTS)))
+        if draw(st.booleans()):
+            wanted.append(draw(steps(model)))
+    wanted += [draw(_object(model, name)) for name in draw(st.permutations(names))]
+    wanted += [draw(_query(model)), draw(_pk(model)), draw(_maintain(model)), draw(_pipeline(model)), ("delete", 1)]
     return model, [draw(_create(model)), draw(_create(model)), *wanted]

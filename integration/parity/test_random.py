@@ -2,7 +2,8 @@
 
 What there is to be tried comes from the classes of the libraries themselves; each test counts what it ran, and fails where
 something was left out. ``TENANTLIMPYD_TEST_PARITY=10`` tries ten times as many programs, and with
-``TENANTLIMPYD_TEST_EXPLORE=1`` others than the same ones each time. A program that failed is kept in ``kept.py``.
+``TENANTLIMPYD_TEST_EXPLORE=1`` others than the same ones each time, made smaller where they fail. A program
+that failed is kept in ``kept.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from integration.parity.expected import Expected
 from integration.parity.kept import KEPT
 from integration.parity.libraries import LIMPYD, OURS
 from integration.parity.playing import Bench, Step
-from integration.parity.programs import all_commands, programs
+from integration.parity.programs import all_commands, all_queries, programs
 from integration.servers import ServerHandle
 
 pytestmark = [
@@ -30,6 +31,9 @@ pytestmark = [
 ]
 
 EXPLORE = bool(os.environ.get("TENANTLIMPYD_TEST_EXPLORE"))
+NOT_CALLED = {"collection.stored_key_exists", "collection.clone"}
+"""What is asked in ``from_stored``, and what limpyd's collections call themselves."""
+
 OF_FIELDS = classes_of_fields(LIMPYD)
 FACTOR = float(os.environ.get("TENANTLIMPYD_TEST_PARITY", "1"))
 
@@ -41,12 +45,8 @@ def tried(times: int) -> Any:
         derandomize=not EXPLORE,
         database=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate],
+        phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if EXPLORE else [])],
     )
-
-
-NOT_CALLED = {"stored_key_exists", "clone"}
-"""Methods of limpyd's collections that are asked in `from_stored`, or that only they themselves call."""
 
 
 @pytest.fixture
@@ -96,21 +96,21 @@ def test_every_index(bench: Bench, index: str) -> None:
     assert not missing(bench, [f"{index}.write", f"{index}.filter"])
 
 
-def test_programs(bench: Bench) -> None:
-    run(bench, programs(models, 30), 140)
-    run(bench, programs(declared_with("InstanceHashField")), 30)
-    wanted = [f"RedisModel.{name}" for name in commands_of(LIMPYD.model.RedisModel)]
-    wanted += [
-        f"{kind}.{name}"
-        for kind in ("PKField", "AutoPKField")
-        for name in (*commands_of(OF_FIELDS[kind]), "collection")
-    ]
-    manager = LIMPYD.collections.ExtendedCollectionManager
-    wanted += [
-        f"collection.{name}" for name in methods_of(manager) if name != "stored_key_exists"
-    ]  # asked by from_stored
+def test_every_query(bench: Bench) -> None:
+    commands = commands_of(LIMPYD.model.RedisModel)
+    for auto in (True, False):
+        run(bench, all_queries(declared_with("InstanceHashField", None, auto), commands), 8)
+    run(bench, all_queries(models, ["hgetall"]), 8)
+    wanted = [f"RedisModel.{name}" for name in commands]
+    wanted += [f"AutoPKField.{name}" for name in (*commands_of(OF_FIELDS["AutoPKField"]), "collection")]
+    wanted += [f"PKField.{name}" for name in (*commands_of(OF_FIELDS["PKField"]), "collection")]
+    wanted += [f"collection.{name}" for name in methods_of(LIMPYD.collections.ExtendedCollectionManager)]
     wanted += ["create", "delete", "forget", "get", "exists", "from_pks", "maintain", "pipeline"]
-    assert not missing(bench, wanted)
+    assert {*missing(bench, wanted)} <= NOT_CALLED
+
+
+def test_programs(bench: Bench) -> None:
+    run(bench, programs(models, 30), 80)
 
 
 def test_every_field_class_is_tried() -> None:

@@ -98,7 +98,7 @@ def change(side: Side, someone: Any, what: str, rest: list[Any]) -> None:
 
 
 @given(st.lists(STEPS, min_size=3, max_size=40))
-@settings(max_examples=200, deadline=None, derandomize=not EXPLORE, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, derandomize=not EXPLORE, suppress_health_check=list(HealthCheck))
 def test_sequences(sides: Sides, steps: list[tuple[Any, ...]]) -> None:
     sides.clear()
     for step in steps:
