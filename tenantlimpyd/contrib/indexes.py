@@ -208,7 +208,8 @@ class ScoredEqualIndex(Spanning):
     """Finds objects by a field's exact value, in the order of another field's, a number.
 
     A sorted set for each value: ``{name}:{field}[:prefix]:equal-scored:{value}``, of pks with the number as score. Objects
-    without a number are not in it. The number is in a field of one value; the field itself may have many. Where the field is unique, a set beside it keeps the pk in any case.
+    without a number are not in it. The number is in a field of one value; the field itself may have many. Where it is
+    unique, a set beside it keeps the pk in any case.
 
     Attributes:
         score_field: the name of the field with the number.
@@ -243,8 +244,8 @@ class ScoredEqualIndex(Spanning):
         score: Any = model.get_class_field(cls.other_names()[0])
         if score.many_values:
             raise ImplementationError(
-                f"the {cls.__name__} of the field {field.name!r} of {model.__name__} takes its score from a field of one value: "
-                f"{score.name!r} is a {type(score).__name__}"
+                f"the {cls.__name__} of the field {field.name!r} of {model.__name__} takes its score from a field of one "
+                f"value: {score.name!r} is a {type(score).__name__}"
             )
 
     def row_entries(self, name: str, pk: str, row: Row) -> set[Entry]:

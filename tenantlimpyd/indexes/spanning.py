@@ -122,7 +122,9 @@ class Spanning(BaseIndex):
                 raise ImplementationError(f"{what} needs the field {name!r}, which the model does not have")
         for each in (field, *map(model.get_class_field, others)):
             if not each.many_values and not (hasattr(each, "slot") and each.single_value):
-                raise ImplementationError(f"{what} can't be over such a field: {each.name!r} is a {type(each).__name__}")
+                raise ImplementationError(
+                    f"{what} can't be over such a field: {each.name!r} is a {type(each).__name__}"
+                )
 
 
 class Companion(BaseIndex):
