@@ -422,7 +422,7 @@ def _(side: Side) -> Any:
     return keen if isinstance(keen, str) else goal().related_collections
 
 
-@difference("", "following a link where the namespace has capitals", limpyd="KeyError", ours="1")
+@difference("D38", "following a link where the namespace has capitals", limpyd="KeyError", ours="1")
 def _(side: Side) -> Any:
     related = _related(side)
 
@@ -440,14 +440,14 @@ def _(side: Side) -> Any:
     return followed if isinstance(followed, str) else followed.pk.get()
 
 
-@difference("", "an object of another model as a link", limpyd="1", ours="ImplementationError")
+@difference("D34", "an object of another model as a link", limpyd="1", ours="ImplementationError")
 def _(side: Side) -> Any:
     _, fan = _linked(side, "FKStringField")
     made = outcome(lambda: fan(links=side.m.Person(name="x")))
     return made if isinstance(made, str) else made.links.get()
 
 
-@difference("", "objects as values of hmset", limpyd="DataError", ours=True)
+@difference("D36", "objects as values of hmset", limpyd="DataError", ours=True)
 def _(side: Side) -> Any:
     goal, fan = _linked(side, "FKInstanceHashField")
     linked = goal()
@@ -455,7 +455,7 @@ def _(side: Side) -> Any:
     return outcome(fan(links="0").hmset, links=linked)
 
 
-@difference("", "objects as values of a new object's sorted set", limpyd="TypeError", ours=["1"])
+@difference("D36", "objects as values of a new object's sorted set", limpyd="TypeError", ours=["1"])
 def _(side: Side) -> Any:
     goal, fan = _linked(side, "M2MSortedSetField")
     linked = goal()
@@ -464,7 +464,7 @@ def _(side: Side) -> Any:
     return made if isinstance(made, str) else made.links.zmembers()
 
 
-@difference("", "a link to an object that is not stored", limpyd="DataError", ours="DoesNotExist")
+@difference("D35", "a link to an object that is not stored", limpyd="DataError", ours="DoesNotExist")
 def _(side: Side) -> Any:
     goal, fan = _linked(side, "FKStringField")
     return outcome(fan(links="0").links.set, goal())

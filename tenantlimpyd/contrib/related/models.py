@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.contrib.collection import ExtendedCollectionManager
@@ -15,6 +15,8 @@ from tenantlimpyd.operations import Operation, twins
 from tenantlimpyd.relations import Relation
 
 __all__ = ["RelatedModel"]
+
+C = TypeVar("C", bound=CollectionManager[Any, Any])
 
 
 class RelatedModel(RedisModel):
@@ -30,10 +32,14 @@ class RelatedModel(RedisModel):
 
     if TYPE_CHECKING:
 
+        @overload
         @classmethod
-        def collection(
-            cls, manager: type[CollectionManager[Any, Any]] | None = None, **filters: Any
-        ) -> ExtendedCollectionManager[Self, str]:
+        def collection(cls, manager: None = None, **filters: Any) -> ExtendedCollectionManager[Self, str]: ...
+        @overload
+        @classmethod
+        def collection(cls, manager: type[C], **filters: Any) -> C: ...
+        @classmethod
+        def collection(cls, manager: type[CollectionManager[Any, Any]] | None = None, **filters: Any) -> Any:
             """Return a collection as those of all models; see ``RedisModel.collection``."""
 
     else:
