@@ -11,6 +11,8 @@ __all__ = ["AsyncClosing", "Closing"]
 class Closing:
     """Closed at the end of a ``with`` block."""
 
+    __slots__ = ()
+
     def close(self) -> None:
         """Close it."""
         raise NotImplementedError
@@ -26,6 +28,8 @@ class Closing:
 
 class AsyncClosing:
     """Closed at the end of an ``async with`` block."""
+
+    __slots__ = ()
 
     async def aclose(self) -> None:
         """Close it, awaiting."""

@@ -12,7 +12,8 @@ import redis
 import redis.asyncio
 from redis.lock import Lock
 
-from tenantlimpyd import drivers, logs
+from tenantlimpyd import drivers, forks, logs
+from tenantlimpyd.budget import Budget
 from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.exceptions import (
     ConfigurationError,
@@ -29,6 +30,7 @@ from tenantlimpyd.operations import Operation, Script
 from tenantlimpyd.pinned import AsyncPinned, Pinned
 from tenantlimpyd.pipelines import active
 from tenantlimpyd.scanning import Pages, scan
+from tenantlimpyd.servers import Server
 from tenantlimpyd.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
 
 __all__ = ["DEFAULT_CONNECTION_SETTINGS", "Lock", "RedisDatabase"]
@@ -51,6 +53,9 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     Args:
         key_prefix: what the keys of models and of :meth:`scan_keys` start with; for tenants that share a database. The
             redis-py clients in :attr:`connection` and :attr:`aconnection` know nothing of it.
+        budget: how many connections there may be; None: that of all databases that are given none, or of the router.
+        shared: whether it shares connections with the databases whose settings are the same, ``db`` aside. False: it has
+            a pool of its own, which no command of theirs goes through.
         **settings: those of ``redis.Redis`` (``host``, ``port``, ``db``, ``unix_socket_path``, ``username``,
             ``password``, ``ssl``, ``protocol``...), or ``url``. With none at all: localhost:6379, database 0.
 
@@ -58,13 +63,22 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
         ConfigurationError: an unknown setting, or a value it can't have; all mistakes at once.
     """
 
-    def __init__(self, *, key_prefix: str = "", **settings: Any) -> None:
+    __slots__ = (
+        *("__weakref__", "_budget", "_guards", "_key_prefix", "_link_made", "_placed", "_redis_version", "_settings"),
+        "_shared",
+    )
+
+    def __init__(
+        self, *, key_prefix: str = "", budget: Budget | None = None, shared: bool = True, **settings: Any
+    ) -> None:
         super().__init__()
         self._key_prefix = _checked_prefix(key_prefix)
-        self._link = Link(Settings(settings or DEFAULT_CONNECTION_SETTINGS))
-        self._link_lock = threading.Lock()
-        self._placement = Placement(self, self)
-        self._guards: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._settings = Settings(settings or DEFAULT_CONNECTION_SETTINGS)
+        self._budget = _checked_budget(budget)
+        self._shared = shared
+        self._link_made: Link | None = None
+        self._placed: Placement | None = None
+        self._guards: tuple[weakref.ref[Any], ...] = ()
         self._redis_version: tuple[int, ...] | None = None
 
     def __repr__(self) -> str:
@@ -80,12 +94,17 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     @property
     def connection_settings(self) -> dict[str, Any]:
         """A copy of the settings as they were given. It may hold a password: never log it."""
-        return dict(self._link.settings)
+        return dict(self._settings)
 
     @property
     def settings(self) -> Settings:
         """The settings, checked and frozen. Their repr shows no secret."""
-        return self._link.settings
+        return self._settings
+
+    @property
+    def server(self) -> Server:
+        """The server's connections, which databases of the same settings share."""
+        return self._link.server
 
     @property
     def key_prefix(self) -> str:
@@ -95,10 +114,21 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     @property
     def keyspace(self) -> Keyspace:
         """The server, database number and prefix, as far as settings tell."""
-        settings = self._link.settings
+        settings = self._settings
         return Keyspace(settings.server, settings.db, self._key_prefix)
 
     # Connecting
+
+    @property
+    def _link(self) -> Link:
+        link = self._link_made
+        return self._make_link() if link is None else link
+
+    def _make_link(self) -> Link:
+        with _links.lock:
+            if self._link_made is None:
+                self._link_made = Link(self._settings, self._budget, shared=self._shared)
+            return self._link_made
 
     @property
     def connection(self) -> redis.Redis:
@@ -143,21 +173,42 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     async def aconnect(self, **settings: Any) -> redis.asyncio.Redis:
         """Do as :meth:`connect`, and return the running event loop's client."""
         if settings:
-            await self._replace_link(settings).aretire()
+            old = self._replace_link(settings)
+            if old is not None:
+                await old.aretire()
         return self._link.aclient
 
     def reset(self, **settings: Any) -> None:
         """Do as :meth:`connect` and return nothing. With no argument, settings are the default ones again."""
-        self._replace_link(settings).retire()
+        old = self._replace_link(settings)
+        if old is not None:
+            old.retire()
 
     @contextlib.contextmanager
     def guarded_by(self, guard: Any) -> Iterator[None]:
         """Ask ``guard.moving(database, keyspace)`` from now on before moving; the database stays where it is meanwhile."""
-        with self._link_lock:
+        with _moves.lock:
             yield
-            self._guards.add(guard)
+            if guard not in self._guarding():
+                self._guards = (*self._guards, weakref.ref(guard))
 
-    def _replace_link(self, settings: dict[str, Any]) -> Link:
+    def unguarded_by(self, guard: Any) -> None:
+        """Don't ask a guard any more."""
+        with _moves.lock:
+            self._guards = tuple(each for each in self._guards if each() not in (None, guard))
+
+    def _guarding(self) -> list[Any]:
+        return [guard for each in self._guards if (guard := each()) is not None]
+
+    def use_budget(self, budget: Budget) -> None:
+        """Count this database's connections under another budget; commands in flight finish under the old one."""
+        with _moves.lock:
+            self._budget = _checked_budget(budget)
+            old, self._link_made = self._link_made, None
+        if old is not None:
+            old.retire()
+
+    def _replace_link(self, settings: dict[str, Any]) -> Link | None:
         given = dict(settings)
         prefix = _checked_prefix(given.pop("key_prefix", self._key_prefix))
         if prefix != self._key_prefix:
@@ -168,17 +219,19 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
             )
         new = Settings(given or DEFAULT_CONNECTION_SETTINGS)
         keyspace = Keyspace(new.server, new.db, prefix)
-        with contextlib.ExitStack() as moves, self._link_lock:
-            for guard in sorted(self._guards, key=id):  # in one order: two databases that move can't deadlock
+        with contextlib.ExitStack() as moves, _moves.lock:
+            for guard in sorted(self._guarding(), key=id):  # in one order: two databases that move can't deadlock
                 moves.enter_context(guard.moving(self, keyspace))
-            old, self._link = self._link, Link(new)
+            before, self._settings = self._settings, new
+            with _links.lock:
+                old, self._link_made = self._link_made, None
             self._redis_version = None
         logs.emit(
             "database_repointed",
             server=new.server,
             db=new.db,
-            previous_server=old.settings.server,
-            previous_db=old.settings.db,
+            previous_server=before.server,
+            previous_db=before.db,
         )
         return old
 
@@ -186,15 +239,18 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
 
     def close(self) -> None:
         """Close the connections: idle ones now, others as soon as their command is done. Using it again reopens it."""
-        with self._link_lock:
-            old, self._link = self._link, Link(self._link.settings)
-        old.retire()
+        if (old := self._let_go()) is not None:
+            old.retire()
 
     async def aclose(self) -> None:
         """Do as :meth:`close`, and wait until the running event loop's connections are closed."""
-        with self._link_lock:
-            old, self._link = self._link, Link(self._link.settings)
-        await old.aretire()
+        if (old := self._let_go()) is not None:
+            await old.aretire()
+
+    def _let_go(self) -> Link | None:
+        with _links.lock:
+            old, self._link_made = self._link_made, None
+        return old
 
     # Running operations
 
@@ -221,7 +277,10 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
 
     def placement(self) -> Placement:
         """Return where objects made now live: here."""
-        return self._placement
+        placed = self._placed
+        if placed is None:
+            placed = self._placed = Placement(self, self)
+        return placed
 
     # Asking the server
 
@@ -348,6 +407,29 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
         self, script_dict: dict[str, Any], keys: Sequence[Any] | None, args: Sequence[Any] | None
     ) -> Operation[Any]:
         return (yield Script(script_dict["lua"], keys or (), args or ()))
+
+
+class _Lock:
+    """A lock of all databases together. What they do under it is short and rare, and each having its own costs memory."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        forks.watch(self)
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_moves = _Lock()
+"""Held while a database goes to other settings, or a router learns of it."""
+_links = _Lock()
+"""Held while a database's link is made or taken. No other lock of databases or routers is waited for meanwhile."""
+
+
+def _checked_budget(budget: object) -> Budget | None:
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigurationError(f"budget must be a tenantlimpyd.Budget(...), not {shown(budget)}")
+    return budget
 
 
 def _version(info: Any) -> tuple[int, ...]:

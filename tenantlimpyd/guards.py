@@ -2,7 +2,8 @@
 
 - *In doubt, disconnect*: a connection knows whether it still owes a reply, whether its handshake (and so its SELECT) is
   finished, and whether a command altered it. Pools close one in doubt instead of keeping it.
-- A command that would move it to another database is refused.
+- It knows the database it is in, and goes to that of its next user in the same write as the next command
+  (:mod:`tenantlimpyd.switching`). A command of the user's that would move it is refused.
 - It keeps the limit on a thread's commands (:mod:`tenantlimpyd.limits`).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -18,9 +19,10 @@ import redis.asyncio
 import redis.asyncio.connection
 import redis.connection
 
-from tenantlimpyd import logs
+from tenantlimpyd import forks, logs, switching
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.limits import current_limit
+from tenantlimpyd.switching import Frame, Lead, Plan, Reach, first_word
 
 __all__ = ["guarded"]
 
@@ -43,6 +45,7 @@ _ALTERS = frozenset(
 _SETTLES = frozenset({"EXEC", "DISCARD"})
 """Commands that end what MULTI and WATCH began."""
 _HARMLESS = frozenset({"CLIENT LIST", "CLIENT INFO", "CLIENT ID", "CLIENT GETNAME", "CLIENT KILL", "CLIENT UNBLOCK"})
+_NOWHERE = -1
 
 
 class _Owing:
@@ -52,41 +55,78 @@ class _Owing:
         owed: the replies that were asked for and not read yet.
         altered: a command changed the connection's own state.
         handshaking: redis-py is making the connection what it should be.
+        selected, armed, highest, stays, reach: see :class:`tenantlimpyd.switching.Mover`.
+        meant: the names of the commands of the write that goes out now, without what is there to move; None: all are meant.
+        user: who has checked it out.
+        since: when it came back to its pool, by the monotonic clock, in seconds.
+        failure: why it could not be made, or was lost, if it was.
     """
 
     owed: int = 0
     altered: bool = False
     handshaking: bool = False
+    selected: int = _NOWHERE
+    armed: bool = False
+    highest: int = 0
+    stays: int = 0
+    reach: Reach = Reach()
+    meant: tuple[str, ...] | None = None
+    user: Any = None
+    since: float = 0.0
+    failure: BaseException | None = None
+    _reading: Frame | Lead | None = None
+    _planned: Plan | None = None
+
+    if TYPE_CHECKING:
+        db: Any
+        encoder: Any
+
+        def _leave_to_parent(self) -> None: ...
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.born = forks.generation
+        super().__init__(*args, **kwargs)
 
     @property
     def doubtful(self) -> bool:
         """Whether the connection must be closed, not kept."""
-        return bool(self.owed) or self.altered
+        return bool(self.owed) or self.altered or self._reading is not None or self._planned is not None
 
-    def look_at(self, word: Any) -> None:
+    def _fresh(self) -> None:
+        """Take down that the handshake is over: the server selected the database."""
+        self.selected = int(self.db)
+        self.highest = max(self.highest, self.selected)
+
+    def _gone(self) -> None:
+        """Take down that the connection is closed."""
+        self.owed, self.armed, self.selected, self.highest, self.stays = 0, False, _NOWHERE, 0, 0
+        self._reading = self._planned = None
+
+    def _inherited(self) -> redis.ConnectionError:
+        """Take down that a fork has copied the connection to this process, and return the error to raise."""
+        self.born = forks.generation
+        return redis.ConnectionError("this connection is that of the process that was forked, which may be using it")
+
+    def look_at(self, name: Any) -> None:
         """Refuse a command that would move the connection to another database; note one that alters it.
 
         Args:
-            word: the command's name, as redis-py takes it: text or bytes in any case, arguments after a space included.
+            name: the command's name, as redis-py takes it: text or bytes in any case, arguments after a space included.
 
         Raises:
             ImplementationError: the command is SELECT, or RESET, which selects database 0.
         """
-        if self.handshaking:
-            return
-        if word.__class__ is not str or not word.isupper() or " " in word:
-            text = (
-                bytes(word).decode(errors="replace") if isinstance(word, bytes | bytearray | memoryview) else str(word)
-            )
-            word = text.upper()
-            if word not in _HARMLESS:
-                word = word.split()[0] if word.split() else ""
+        if self.born != forks.generation:
+            self._leave_to_parent()
+        word = name if name.__class__ is str and name.isupper() and " " not in name else first_word(name)
         if word in _MOVES:
             raise ImplementationError(
-                f"{word} is refused: the connection stays in its database, which may be one tenant's. Make a "
-                "RedisDatabase with another db, or call connect(db=...)."
+                f"{word} is refused: the connection stays in its database, which may be one tenant's, and its next user "
+                "may be another. Make a RedisDatabase with another db, or call connect(db=...)."
             )
         if word in _ALTERS:
+            if word == "CLIENT" and isinstance(name, str) and name.upper() in _HARMLESS:
+                return
             self.altered = True
         elif word in _SETTLES:
             self.altered = False
@@ -94,11 +134,42 @@ class _Owing:
     def pack_commands(self, commands: Iterable[Any]) -> Any:
         """Pack commands of a pipeline, and count the replies they ask for."""
         commands = list(commands)
-        for command in commands:
-            self.look_at(command[0])
+        if not self.handshaking:
+            for command in commands:
+                self.look_at(command[0])
+            if (self.selected != self.db or self.armed) and commands:
+                return _Unpacked(commands)
         packed = super().pack_commands(commands)  # type: ignore[misc]
         self.owed += len(commands)
         return packed
+
+    def _pack(self, commands: Sequence[Any]) -> Any:
+        self.owed += len(commands)
+        return super().pack_commands(commands)  # type: ignore[misc]
+
+    def _taken(self, frame: Frame, *, raw: bool) -> Any:
+        """Return the next reply of a frame; drop the frame with the last one."""
+        reply = frame.take()
+        if not frame.results:
+            self._reading = None
+        if isinstance(reply, Exception):
+            raise reply
+        return _encoded(reply, self.encoder) if raw and not frame.single else reply
+
+
+def _encoded(reply: Any, encoder: Any) -> Any:
+    """Undo the decoding of a reply that was wanted as bytes."""
+    if isinstance(reply, str):
+        return encoder.encode(reply)
+    if isinstance(reply, list):
+        return [_encoded(each, encoder) for each in reply]
+    if isinstance(reply, dict):
+        return {_encoded(key, encoder): _encoded(value, encoder) for key, value in reply.items()}
+    return reply
+
+
+class _Unpacked(list[Any]):
+    """Commands of a pipeline that are packed when they are sent: only then is it sure where the connection is."""
 
 
 class _Guarded(_Owing, _Connection):
@@ -107,11 +178,13 @@ class _Guarded(_Owing, _Connection):
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         if self._sock is not None:
             return
+        self.born = forks.generation
         limit = current_limit()
         own = self.socket_connect_timeout
         if limit is not None:
             limit.check()
             self.socket_connect_timeout = limit.shorter(own)
+        self._gone()
         self.handshaking, self.altered = True, False
         try:
             super().connect_check_health(*args, **kwargs)
@@ -121,10 +194,15 @@ class _Guarded(_Owing, _Connection):
             raise
         finally:
             self.socket_connect_timeout, self.handshaking = own, False
+        self._fresh()
         logs.connection_opened(self)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        self.look_at(args[0])
+        if not self.handshaking:
+            self.look_at(args[0])
+            if self.selected != self.db or self.armed:
+                self._send_elsewhere([args], kwargs.get("check_health", True))
+                return
         packed = self._command_packer.pack(*args)
         check_health = kwargs.get("check_health", True)
         if current_limit() is None:
@@ -134,6 +212,9 @@ class _Guarded(_Owing, _Connection):
         self.owed += 1
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if command.__class__ is _Unpacked:
+            self._send_elsewhere(command, check_health)
+            return
         limit = current_limit()
         if limit is None:
             super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
@@ -141,7 +222,45 @@ class _Guarded(_Owing, _Connection):
         with limit.using(self._sock):
             super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
-    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+    def _send_elsewhere(self, commands: Sequence[Any], check_health: bool) -> None:
+        """Send commands over a connection that is in another database, or armed."""
+        if self._sock is None:
+            self.connect_check_health(check_health=False)
+        if check_health:
+            self.check_health()
+        if self.selected == self.db and not self.armed:
+            plan = Plan((), commands, None)
+        else:
+            plan = switching.plan(self, commands)
+        self._send(plan, commands)
+
+    def _send(self, plan: Plan, commands: Sequence[Any]) -> None:
+        self._planned = plan
+        if plan.trip:
+            self._send_meaning((), plan.trip)
+            error = switching.settle_trip(self, plan.trip, [self._reply() for _ in plan.trip])
+            if error is not None:
+                self.disconnect()
+                raise error
+            if isinstance(plan.reading, Frame) and not self.armed:  # the user may not send MULTI
+                plan = Plan((), commands, None)
+        self._reading, self._planned = plan.reading, None
+        self._send_meaning(tuple(first_word(command[0]) for command in commands), plan.sent)
+
+    def _send_meaning(self, names: tuple[str, ...], commands: Sequence[Any]) -> None:
+        self.meant = names
+        try:
+            self.send_packed_command(self._pack(commands), check_health=False)
+        finally:
+            self.meant = None
+
+    def _reply(self, *, disable_decoding: bool = True) -> Any:
+        try:
+            return self._read(disable_decoding=disable_decoding)
+        except redis.ResponseError as error:
+            return error
+
+    def _read(self, *args: Any, **kwargs: Any) -> Any:
         try:
             limit = current_limit()
             if limit is None:
@@ -153,11 +272,43 @@ class _Guarded(_Owing, _Connection):
         except redis.ResponseError:
             self.owed -= 1
             raise
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            self.failure = error
+            raise
         self.owed -= 1
         return reply
 
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        if self._reading is None or self.handshaking:
+            return self._read(*args, **kwargs)
+        reading = self._reading
+        raw = bool(args[0] if args else kwargs.get("disable_decoding", False))
+        if isinstance(reading, Lead):
+            error = reading.settle(self, [self._reply() for _ in reading.commands])
+            if error is not None:
+                self.disconnect()
+                raise error
+            self._reading = None
+            return self._read(*args, **kwargs)
+        if reading.results is None:
+            queued = [self._reply() for _ in range(reading.queued)]
+            executed = self._reply(disable_decoding=raw and reading.single)
+            settled = reading.settle(self, queued, executed, self._reply())
+            if isinstance(settled, Exception):
+                self.disconnect()
+                raise settled
+            if not settled:
+                self._reading = None
+                self._send(switching.verified(self, reading.commands), reading.commands)
+                return self._read(*args, **kwargs)
+        return self._taken(reading, raw=raw)
+
+    def _leave_to_parent(self) -> None:
+        self.disconnect()  # closes this process's copy of the socket, and leaves the parent's open
+        raise self._inherited()
+
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
-        self.owed = 0
+        self._gone()
         super().disconnect(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
@@ -167,6 +318,8 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
     async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         if self.is_connected:
             return
+        self.born = forks.generation
+        self._gone()
         self.handshaking, self.altered = True, False
         try:
             await super().connect_check_health(*args, **kwargs)
@@ -175,6 +328,7 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
             raise
         finally:
             self.handshaking = False
+        self._fresh()
         logs.connection_opened(self)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
@@ -182,6 +336,9 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
 
         It makes a task of every command and, before Python 3.12, loses a cancellation that comes as the command is sent.
         """
+        if command.__class__ is _Unpacked:
+            await self._send_elsewhere(command, check_health)
+            return
         if not self.is_connected:
             await self.connect_check_health(check_health=False)
         if check_health:
@@ -196,21 +353,97 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
             self.socket_timeout = seconds
 
     def send_command(self, *args: Any, **kwargs: Any) -> Any:
-        self.look_at(args[0])
+        if not self.handshaking:
+            self.look_at(args[0])
+            if self.selected != self.db or self.armed:
+                return self._send_elsewhere([args], kwargs.get("check_health", True))
         self.owed += 1  # before it is sent, which errs on the safe side, and needs no coroutine of its own
         return super().send_command(*args, **kwargs)
 
-    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+    async def _send_elsewhere(self, commands: Sequence[Any], check_health: bool) -> None:
+        """Send commands over a connection that is in another database, or armed."""
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        if self.selected == self.db and not self.armed:
+            plan = Plan((), commands, None)
+        else:
+            plan = switching.plan(self, commands)
+        await self._send(plan, commands)
+
+    async def _send(self, plan: Plan, commands: Sequence[Any]) -> None:
+        self._planned = plan
+        if plan.trip:
+            await self._send_meaning((), plan.trip)
+            error = switching.settle_trip(self, plan.trip, [await self._reply() for _ in plan.trip])
+            if error is not None:
+                await self.disconnect(nowait=True)
+                raise error
+            if isinstance(plan.reading, Frame) and not self.armed:  # the user may not send MULTI
+                plan = Plan((), commands, None)
+        self._reading, self._planned = plan.reading, None
+        await self._send_meaning(tuple(first_word(command[0]) for command in commands), plan.sent)
+
+    async def _send_meaning(self, names: tuple[str, ...], commands: Sequence[Any]) -> None:
+        self.meant = names
+        try:
+            await self.send_packed_command(self._pack(commands), check_health=False)
+        finally:
+            self.meant = None
+
+    async def _reply(self, *, disable_decoding: bool = True) -> Any:
+        try:
+            return await self._read(disable_decoding=disable_decoding)
+        except redis.ResponseError as error:
+            return error
+
+    async def _read(self, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = await super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
             raise
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            self.failure = error
+            raise
         self.owed -= 1
         return reply
 
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        if self._reading is None or self.handshaking:
+            return await self._read(*args, **kwargs)
+        reading = self._reading
+        raw = bool(args[0] if args else kwargs.get("disable_decoding", False))
+        if isinstance(reading, Lead):
+            error = reading.settle(self, [await self._reply() for _ in reading.commands])
+            if error is not None:
+                await self.disconnect(nowait=True)
+                raise error
+            self._reading = None
+            return await self._read(*args, **kwargs)
+        if reading.results is None:
+            queued = [await self._reply() for _ in range(reading.queued)]
+            executed = await self._reply(disable_decoding=raw and reading.single)
+            settled = reading.settle(self, queued, executed, await self._reply())
+            if isinstance(settled, Exception):
+                await self.disconnect(nowait=True)
+                raise settled
+            if not settled:
+                self._reading = None
+                await self._send(switching.verified(self, reading.commands), reading.commands)
+                return await self._read(*args, **kwargs)
+        return self._taken(reading, raw=raw)
+
+    def _leave_to_parent(self) -> None:
+        # Closing it would take the socket from the parent's event loop: its selector is shared.
+        forks.kept.append((self._reader, self._writer))
+        self._reader = self._writer = None
+        self._gone()
+        raise self._inherited()
+
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
-        self.owed = 0
+        self._gone()
         await super().disconnect(*args, **kwargs)
 
 

@@ -57,6 +57,20 @@ class Placement:
         return self.database  # type: ignore[no-any-return]
 
 
+class _Registry:
+    """The models of a host, by name, their relations, and the lock under which both change."""
+
+    __slots__ = ("lock", "models", "relations")
+
+    def __init__(self) -> None:
+        self.models: dict[str, type[RedisModel]] = {}
+        self.relations = Relations()
+        self.lock = threading.RLock()
+
+
+_making = threading.Lock()
+
+
 class ModelHost(PipelineHost):
     """The registry of models. A ``RedisDatabase`` and a ``DatabaseRouter`` are hosts.
 
@@ -66,10 +80,31 @@ class ModelHost(PipelineHost):
 
     default_indexes: ClassVar[list[type[BaseIndex]] | None] = [EqualIndex]
 
+    __slots__ = ("_registry",)
+
     def __init__(self) -> None:
-        self._models: dict[str, type[RedisModel]] = {}
-        self._relations = Relations()
-        self._models_lock = threading.RLock()
+        self._registry: _Registry | None = None  # most tenants' databases host no model: their router does
+
+    def _registered(self) -> _Registry:
+        registry = self._registry
+        if registry is None:
+            with _making:
+                if self._registry is None:
+                    self._registry = _Registry()
+                registry = self._registry
+        return registry
+
+    @property
+    def _models(self) -> dict[str, type[RedisModel]]:
+        return self._registered().models
+
+    @property
+    def _relations(self) -> Relations:
+        return self._registered().relations
+
+    @property
+    def _models_lock(self) -> threading.RLock:
+        return self._registered().lock
 
     @classmethod
     def get_default_indexes(cls) -> list[type[BaseIndex]]:

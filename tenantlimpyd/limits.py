@@ -47,6 +47,7 @@ class Limit:
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
+        self._wakers: set[Callable[[], object]] = set()
 
     def restart(self, seconds: float | None) -> None:
         """Start the clock again, with another time."""
@@ -90,6 +91,8 @@ class Limit:
             for used in self._sockets:
                 with contextlib.suppress(OSError):
                     used.shutdown(socket.SHUT_RDWR)
+            for wake in self._wakers:
+                wake()
 
     def pause(self, seconds: float) -> None:
         """Sleep, but not past the deadline nor a cancellation."""
@@ -115,6 +118,22 @@ class Limit:
         finally:
             with self._lock:
                 self._sockets.discard(used)
+
+    @contextlib.contextmanager
+    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Let :meth:`cancel` wake a thread that is about to wait for something else than a reply.
+
+        Args:
+            wake: called by another thread; must not block.
+        """
+        with self._lock:
+            self._wakers.add(wake)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._wakers.discard(wake)
 
     def shorter(self, seconds: float | None) -> float | None:
         """Return the shorter of a timeout and the time left. Never 0, which would mean "don't block" to a socket."""

@@ -1,143 +1,93 @@
-"""A database's clients for one set of settings: a blocking one, and one for each event loop, closed with its loop."""
+"""A database's way to its server: which server, which number, and the clients, made at first use."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-import weakref
-from collections.abc import AsyncGenerator
+from typing import Any
 
-import attrs
-import redis
-import redis.asyncio
-
-from tenantlimpyd.limits import BoundedRetry
-from tenantlimpyd.pools import AsyncPool, Pool, pool_arguments
+from tenantlimpyd.budget import Budget
+from tenantlimpyd.clients import AsyncClient, AsyncView, Client, View
+from tenantlimpyd.servers import Server, server_of
 from tenantlimpyd.settings import Settings
 
 __all__ = ["Link"]
 
 
-@attrs.define(eq=False)
-class _OfLoop:
-    """The client of one event loop, and the generator whose end closes it."""
-
-    client: redis.asyncio.Redis
-    pool: AsyncPool
-    keeper: AsyncGenerator[None, None]
-
-
 class Link:
-    """The clients for one set of settings: a blocking one, and one for each event loop. Each is made at first use."""
+    """A database's clients for one set of settings: a blocking one, and one for each event loop.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._lock = threading.Lock()
-        self._client: redis.Redis | None = None
-        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = weakref.WeakKeyDictionary()
-        self._retired = False
+    Attributes:
+        server: whose connections it uses.
+        db: the number of its database there.
+        retired: whether the database has let go of it.
+    """
+
+    __slots__ = ("__weakref__", "_aclient", "_client", "db", "retired", "server")
+
+    def __init__(self, settings: Settings, budget: Budget | None = None, *, shared: bool = True) -> None:
+        self.retired = True  # should the next line fail
+        self.server: Server = server_of(settings, budget, shared=shared)
+        self.db: int = settings.db
+        self._client: Client | None = None
+        self._aclient: AsyncClient | None = None
+        self.server.attach(self.db)
+        self.retired = False
+
+    def __del__(self) -> None:
+        if not self.retired:
+            with contextlib.suppress(Exception):  # while the interpreter shuts down, anything may be gone
+                self._let_go()
 
     @property
-    def retired(self) -> bool:
-        """Whether the database lets go of it."""
-        return self._retired
-
-    @property
-    def client(self) -> redis.Redis:
+    def client(self) -> Client:
         """The blocking client. Making it connects to nothing."""
         client = self._client
-        return self._make_client() if client is None else client
-
-    def _make_client(self) -> redis.Redis:
-        with self._lock:
-            if self._client is None:
-                arguments = pool_arguments(redis.Redis, self.settings.for_blocking())
-                retry = arguments["retry"]
-                arguments["retry"] = BoundedRetry(retry._backoff, retry.get_retries(), retry._supported_errors)
-                pool = Pool(**arguments)
-                pool.retired = self._retired
-                # A database that is dropped unclosed is garbage in a cycle, where sockets may go before their owners
-                # and warn. The pool outlives it for this call.
-                weakref.finalize(self, pool.disconnect, inuse_connections=False).atexit = False
-                self._client = redis.Redis(connection_pool=pool)
-            return self._client
+        if client is None:
+            shared, apart = self.server.pools()
+            client = Client.copied(self.server.client, View(shared, apart, self))
+            with self.server.scope.making:
+                if self._client is None:
+                    self._client = client
+                client = self._client
+        return client
 
     @property
-    def aclient(self) -> redis.asyncio.Redis:
+    def aclient(self) -> AsyncClient:
         """The asyncio client of the running event loop. Making it connects to nothing.
 
         Raises:
             RuntimeError: no event loop is running in this thread.
         """
         loop = asyncio.get_running_loop()
-        of_loop = self._of_loops.get(loop)
-        return self._make_aclient(loop) if of_loop is None else of_loop.client
+        client = self._aclient
+        if client is not None and client.loop() is loop:
+            return client
+        of_loop = self.server.of_loop()
+        # Of several loops that use it at once, the last one's client is remembered; the others' are made again.
+        self._aclient = client = AsyncClient.copied(of_loop.client, AsyncView(of_loop.pool, of_loop.apart, self))
+        return client
 
-    def _make_aclient(self, loop: asyncio.AbstractEventLoop) -> redis.asyncio.Redis:
-        pool = AsyncPool(**pool_arguments(redis.asyncio.Redis, self.settings.for_asyncio()))
-        pool.retired = self._retired
-        keeper = _keep(pool, weakref.ref(self), weakref.ref(loop))
-        # Started by hand, since this is no coroutine: up to its first yield it awaits nothing. From here on the loop
-        # knows the generator, and ends it when it shuts down (asyncio.run and its like do): the pool closes with it.
-        with contextlib.suppress(StopIteration):
-            keeper.asend(None).send(None)
-        of_loop = _OfLoop(redis.asyncio.Redis(connection_pool=pool), pool, keeper)
-        with self._lock:
-            for other in [other for other in self._of_loops if other.is_closed()]:
-                del self._of_loops[other]
-            self._of_loops[loop] = of_loop
-        return of_loop.client
-
-    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Drop the client of an event loop that ends: it would keep the loop, and all that hangs on it, alive."""
-        with self._lock:
-            self._of_loops.pop(loop, None)
+    def _let_go(self) -> bool:
+        with self.server.scope.making:
+            first, self.retired = not self.retired, True
+        return first and self.server.detach()
 
     def retire(self) -> None:
-        """Let commands in flight finish, close what is idle, and every other connection when it comes back.
+        """Let commands in flight finish. Where no other database uses the server, close what is idle, and every other
+        connection when it comes back.
 
-        The clients of other event loops are told to do so in their own threads; those of loops that don't run now close
-        when their loop does.
+        Connections of other event loops are closed in their own turn; those of loops that don't run now, when their loop
+        is closed.
         """
-        with self._lock:
-            self._retired = True
-            client, of_loops = self._client, list(self._of_loops.items())
-        if client is not None:
-            client.connection_pool.retire()  # type: ignore[attr-defined]
-        for loop, of_loop in of_loops:
-            of_loop.pool.retired = True
-            if loop.is_running():
-                with contextlib.suppress(RuntimeError):  # it closed in between
-                    loop.call_soon_threadsafe(_retire_soon, loop, of_loop.pool)
+        self._let_go()
 
     async def aretire(self) -> None:
         """Do as :meth:`retire`, and wait until the idle connections of the running loop are closed."""
-        with self._lock:
-            of_loop = self._of_loops.pop(asyncio.get_running_loop(), None)
-        self.retire()
-        if of_loop is not None:
-            of_loop.pool.retired = True
-            await of_loop.keeper.aclose()
+        with self.server.scope.making:
+            alone = not self.retired and self.server.hub.users == 1
+        if alone:
+            await self.server.aclose_idle()
+        self._let_go()
 
 
-async def _keep(
-    pool: AsyncPool, link: weakref.ref[Link], loop: weakref.ref[asyncio.AbstractEventLoop]
-) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        owner, ended = link(), loop()
-        if owner is not None and ended is not None:
-            owner.forget(ended)
-        await pool.retire()
-
-
-_retiring: set[asyncio.Task[None]] = set()
-
-
-def _retire_soon(loop: asyncio.AbstractEventLoop, pool: AsyncPool) -> None:
-    # A coroutine is made only here, in the loop's own turn: made by the caller, it might never be awaited.
-    task = loop.create_task(pool.retire())
-    _retiring.add(task)
-    task.add_done_callback(_retiring.discard)

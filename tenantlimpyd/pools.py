@@ -1,47 +1,117 @@
 """redis-py's connection pools, with what sharing them between tenants needs.
 
-They keep no connection in doubt (:mod:`tenantlimpyd.guards`), and can be *retired*: commands in flight finish, and each
-connection is closed when it comes back.
+A pool is that of a server: its connections go to the database of whoever checks one out. They keep no connection in doubt
+(:mod:`tenantlimpyd.guards`), and ask the budget (:mod:`tenantlimpyd.slots`) before they make one.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
 from redis.event import AfterConnectionReleasedEvent, AsyncAfterConnectionReleasedEvent
 from redis.maint_notifications import MaintNotificationsConfig
 
+from tenantlimpyd import forks
 from tenantlimpyd.guards import guarded
+from tenantlimpyd.limits import current_limit
+from tenantlimpyd.slots import User, Waiter
+
+if TYPE_CHECKING:
+    from tenantlimpyd.servers import Hub
+    from tenantlimpyd.slots import Lane
 
 __all__ = ["AsyncPool", "Pool", "pool_arguments"]
 
+_UNASKED = "a new connection holds data that nobody asked for"
+_FAILURES = (redis.ConnectionError, redis.TimeoutError, OSError)
+
 
 class Pool(redis.ConnectionPool):
-    """A blocking pool that can be retired and keeps no connection in doubt.
+    """A blocking pool of a server.
 
     Checking out and giving back are written anew: redis-py's do the same around counters of its own telemetry, which
     cost more than all that tenants add to a command.
     """
 
-    retired = False
+    def __init__(self, hub: Hub, lane: Lane, arguments: Mapping[str, Any]) -> None:
+        super().__init__(**arguments)
+        self.hub = hub
+        self.lane = lane
+        self.idle: list[Any] = self._available_connections
+        lane.pools.append(self)
 
-    def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:  # noqa: ARG002 - redis-py's
-        """Return a connection that is connected, in its database, and owes nothing."""
-        self._checkpid()
-        with self._lock:
-            connection = self._available_connections.pop() if self._available_connections else self.make_connection()
-            self._in_use_connections.add(connection)
+    def begin_anew(self) -> None:
+        """Forget all connections: they are a parent process's."""
+        self.reset()
+        self.idle = self._available_connections
+
+    def lend(self, user: User) -> Any:
+        """Return a connection that is connected, is or will be in the user's database, and owes nothing.
+
+        Raises:
+            redis.exceptions.MaxConnectionsError: the budget is spent.
+        """
+        hub = self.hub
+        if hub.breaker is not None:
+            hub.breaker.admit()
+        connection = self.lane.take(self, user)
+        if connection.__class__ is Waiter:
+            connection = self._wait(connection)
+        if connection is None:
+            connection = self._made(user)
+        connection.user = user
+        connection.db = user.db
+        self._in_use_connections.add(connection)
         try:
             if not self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
                 connection.disconnect()
                 if not self._ready(connection):
-                    raise redis.ConnectionError("a new connection holds data that nobody asked for")
-        except BaseException:
+                    raise redis.ConnectionError(_UNASKED)
+        except BaseException as error:
+            connection.failure = error
             self.release(connection)
             raise
+        return connection
+
+    def _wait(self, waiter: Waiter) -> Any:
+        come = threading.Event()
+        waiter.wake = come.set
+        limit = current_limit()
+        seconds = self.lane.scope.budget.timeout
+        if waiter.granted:  # before it could be woken
+            come.set()
+        try:
+            if limit is None:
+                come.wait(seconds)
+            else:
+                with limit.waking(come.set):
+                    come.wait(limit.shorter(seconds))
+                if limit.over and not waiter.granted:
+                    limit.check()
+        except BaseException:
+            self._unwanted(waiter)
+            raise
+        return self.lane.waited(waiter)
+
+    def _unwanted(self, waiter: Waiter) -> None:
+        granted = self.lane.abandon(waiter)
+        if granted is not False:
+            self.lane.put(self, waiter.user, granted, keep=granted is not None)
+
+    def _made(self, user: User) -> Any:
+        try:
+            connection = self.connection_class(**self.connection_kwargs)
+        except BaseException:
+            self.lane.put(self, user, None, keep=False)
+            raise
+        connection.reach = self.hub.reach
         return connection
 
     @staticmethod
@@ -50,46 +120,110 @@ class Pool(redis.ConnectionPool):
             connection.connect()
         try:
             return not connection.can_read()
-        except (redis.ConnectionError, redis.TimeoutError, OSError):
+        except _FAILURES:
             return False
 
     def release(self, connection: Any) -> None:
-        """Take a connection back; close it if it is in doubt or the pool is retired."""
-        self._checkpid()
-        with self._lock:
-            if connection not in self._in_use_connections:  # of before a fork, or not of this pool
-                return
+        """Take a connection back; close it if it is in doubt, or if no database uses the server any more."""
+        try:
             self._in_use_connections.remove(connection)
-            if connection.doubtful or self.retired or connection.should_reconnect():
-                connection.disconnect()
-            self._available_connections.append(connection)
+        except KeyError:  # of before a fork, or not of this pool
+            return
+        hub, user = self.hub, connection.user
+        connection.user = None
+        if hub.breaker is not None:
+            hub.tell(connection)
+        keep = connection.is_connected and hub.users and not connection.doubtful and not connection.should_reconnect()
+        if not keep:
+            connection.disconnect()
+        self.lane.put(self, user, connection, keep=bool(keep))
+        if keep and not hub.users:  # the last one left in between
+            self.lane.close_idle()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
             # A new token may have come while it was in use.
             self._event_dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
 
-    def retire(self) -> None:
-        """Close what is idle now, and what is in use when it comes back."""
-        with self._lock:
-            self.retired = True
-            self.disconnect(inuse_connections=False)
+    @staticmethod
+    def drop(connection: Any) -> None:
+        """Close a connection that was idle."""
+        connection.disconnect()
 
 
 class AsyncPool(redis.asyncio.ConnectionPool):
-    """An asyncio pool that can be retired and keeps no connection in doubt. It needs no lock: it never waits in between."""
+    """An asyncio pool of a server, for one event loop."""
 
-    retired = False
+    def __init__(
+        self, hub: Hub, lane: Lane, loop: weakref.ref[asyncio.AbstractEventLoop], arguments: Mapping[str, Any]
+    ) -> None:
+        super().__init__(**arguments)
+        self.hub = hub
+        self.lane = lane
+        self.loop = loop
+        self.idle: list[Any] = self._available_connections
+        lane.pools.append(self)
 
-    async def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:  # noqa: ARG002
-        """Return a connection that is connected, in its database, and owes nothing."""
-        connection = self.get_available_connection()  # type: ignore[no-untyped-call]
+    def begin_anew(self) -> None:
+        """Forget all connections: they are a parent process's, and so is the event loop."""
+        forks.kept.append((self.idle, self._in_use_connections))
+        self._available_connections = self.idle = []
+        self._in_use_connections = set()
+
+    async def lend(self, user: User) -> Any:
+        """Return a connection that is connected, is or will be in the user's database, and owes nothing.
+
+        Raises:
+            redis.exceptions.MaxConnectionsError: the budget is spent.
+        """
+        hub = self.hub
+        if hub.breaker is not None:
+            hub.breaker.admit()
+        connection = self.lane.take(self, user)
+        if connection.__class__ is Waiter:
+            connection = await self._wait(connection)
+        if connection is None:
+            connection = self._made(user)
+        connection.user = user
+        connection.db = user.db
+        self._in_use_connections.add(connection)
         try:
             if not await self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
                 await connection.disconnect()
                 if not await self._ready(connection):
-                    raise redis.ConnectionError("a new connection holds data that nobody asked for")
-        except BaseException:
+                    raise redis.ConnectionError(_UNASKED)
+        except BaseException as error:
+            connection.failure = error
             await self.release(connection)
             raise
+        return connection
+
+    async def _wait(self, waiter: Waiter) -> Any:
+        loop = asyncio.get_running_loop()
+        come: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop closed in between: its waiter is no more
+                loop.call_soon_threadsafe(_resolve, come)
+
+        waiter.wake = wake
+        try:
+            if not waiter.granted:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.lane.scope.budget.timeout):
+                        await come
+        except BaseException:
+            granted = self.lane.abandon(waiter)
+            if granted is not False:
+                self.lane.put(self, waiter.user, granted, keep=granted is not None)
+            raise
+        return self.lane.waited(waiter)
+
+    def _made(self, user: User) -> Any:
+        try:
+            connection = self.connection_class(**self.connection_kwargs)
+        except BaseException:
+            self.lane.put(self, user, None, keep=False)
+            raise
+        connection.reach = self.hub.reach
         return connection
 
     @staticmethod
@@ -98,24 +232,54 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             await connection.connect()
         try:
             return not await connection.can_read()
-        except (redis.ConnectionError, redis.TimeoutError, OSError):
+        except _FAILURES:
             return False
 
     async def release(self, connection: Any) -> None:
-        """Take a connection back; close it if it is in doubt or the pool is retired."""
-        if connection not in self._in_use_connections:  # not of this pool
+        """Take a connection back; close it if it is in doubt, or if no database uses the server any more."""
+        try:
+            self._in_use_connections.remove(connection)
+        except KeyError:  # not of this pool
             return
-        self._in_use_connections.remove(connection)
-        if connection.doubtful or self.retired or connection.should_reconnect():
-            await connection.disconnect(nowait=True)
-        self._available_connections.append(connection)
+        hub, user = self.hub, connection.user
+        connection.user = None
+        if hub.breaker is not None:
+            hub.tell(connection)
+        keep = connection.is_connected and hub.users and not connection.doubtful and not connection.should_reconnect()
+        try:
+            if not keep:
+                await connection.disconnect(nowait=True)
+        finally:
+            self.lane.put(self, user, connection, keep=bool(keep))
+        if keep and not hub.users:
+            self.lane.close_idle()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
             await self._event_dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
 
-    async def retire(self) -> None:
-        """Close what is idle now, and what is in use when it comes back."""
-        self.retired = True
-        await self.disconnect(inuse_connections=False)
+    def drop(self, connection: Any) -> None:
+        """Close a connection that was idle, in the turn of its own event loop. Called in any thread."""
+        loop = self.loop()
+        if loop is not None and loop.is_running():
+            with contextlib.suppress(RuntimeError):  # it closed in between
+                loop.call_soon_threadsafe(connection._close)
+                return
+        with contextlib.suppress(RuntimeError):  # a loop that has ended closes nothing any more
+            connection._close()
+
+    async def close_idle(self) -> None:
+        """Close the idle connections, and wait until they are."""
+        with self.lane.scope.lock:
+            idle = self.idle[:]
+            del self.idle[:]
+            self.lane.open -= len(idle)
+            self.lane.scope.open -= len(idle)
+        for connection in idle:
+            await connection.disconnect()
+
+
+def _resolve(come: asyncio.Future[None]) -> None:
+    if not come.done():
+        come.set_result(None)
 
 
 def pool_arguments(client_class: Any, settings: Mapping[str, Any]) -> dict[str, Any]:

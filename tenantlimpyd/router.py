@@ -132,7 +132,7 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         if placement is None:
             raise UnknownTenantError(f"there is no tenant {tenant!r}", tenant)
         database: RedisDatabase = placement.database
-        database._guards.discard(self._catalog)
+        database.unguarded_by(self._catalog)
         database.close()
         logs.emit("tenant_removed", tenant=tenant)
         return database

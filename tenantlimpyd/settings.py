@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import inspect
 import os.path
 import re
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from tenantlimpyd.exceptions import ConfigurationError, shown
 
-__all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "Keyspace", "Settings"]
+__all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "Keyspace", "Settings", "Shared"]
 
 DEFAULT_CONNECTION_SETTINGS: dict[str, Any] = {"host": "localhost", "port": 6379, "db": 0}
 """What a database connects to when it is given nothing at all."""
@@ -43,6 +43,7 @@ KNOWN_SETTINGS = (_SYNC - _REFUSED.keys()) | {"url"}
 _SECRET = frozenset(
     {"password", "username", "url", "ssl_password", "ssl_keyfile", "credential_provider", "ssl_ca_data"}
 )
+_MISSING: Any = object()
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 
@@ -73,13 +74,40 @@ class Keyspace:
         return f"{self.server}, db {self.db}{prefix}"
 
 
+class Shared:
+    """Settings that many databases have in common. The same names, types and values are one object, however often given.
+
+    Attributes:
+        values: names and values; not to be changed.
+    """
+
+    __slots__ = ("__weakref__", "values")
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+
+_interned: weakref.WeakValueDictionary[frozenset[tuple[str, type, Any]], Shared] = weakref.WeakValueDictionary()
+
+
+def _shared(values: dict[str, Any]) -> Shared:
+    identity = frozenset((name, type(value), _hashable(value)) for name, value in values.items())
+    return _interned.setdefault(identity, Shared(values))
+
+
 class Settings(Mapping[str, Any]):
     """The settings of one connection, frozen; a mapping of the names and values given.
 
     Two are equal when every name, value and value type is: ``ssl=True`` is never taken for ``retry_on_timeout=True``.
+    Settings of many databases, which differ in ``db`` alone, keep the others once.
     """
 
-    __slots__ = ("_effective", "_given")
+    __slots__ = ("_given", "_given_db", "db", "shared")
+
+    db: int
+    """The number of the logical database."""
+    shared: Shared
+    """All the others, as they take effect: what databases must have in common to share connections."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         """Check the settings.
@@ -90,49 +118,57 @@ class Settings(Mapping[str, Any]):
         Raises:
             ConfigurationError: unknown or refused names, values of the wrong type, a bad URL; all mistakes at once.
         """
-        self._given = dict(given)
-        self._effective = self._checked()
+        rest = dict(given)
+        effective = self._checked(rest)
+        self.db = int(effective.pop("db", 0))
+        self._given_db = rest.pop("db", _MISSING)
+        self._given = _shared(rest)
+        self.shared = _shared(effective)
 
     def __getitem__(self, name: str) -> Any:
-        return self._given[name]
+        if name == "db" and self._given_db is not _MISSING:
+            return self._given_db
+        return self._given.values[name]
 
-    def __iter__(self) -> Any:
-        return iter(self._given)
+    def __iter__(self) -> Iterator[str]:
+        yield from self._given.values
+        if self._given_db is not _MISSING:
+            yield "db"
 
     def __len__(self) -> int:
-        return len(self._given)
-
-    def _identity(self) -> frozenset[tuple[str, type, Any]]:
-        return frozenset((name, type(value), _hashable(value)) for name, value in self._effective.items())
+        return len(self._given.values) + (self._given_db is not _MISSING)
 
     def __eq__(self, other: object) -> bool:
-        return self._identity() == other._identity() if isinstance(other, Settings) else NotImplemented
+        if not isinstance(other, Settings):
+            return NotImplemented
+        return self.shared is other.shared and self.db == other.db
 
     def __hash__(self) -> int:
-        return hash(self._identity())
+        return hash((self.shared, self.db))
 
     def __repr__(self) -> str:
-        others = sorted(self._effective.keys() - {"host", "port", "db", "unix_socket_path"})
+        others = sorted(self.shared.values.keys() - {"host", "port", "unix_socket_path"})
         more = ", ".join(f"{name}=***" if name in _SECRET else f"{name}=..." for name in others)
         return f"<Settings {self.server}, db {self.db}{', ' + more if more else ''}>"
 
     @property
     def server(self) -> str:
         """``host:port``, or the path of the unix socket. ``localhost`` and ``127.0.0.1`` are one host."""
-        path = self._effective.get("unix_socket_path")
+        values = self.shared.values
+        path = values.get("unix_socket_path")
         if path is not None:
             return os.path.abspath(str(path))  # noqa: PTH100 - resolve() would ask the file system
-        host = str(self._effective.get("host", "localhost")).lower().rstrip(".")
-        return f"{'localhost' if host in _LOOPBACK else host}:{self._effective.get('port', 6379)}"
+        host = str(values.get("host", "localhost")).lower().rstrip(".")
+        return f"{'localhost' if host in _LOOPBACK else host}:{values.get('port', 6379)}"
 
     @property
-    def db(self) -> int:
-        """The number of the logical database."""
-        return int(self._effective.get("db", 0))
+    def most_connections(self) -> int | None:
+        """How many connections ``max_connections`` allows; None: it is not given."""
+        return self.shared.values.get("max_connections")
 
     def for_blocking(self) -> dict[str, Any]:
         """Return keyword arguments for ``redis.Redis``."""
-        effective = copy.copy(self._effective)
+        effective = {**self.shared.values, "db": self.db}
         retry = effective.get("retry")
         if isinstance(retry, AsyncRetry):
             effective["retry"] = Retry(retry._backoff, retry.get_retries())
@@ -144,7 +180,7 @@ class Settings(Mapping[str, Any]):
         Raises:
             ConfigurationError: a setting that redis-py has for blocking clients only.
         """
-        effective = copy.copy(self._effective)
+        effective = {**self.shared.values, "db": self.db}
         if unknown := sorted(effective.keys() - _ASYNC):
             raise ConfigurationError(
                 f"redis.asyncio.Redis has no setting {', '.join(unknown)}: use it in blocking code only"
@@ -159,14 +195,15 @@ class Settings(Mapping[str, Any]):
         effective["decode_responses"] = True
         return effective
 
-    def _checked(self) -> dict[str, Any]:
-        problems = [_unknown(name) for name in self._given if name not in KNOWN_SETTINGS]
-        effective = {name: value for name, value in self._given.items() if name != "url" and name in KNOWN_SETTINGS}
+    @staticmethod
+    def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
+        problems = [_unknown(name) for name in given if name not in KNOWN_SETTINGS]
+        effective = {name: value for name, value in given.items() if name != "url" and name in KNOWN_SETTINGS}
         for name in ("host", "port", "db", "unix_socket_path"):
             if effective.get(name, name) is None:  # redis-py takes None for "not given"
                 del effective[name]
-        if "url" in self._given:
-            problems += _read_url(self._given["url"], effective)
+        if "url" in given:
+            problems += _read_url(given["url"], effective)
         problems += _wrong_types(effective)
         if "unix_socket_path" in effective and effective.keys() & {"host", "port"}:
             problems.append("unix_socket_path and host or port are given together: a server is one or the other")

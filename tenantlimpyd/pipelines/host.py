@@ -21,6 +21,8 @@ __all__ = ["PipelineHost"]
 class PipelineHost:
     """What a ``RedisDatabase``, and for the current tenant a ``DatabaseRouter``, offers for pipelines."""
 
+    __slots__ = ()
+
     if TYPE_CHECKING:
 
         def placement(self) -> Placement:

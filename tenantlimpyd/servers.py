@@ -1,0 +1,284 @@
+"""Servers: what databases share that differ in their number alone, and who shares it.
+
+Databases with the same settings, database number aside, and the same budget have one :class:`Server`: one blocking pool, and
+one for each event loop, closed with its loop. It lives as long as one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+import attrs
+import redis
+import redis.asyncio
+
+from tenantlimpyd import forks
+from tenantlimpyd.budget import Budget, Gauges
+from tenantlimpyd.limits import BoundedRetry
+from tenantlimpyd.pools import AsyncPool, Pool, pool_arguments
+from tenantlimpyd.settings import Settings
+from tenantlimpyd.slots import Lane, Scope
+from tenantlimpyd.switching import Reach
+
+__all__ = ["Breaker", "Hub", "Server", "scope_of", "server_of"]
+
+
+class Breaker(Protocol):
+    """Decides whether a server is asked at all. What it is told comes from threads and event loops at once."""
+
+    def admit(self) -> None:
+        """Raise, an error of redis-py, where the server must not be asked now."""
+
+    def succeeded(self) -> None:
+        """Take down that a connection was used and is well."""
+
+    def failed(self, error: BaseException) -> None:
+        """Take down that a connection could not be made, or was lost."""
+
+
+@attrs.define(eq=False)
+class OfLoop:
+    """What there is for one event loop: pools, clients to copy, and the generator whose end closes them."""
+
+    pool: AsyncPool
+    apart: AsyncPool
+    client: redis.asyncio.Redis
+    keeper: AsyncGenerator[None, None]
+
+
+class Hub:
+    """What the pools of a server share. They hold on to it, and not to the server, so that they go when that does.
+
+    Attributes:
+        name: ``host:port``, or the path of a unix socket.
+        users: how many databases use the server now.
+        reach: what its connections have found out.
+        breaker: decides whether the server is asked; None: always.
+        shared: the connections that go from database to database.
+        apart: those for commands that block, pub/sub and MONITOR.
+    """
+
+    def __init__(self, name: str, scope: Scope, most: int | None) -> None:
+        budget = scope.budget
+        self.name = name
+        self.scope = scope
+        self.users = 0
+        self.reach = Reach()
+        self.breaker: Breaker | None = None
+        self.shared = Lane(scope, name, min(budget.per_server, most or budget.per_server))
+        self.apart = Lane(scope, name, min(budget.apart, most or budget.apart))
+
+    def tell(self, connection: Any) -> None:
+        """Tell the breaker how a connection fared that comes back."""
+        failure, connection.failure = connection.failure, None
+        breaker = self.breaker
+        if breaker is None:
+            return
+        if failure is None:
+            breaker.succeeded()
+        elif isinstance(failure, redis.ConnectionError | redis.TimeoutError | OSError):
+            breaker.failed(failure)
+
+    def close_idle(self) -> None:
+        """Close every connection that nobody uses."""
+        self.shared.close_idle()
+        self.apart.close_idle()
+
+
+class Server:
+    """The connections to one server with one set of settings, for databases of any number."""
+
+    def __init__(self, settings: Settings, scope: Scope) -> None:
+        self.settings = settings
+        self.scope = scope
+        self.hub = Hub(settings.server, scope, settings.most_connections)
+        self._pools: tuple[Pool, Pool] | None = None
+        self._client: redis.Redis | None = None
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, OfLoop] = weakref.WeakKeyDictionary()
+        # Databases that are dropped unclosed are garbage in a cycle, where sockets may go before their owners and warn.
+        # The hub outlives them for this call.
+        weakref.finalize(self, self.hub.close_idle).atexit = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.hub.name}>"
+
+    @property
+    def name(self) -> str:
+        """``host:port``, or the path of the unix socket."""
+        return self.hub.name
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """Decides whether the server is asked; None: always."""
+        return self.hub.breaker
+
+    @breaker.setter
+    def breaker(self, breaker: Breaker | None) -> None:
+        self.hub.breaker = breaker
+
+    def gauges(self) -> Gauges:
+        """Return what connections there are now."""
+        shared, apart = self.hub.shared.gauges(), self.hub.apart.gauges()
+        return attrs.evolve(shared + apart, apart=apart.open)
+
+    # Who uses it
+
+    def attach(self, db: int) -> None:
+        """Take down that a database uses it."""
+        with self.scope.lock:
+            self.hub.users += 1
+            self.hub.reach.uses(db)
+
+    def detach(self) -> bool:
+        """Take down that a database uses it no more; where it was the last, close what is idle, and return True."""
+        with self.scope.lock:
+            self.hub.users -= 1
+            last = not self.hub.users
+        if last:
+            self.hub.close_idle()
+        return last
+
+    # Blocking
+
+    def pools(self) -> tuple[Pool, Pool]:
+        """Return the blocking pools: the shared one, and that for what keeps a connection to itself."""
+        pools = self._pools
+        return self._make_pools() if pools is None else pools
+
+    def _make_pools(self) -> tuple[Pool, Pool]:
+        with self.scope.making:
+            if self._pools is None:
+                arguments = pool_arguments(redis.Redis, self.settings.for_blocking())
+                del arguments["db"]
+                retry = arguments["retry"]
+                arguments["retry"] = BoundedRetry(retry._backoff, retry.get_retries(), retry._supported_errors)
+                shared = Pool(self.hub, self.hub.shared, arguments)
+                self._client = redis.Redis(connection_pool=shared)
+                self._pools = shared, Pool(self.hub, self.hub.apart, arguments)
+            return self._pools
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client of the shared pool, for databases to copy."""
+        self.pools()
+        assert self._client is not None  # noqa: S101 - made with the pools
+        return self._client
+
+    # asyncio
+
+    def of_loop(self) -> OfLoop:
+        """Return what there is for the running event loop.
+
+        Raises:
+            RuntimeError: no event loop is running in this thread.
+        """
+        loop = asyncio.get_running_loop()
+        of_loop = self._of_loops.get(loop)
+        return self._make_of_loop(loop) if of_loop is None else of_loop
+
+    def _make_of_loop(self, loop: asyncio.AbstractEventLoop) -> OfLoop:
+        arguments = pool_arguments(redis.asyncio.Redis, self.settings.for_asyncio())
+        del arguments["db"]
+        of = weakref.ref(loop)
+        shared = AsyncPool(self.hub, self.hub.shared, of, arguments)
+        apart = AsyncPool(self.hub, self.hub.apart, of, arguments)
+        keeper = _keep((shared, apart), weakref.ref(self), of)
+        # Started by hand, since this is no coroutine: up to its first yield it awaits nothing. From here on the loop
+        # knows the generator, and ends it when it shuts down (asyncio.run and its like do): the pools close with it.
+        with contextlib.suppress(StopIteration):
+            keeper.asend(None).send(None)
+        of_loop = OfLoop(shared, apart, redis.asyncio.Redis(connection_pool=shared), keeper)
+        with self.scope.making:
+            for other in [other for other in self._of_loops if other.is_closed()]:
+                _remove(self._of_loops.pop(other))
+            self._of_loops[loop] = of_loop
+        return of_loop
+
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Drop what there is for an event loop that ends: it would keep the loop, and all that hangs on it, alive."""
+        with self.scope.making:
+            of_loop = self._of_loops.pop(loop, None)
+        if of_loop is not None:
+            _remove(of_loop)
+
+    async def aclose_idle(self) -> None:
+        """Close the idle connections of the running event loop, and wait until they are."""
+        of_loop = self._of_loops.get(asyncio.get_running_loop())
+        if of_loop is not None:
+            for pool in (of_loop.pool, of_loop.apart):
+                await pool.close_idle()
+
+
+def _remove(of_loop: OfLoop) -> None:
+    """Take the pools of an event loop that has ended out of the counts."""
+    for pool in (of_loop.pool, of_loop.apart):
+        lane = pool.lane
+        with lane.scope.lock:
+            if pool in lane.pools:
+                lane.pools.remove(pool)
+                gone = len(pool.idle)
+                lane.open -= gone
+                lane.scope.open -= gone
+                forgotten, pool.idle[:] = pool.idle[:], []
+                del forgotten
+
+
+async def _keep(
+    pools: tuple[AsyncPool, AsyncPool], server: weakref.ref[Server], loop: weakref.ref[asyncio.AbstractEventLoop]
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        for pool in pools:
+            await pool.close_idle()
+        owner, ended = server(), loop()
+        if owner is not None and ended is not None:
+            owner.forget(ended)
+
+
+# Who shares
+
+class _Making:
+    """The lock under which scopes and servers are made."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        forks.watch(self)
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_making = _Making()
+_scopes: weakref.WeakValueDictionary[Budget, Scope] = weakref.WeakValueDictionary()
+_servers: weakref.WeakValueDictionary[tuple[Any, Scope], Server] = weakref.WeakValueDictionary()
+DEFAULT_BUDGET = Budget()
+"""That of databases which are given none."""
+
+
+def scope_of(budget: Budget | None) -> Scope:
+    """Return where connections under a budget are counted."""
+    budget = DEFAULT_BUDGET if budget is None else budget
+    with _making.lock:
+        scope = _scopes.get(budget)
+        if scope is None:
+            scope = _scopes[budget] = Scope(budget)
+        return scope
+
+
+def server_of(settings: Settings, budget: Budget | None, *, shared: bool = True) -> Server:
+    """Return the server that databases of these settings share, whatever their number; or one that nobody shares."""
+    scope = scope_of(budget)
+    if not shared:
+        return Server(settings, scope)
+    key = settings.shared, scope
+    with _making.lock:
+        server = _servers.get(key)
+        if server is None:
+            server = _servers[key] = Server(settings, scope)
+        return server

@@ -1,0 +1,319 @@
+"""Who may have a connection: the counts behind a budget, shared by pools of both colours, and the queue of those who wait.
+
+A *lane* is one kind of connections to one server; the lanes of one budget are in a *scope*, whose lock guards all that is
+here and the pools' lists of idle connections. It is held for a few steps at a time, never while something is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from redis.exceptions import MaxConnectionsError
+
+from tenantlimpyd import forks, logs
+from tenantlimpyd.budget import Budget, Gauges
+
+__all__ = ["Idling", "Lane", "Scope", "User", "Waiter"]
+
+SWEEP = 1.0
+"""Seconds between two looks for connections that have been idle for too long."""
+
+
+class User(Protocol):
+    """Who uses connections: a database, or a walk.
+
+    Attributes:
+        db: the database number it wants connections to be in.
+    """
+
+    db: int
+
+
+class Idling(Protocol):
+    """What a lane knows of a pool.
+
+    Attributes:
+        idle: connections that nobody uses; the one that came back last is last.
+    """
+
+    idle: list[Any]
+
+    def drop(self, connection: Any) -> None:
+        """Close a connection that was idle and is no longer in the list. Called in any thread."""
+
+    def begin_anew(self) -> None:
+        """Forget all connections: they are a parent process's."""
+
+
+class Waiter:
+    """Somebody who waits for a connection.
+
+    Attributes:
+        granted: whether there is one: :attr:`connection`, or where that is None, leave to make one.
+        wake: called once it is granted.
+    """
+
+    __slots__ = ("connection", "granted", "pool", "since", "user", "wake")
+
+    def __init__(self, pool: Idling, user: User) -> None:
+        self.pool = pool
+        self.user = user
+        self.granted = False
+        self.connection: Any = None
+        self.wake: Callable[[], None] = _nobody
+        self.since = time.monotonic()
+
+
+def _nobody() -> None:
+    """Wake nobody."""
+
+
+class Scope:
+    """The lanes that share a budget.
+
+    Attributes:
+        budget: its bounds.
+        open: connections of all lanes, those that are being made included.
+        waiting: who waits, in all lanes.
+        next_sweep: when to look for idle connections again, by the monotonic clock.
+        lanes: the lanes.
+        lock: guards all these, and the pools' lists.
+        making: held while pools are made.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.open = 0
+        self.waiting = 0
+        self.next_sweep = 0.0
+        self.lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+        self.lock = threading.Lock()
+        self.making = threading.Lock()
+        forks.watch(self)
+
+    def begin_anew(self) -> None:
+        """Forget what is a parent process's."""
+        self.lock, self.making = threading.Lock(), threading.Lock()
+        self.open = self.waiting = 0
+        for lane in list(self.lanes):
+            lane.begin_anew()
+
+    def evict(self) -> bool:
+        """Close the connection of all lanes that has been idle for longest; return whether there was one. Lock held."""
+        idle = [(pool.idle[0].since, at, lane, pool) for at, (lane, pool) in enumerate(self._pools()) if pool.idle]
+        if not idle:
+            return False
+        _, _, lane, pool = min(idle, key=lambda each: each[:2])
+        lane.close_oldest(pool)
+        return True
+
+    def _pools(self) -> list[tuple[Lane, Idling]]:
+        return [(lane, pool) for lane in list(self.lanes) for pool in lane.pools]
+
+    def trim(self, seconds: float | None = None) -> int:
+        """Close connections that have been idle for so many seconds, None: as long as the budget says; return how many."""
+        with self.lock:
+            return self.sweep(seconds)
+
+    def sweep(self, seconds: float | None = None) -> int:
+        """Do as :meth:`trim`. Lock held."""
+        now = time.monotonic()
+        self.next_sweep = now + SWEEP
+        seconds = self.budget.idle if seconds is None else seconds
+        if seconds is None:
+            return 0
+        closed = 0
+        for lane, pool in self._pools():
+            while pool.idle and pool.idle[0].since <= now - seconds:
+                lane.close_oldest(pool)
+                closed += 1
+        if closed and self.waiting:
+            self.serve()
+        return closed
+
+    def serve(self) -> None:
+        """Give what is free to those who wait, of whatever lane. Lock held."""
+        for lane in list(self.lanes):
+            if lane.waiting:
+                lane.serve()
+
+
+_WAIT = object()
+
+
+class Lane:
+    """One kind of connections to one server.
+
+    Attributes:
+        open: how many there are, those that are being made included.
+        limit: how many there may be.
+        share: how many of them one user may have at once.
+        used: how many each user has.
+        waiting: who waits, first come first.
+        pools: the pools they are in.
+    """
+
+    def __init__(self, scope: Scope, server: str, limit: int) -> None:
+        self.scope = scope
+        self.server = server
+        self.limit = limit
+        self.share = scope.budget.share(limit)
+        self.open = 0
+        self.used: dict[User, int] = {}
+        self.waiting: deque[Waiter] = deque()
+        self.pools: list[Idling] = []
+        with scope.lock:
+            scope.lanes.add(self)
+
+    def begin_anew(self) -> None:
+        """Forget what is a parent process's."""
+        self.open = 0
+        self.used.clear()
+        self.waiting.clear()
+        for pool in self.pools:
+            pool.begin_anew()
+
+    def take(self, pool: Idling, user: User) -> Any:
+        """Return an idle connection, None where one is to be made, or a :class:`Waiter`.
+
+        Raises:
+            redis.exceptions.MaxConnectionsError: none is free, and the budget says not to wait.
+        """
+        with self.scope.lock:
+            granted = self._grant(pool, user)
+            if granted is not _WAIT:
+                return granted
+            if self.scope.budget.on_full == "wait":
+                waiter = Waiter(pool, user)
+                self.waiting.append(waiter)
+                self.scope.waiting += 1
+                return waiter
+        raise self._full(user, None)
+
+    def _grant(self, pool: Idling, user: User) -> Any:
+        used = self.used.get(user, 0)
+        if used >= self.share:
+            return _WAIT
+        if pool.idle:
+            connection = pool.idle.pop()
+        elif self._has_room():
+            connection = None
+            self.open += 1
+            self.scope.open += 1
+        else:
+            return _WAIT
+        self.used[user] = used + 1
+        return connection
+
+    def _has_room(self) -> bool:
+        """Return whether one more may be opened; something idle in another pool may be closed for that."""
+        if self.open >= self.limit:
+            pool = next((pool for pool in self.pools if pool.idle), None)
+            if pool is None:
+                return False
+            self.close_oldest(pool)
+        return self.scope.open < self.scope.budget.total or self.scope.evict()
+
+    def close_oldest(self, pool: Idling) -> None:
+        """Close the connection of a pool that has been idle for longest. Lock held."""
+        self.open -= 1
+        self.scope.open -= 1
+        pool.drop(pool.idle.pop(0))
+
+    def put(self, pool: Idling, user: User, connection: Any, *, keep: bool) -> None:
+        """Take a connection back: to be idle, or where it isn't kept, to be no more."""
+        scope = self.scope
+        with scope.lock:
+            used = self.used.get(user, 0)
+            if used > 1:
+                self.used[user] = used - 1
+            else:
+                self.used.pop(user, None)
+            now = time.monotonic()
+            if keep:
+                connection.since = now
+                pool.idle.append(connection)
+            else:
+                self.open -= 1
+                scope.open -= 1
+            if scope.waiting:
+                if self.waiting:
+                    self.serve()
+                scope.serve()
+            if now >= scope.next_sweep:
+                scope.sweep()
+
+    def close_idle(self) -> None:
+        """Close every idle connection."""
+        with self.scope.lock:
+            for pool in self.pools:
+                while pool.idle:
+                    self.close_oldest(pool)
+            if self.scope.waiting:
+                self.scope.serve()
+
+    def serve(self) -> None:
+        """Give what is free to those who wait. Lock held."""
+        for waiter in list(self.waiting):
+            granted = self._grant(waiter.pool, waiter.user)
+            if granted is _WAIT:
+                continue  # its tenant has its share: the next one's may not
+            self.waiting.remove(waiter)
+            self.scope.waiting -= 1
+            waiter.connection, waiter.granted = granted, True
+            waiter.wake()
+
+    def waited(self, waiter: Waiter) -> Any:
+        """Return what a waiter was granted, or take it out of the queue because it waits no longer.
+
+        Raises:
+            redis.exceptions.MaxConnectionsError: nothing was.
+        """
+        with self.scope.lock:
+            if not waiter.granted:
+                self._leave(waiter)
+        seconds = time.monotonic() - waiter.since
+        if not waiter.granted:
+            raise self._full(waiter.user, seconds)
+        logs.emit("connection_waited", server=self.server, seconds=round(seconds, 6))
+        return waiter.connection
+
+    def abandon(self, waiter: Waiter) -> Any:
+        """Take a waiter out of the queue that was cancelled; return what it was granted nevertheless, or False."""
+        with self.scope.lock:
+            if waiter.granted:
+                return waiter.connection
+            self._leave(waiter)
+        return False
+
+    def _leave(self, waiter: Waiter) -> None:
+        with contextlib.suppress(ValueError):  # after a fork, the queue is another one
+            self.waiting.remove(waiter)
+            self.scope.waiting -= 1
+
+    def _full(self, user: User, seconds: float | None) -> MaxConnectionsError:
+        used = self.used.get(user, 0)
+        if used >= self.share:
+            what = f"this database uses its {self.share} connections to {self.server} already (per_tenant)"
+        elif self.open >= self.limit:
+            what = f"all {self.limit} connections to {self.server} are in use"
+        else:
+            what = f"all {self.scope.budget.total} connections of the budget are in use"
+        logs.emit("connections_exhausted", server=self.server, open=self.open, waiting=len(self.waiting))
+        came = "" if seconds is None else f", and none came back within {seconds:.3g} s"
+        return MaxConnectionsError(
+            f"{what}{came}. Give connections back sooner (scans, watched pipelines and pub/sub hold one), or allow more: "
+            "Budget(per_server=..., per_tenant=..., total=...)."
+        )
+
+    def gauges(self) -> Gauges:
+        """Return the counts of now."""
+        with self.scope.lock:
+            idle = sum(len(pool.idle) for pool in self.pools)
+            return Gauges(self.open, idle, self.open - idle, len(self.waiting), 0)
