@@ -16,7 +16,7 @@ import redis.asyncio
 
 from tenantlimpyd.pools import AsyncPool, Pool
 from tenantlimpyd.slots import User
-from tenantlimpyd.switching import BLOCKING
+from tenantlimpyd.switching import BLOCKING, first_word
 
 __all__ = ["AsyncClient", "AsyncView", "Client", "View"]
 
@@ -78,14 +78,15 @@ class AsyncView(_Viewing):
         return self._pool.release(connection)
 
 
-def _keeps(args: tuple[Any, ...]) -> bool:
-    """Return whether a command, one of :data:`BLOCKING`, waits on the server."""
-    return not args[0].startswith("XREAD") or any(
-        (each if isinstance(each, str) else b"" if not isinstance(each, bytes) else each.decode("latin1")).upper()
-        == "BLOCK"
-        for each in args[1:6]
-        if isinstance(each, str | bytes)
-    )
+def _waits(args: tuple[Any, ...]) -> bool:
+    """Return whether a command waits on the server."""
+    word = args[0]
+    if word.__class__ is not str:
+        word = first_word(word)
+    if word not in BLOCKING:
+        return False
+    # XREAD's options, of which BLOCK is one, come before its keys.
+    return not word.startswith("XREAD") or any(first_word(each) == "BLOCK" for each in args[1:8])
 
 
 class Client(redis.Redis):
@@ -114,7 +115,7 @@ class Client(redis.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command; one that waits on the server, on a connection apart."""
-        if args[0] in BLOCKING and _keeps(args):
+        if _waits(args):
             return self._alone().execute_command(*args, **options)
         return self._execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
@@ -180,7 +181,7 @@ class AsyncClient(redis.asyncio.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command; one that waits on the server, on a connection apart."""
-        if args[0] in BLOCKING and _keeps(args):
+        if _waits(args):
             return redis.asyncio.Redis.execute_command(self._alone(), *args, **options)
         return super().execute_command(*args, **options)
 

@@ -64,7 +64,7 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     """
 
     __slots__ = (
-        *("__weakref__", "_budget", "_guards", "_key_prefix", "_link_made", "_placed", "_redis_version", "_settings"),
+        *("__dict__", "__weakref__", "_budget", "_guards", "_key_prefix", "_link_made", "_placed", "_redis_version", "_settings"),
         "_shared",
     )
 

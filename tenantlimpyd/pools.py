@@ -133,10 +133,10 @@ class Pool(redis.ConnectionPool):
         connection.user = None
         if hub.breaker is not None:
             hub.tell(connection)
-        keep = connection.is_connected and hub.users and not connection.doubtful and not connection.should_reconnect()
+        keep = connection.is_connected and not (user.retired or connection.doubtful or connection.should_reconnect())
         if not keep:
             connection.disconnect()
-        self.lane.put(self, user, connection, keep=bool(keep))
+        self.lane.put(self, user, connection, keep=keep)
         if keep and not hub.users:  # the last one left in between
             self.lane.close_idle()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
@@ -245,12 +245,12 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         connection.user = None
         if hub.breaker is not None:
             hub.tell(connection)
-        keep = connection.is_connected and hub.users and not connection.doubtful and not connection.should_reconnect()
+        keep = connection.is_connected and not (user.retired or connection.doubtful or connection.should_reconnect())
         try:
             if not keep:
                 await connection.disconnect(nowait=True)
         finally:
-            self.lane.put(self, user, connection, keep=bool(keep))
+            self.lane.put(self, user, connection, keep=keep)
         if keep and not hub.users:
             self.lane.close_idle()
         if connection.credential_provider is not None and self._event_dispatcher is not None:

@@ -30,9 +30,11 @@ class User(Protocol):
 
     Attributes:
         db: the database number it wants connections to be in.
+        retired: whether it has let go of the server: connections that come back from it are closed.
     """
 
     db: int
+    retired: bool
 
 
 class Idling(Protocol):

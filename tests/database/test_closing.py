@@ -115,9 +115,9 @@ def test_a_loop_that_was_closed_without_its_shutdown_is_forgotten_at_the_next(op
     loop = asyncio.new_event_loop()
     loop.run_until_complete(touch())
     loop.close()
-    assert len(database._link._of_loops) == 1
+    assert len(database.server._of_loops) == 1
     asyncio.run(touch())
-    assert len(database._link._of_loops) == 0
+    assert len(database.server._of_loops) == 0
 
 
 def test_the_asyncio_client_needs_a_running_loop(database):
