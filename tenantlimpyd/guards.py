@@ -22,6 +22,7 @@ import redis.connection
 from tenantlimpyd import forks, logs, switching
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.limits import current_limit
+from tenantlimpyd.redispy import AsyncSeveral, Several
 from tenantlimpyd.switching import Frame, Lead, Plan, Reach, first_word
 
 __all__ = ["guarded"]
@@ -56,7 +57,6 @@ class _Owing:
         altered: a command changed the connection's own state.
         handshaking: redis-py is making the connection what it should be.
         selected, armed, highest, stays, reach: see :class:`tenantlimpyd.switching.Mover`.
-        meant: the names of the commands of the write that goes out now, without what is there to move; None: all are meant.
         user: who has checked it out.
         since: when it came back to its pool, by the monotonic clock, in seconds.
         failure: why it could not be made, or was lost, if it was.
@@ -70,7 +70,6 @@ class _Owing:
     highest: int = 0
     stays: int = 0
     reach: Reach = Reach()
-    meant: tuple[str, ...] | None = None
     user: Any = None
     since: float = 0.0
     failure: BaseException | None = None
@@ -81,7 +80,11 @@ class _Owing:
         db: Any
         encoder: Any
 
+        health_check_interval: float
+
         def _leave_to_parent(self) -> None: ...
+
+        def pack_command(self, *args: Any) -> list[Any]: ...
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.born = forks.generation
@@ -91,6 +94,14 @@ class _Owing:
     def doubtful(self) -> bool:
         """Whether the connection must be closed, not kept."""
         return bool(self.owed) or self.altered or self._reading is not None or self._planned is not None
+
+    @property
+    def meant(self) -> tuple[str, ...] | None:
+        """The names of the commands in what is sent now, without those that are there to move; None: all are meant."""
+        if self._planned is not None:
+            return ()
+        reading = self._reading
+        return None if reading is None else tuple(first_word(command[0]) for command in reading.commands)
 
     def _fresh(self) -> None:
         """Take down that the handshake is over: the server selected the database."""
@@ -144,8 +155,19 @@ class _Owing:
         return packed
 
     def _pack(self, commands: Sequence[Any]) -> Any:
+        packed = super().pack_commands(commands)  # type: ignore[misc]
         self.owed += len(commands)
-        return super().pack_commands(commands)  # type: ignore[misc]
+        return packed
+
+    def _quick(self, args: Sequence[Any]) -> Any:
+        """Return one command, packed with what takes an armed connection where it belongs, or None if that isn't simple."""
+        if self.armed and not self.health_check_interval:
+            quick = switching.quick(self, first_word(args[0]), self.pack_command(*args), args)
+            if quick is not None:
+                packed, self._reading = quick
+                self.owed += 3 + self._reading.selects
+                return packed
+        return None
 
     def _taken(self, frame: Frame, *, raw: bool) -> Any:
         """Return the next reply of a frame; drop the frame with the last one."""
@@ -201,7 +223,10 @@ class _Guarded(_Owing, _Connection):
         if not self.handshaking:
             self.look_at(args[0])
             if self.selected != self.db or self.armed:
-                self._send_elsewhere([args], kwargs.get("check_health", True))
+                if (packed := self._quick(args)) is not None:
+                    self.send_packed_command(packed, check_health=False)
+                else:
+                    self._send_elsewhere([args], kwargs.get("check_health", True))
                 return
         packed = self._command_packer.pack(*args)
         check_health = kwargs.get("check_health", True)
@@ -235,30 +260,28 @@ class _Guarded(_Owing, _Connection):
         self._send(plan, commands)
 
     def _send(self, plan: Plan, commands: Sequence[Any]) -> None:
-        self._planned = plan
         if plan.trip:
-            self._send_meaning((), plan.trip)
-            error = switching.settle_trip(self, plan.trip, [self._reply() for _ in plan.trip])
+            self._planned = plan
+            self.send_packed_command(self._pack(plan.trip), check_health=False)
+            error = switching.settle_trip(self, plan.trip, self._several((True,) * len(plan.trip)))
             if error is not None:
                 self.disconnect()
                 raise error
             if isinstance(plan.reading, Frame) and not self.armed:  # the user may not send MULTI
                 plan = Plan((), commands, None)
+        packed = self._pack(plan.sent)
         self._reading, self._planned = plan.reading, None
-        self._send_meaning(tuple(first_word(command[0]) for command in commands), plan.sent)
+        self.send_packed_command(packed, check_health=False)
 
-    def _send_meaning(self, names: tuple[str, ...], commands: Sequence[Any]) -> None:
-        self.meant = names
+    def _several(self, raw: tuple[bool, ...]) -> list[Any]:
+        """Return so many replies, errors as objects."""
+        parser, self._parser = self._parser, Several(self._parser, raw)
         try:
-            self.send_packed_command(self._pack(commands), check_health=False)
+            replies: list[Any] = self._read()
         finally:
-            self.meant = None
-
-    def _reply(self, *, disable_decoding: bool = True) -> Any:
-        try:
-            return self._read(disable_decoding=disable_decoding)
-        except redis.ResponseError as error:
-            return error
+            self._parser = parser
+        self.owed -= len(raw) - 1
+        return replies
 
     def _read(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -284,16 +307,14 @@ class _Guarded(_Owing, _Connection):
         reading = self._reading
         raw = bool(args[0] if args else kwargs.get("disable_decoding", False))
         if isinstance(reading, Lead):
-            error = reading.settle(self, [self._reply() for _ in reading.commands])
+            error = reading.settle(self, self._several(reading.raw))
             if error is not None:
                 self.disconnect()
                 raise error
             self._reading = None
             return self._read(*args, **kwargs)
         if reading.results is None:
-            queued = [self._reply() for _ in range(reading.queued)]
-            executed = self._reply(disable_decoding=raw and reading.single)
-            settled = reading.settle(self, queued, executed, self._reply())
+            settled = reading.settle(self, self._several(reading.raw(raw)))
             if isinstance(settled, Exception):
                 self.disconnect()
                 raise settled
@@ -356,6 +377,8 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         if not self.handshaking:
             self.look_at(args[0])
             if self.selected != self.db or self.armed:
+                if (packed := self._quick(args)) is not None:
+                    return self.send_packed_command(packed, check_health=False)
                 return self._send_elsewhere([args], kwargs.get("check_health", True))
         self.owed += 1  # before it is sent, which errs on the safe side, and needs no coroutine of its own
         return super().send_command(*args, **kwargs)
@@ -373,30 +396,28 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         await self._send(plan, commands)
 
     async def _send(self, plan: Plan, commands: Sequence[Any]) -> None:
-        self._planned = plan
         if plan.trip:
-            await self._send_meaning((), plan.trip)
-            error = switching.settle_trip(self, plan.trip, [await self._reply() for _ in plan.trip])
+            self._planned = plan
+            await self.send_packed_command(self._pack(plan.trip), check_health=False)
+            error = switching.settle_trip(self, plan.trip, await self._several((True,) * len(plan.trip)))
             if error is not None:
                 await self.disconnect(nowait=True)
                 raise error
             if isinstance(plan.reading, Frame) and not self.armed:  # the user may not send MULTI
                 plan = Plan((), commands, None)
+        packed = self._pack(plan.sent)
         self._reading, self._planned = plan.reading, None
-        await self._send_meaning(tuple(first_word(command[0]) for command in commands), plan.sent)
+        await self.send_packed_command(packed, check_health=False)
 
-    async def _send_meaning(self, names: tuple[str, ...], commands: Sequence[Any]) -> None:
-        self.meant = names
+    async def _several(self, raw: tuple[bool, ...]) -> list[Any]:
+        """Return so many replies, errors as objects."""
+        parser, self._parser = self._parser, AsyncSeveral(self._parser, raw)
         try:
-            await self.send_packed_command(self._pack(commands), check_health=False)
+            replies: list[Any] = await self._read()
         finally:
-            self.meant = None
-
-    async def _reply(self, *, disable_decoding: bool = True) -> Any:
-        try:
-            return await self._read(disable_decoding=disable_decoding)
-        except redis.ResponseError as error:
-            return error
+            self._parser = parser
+        self.owed -= len(raw) - 1
+        return replies
 
     async def _read(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -416,16 +437,14 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         reading = self._reading
         raw = bool(args[0] if args else kwargs.get("disable_decoding", False))
         if isinstance(reading, Lead):
-            error = reading.settle(self, [await self._reply() for _ in reading.commands])
+            error = reading.settle(self, await self._several(reading.raw))
             if error is not None:
                 await self.disconnect(nowait=True)
                 raise error
             self._reading = None
             return await self._read(*args, **kwargs)
         if reading.results is None:
-            queued = [await self._reply() for _ in range(reading.queued)]
-            executed = await self._reply(disable_decoding=raw and reading.single)
-            settled = reading.settle(self, queued, executed, await self._reply())
+            settled = reading.settle(self, await self._several(reading.raw(raw)))
             if isinstance(settled, Exception):
                 await self.disconnect(nowait=True)
                 raise settled

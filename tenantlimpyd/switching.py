@@ -47,7 +47,13 @@ LONGEST = 1_000
 RESTLESS = 8
 """Uses in one database after the other up to which a connection stays armed."""
 
+TAIL = b"*1\r\n$4\r\nEXEC\r\n*1\r\n$5\r\nMULTI\r\n"
+"""EXEC and MULTI as they are sent."""
+
 _DISCARD, _MULTI = ("DISCARD",), ("MULTI",)
+SHORT = 6_000
+"""Bytes up to which what is sent is put together for one write."""
+
 _NOT_INSIDE = "inside a transaction", "MULTI"
 
 
@@ -132,7 +138,7 @@ def plan(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
     moves = at.selected != at.db
     if words == ["WATCH"] or (at.armed and not moves and at.stays >= RESTLESS):
         lead = [*([_DISCARD] if at.armed else []), *([("SELECT", at.db)] if moves else [])]
-        return Plan((), [*lead, *commands], Lead(lead))
+        return Plan((), [*lead, *commands], Lead(lead, commands))
     grouped = _groups(words)
     if grouped is None or not at.reach.may_arm:
         return verified(at, commands)
@@ -144,6 +150,34 @@ def plan(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
     inside = [command for command, word in zip(commands, words, strict=True) if word not in ("MULTI", "EXEC")]
     sent = [*([("SELECT", at.db)] if moves else []), *inside, ("EXEC",), _MULTI]
     return Plan(trip, sent, Frame(commands, grouped, len(inside), selects=moves))
+
+
+def quick(at: Mover, word: str, packed: list[Any], command: Sequence[Any]) -> tuple[list[Any], Frame] | None:
+    """Do as :func:`plan` for one command on an armed connection, which is what happens most, or return None.
+
+    Args:
+        at: the connection.
+        word: the command's first word.
+        packed: the command as it is sent.
+        command: the command.
+    """
+    if not at.armed or word in _ALONE:
+        return None
+    db: int = at.db
+    if at.selected == db:
+        if at.stays >= RESTLESS:
+            return None
+        at.stays += 1
+        ahead, moves = b"", False
+    elif db <= at.highest:
+        at.stays = 0
+        number = b"%d" % db
+        ahead, moves = b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%b\r\n" % (len(number), number), True
+    else:
+        return None
+    if len(packed) == 1 and len(packed[0]) < SHORT:
+        return [ahead + packed[0] + TAIL], Frame([command], (), 1, selects=moves)
+    return [ahead, *packed, TAIL], Frame([command], (), 1, selects=moves)
 
 
 def verified(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
@@ -202,16 +236,23 @@ def settle_trip(at: Mover, commands: Sequence[Any], replies: Sequence[Any]) -> E
 
 
 class Lead:
-    """Commands ahead of the caller's own, in the same write. Where one fails, so does the caller's."""
+    """Commands ahead of the caller's own, in the same write. Where one fails, so does the caller's.
 
-    __slots__ = ("commands",)
+    Attributes:
+        commands: those of the caller.
+        raw: for each reply ahead of theirs, that it is not decoded.
+    """
 
-    def __init__(self, commands: Sequence[Any]) -> None:
+    __slots__ = ("_ahead", "commands", "raw")
+
+    def __init__(self, ahead: Sequence[Any], commands: Sequence[Any]) -> None:
+        self._ahead = ahead
         self.commands = commands
+        self.raw = (True,) * len(ahead)
 
     def settle(self, at: Mover, replies: Sequence[Any]) -> Exception | None:
         """Take down what they did; return the error of the first that failed."""
-        for command, reply in zip(self.commands, replies, strict=True):
+        for command, reply in zip(self._ahead, replies, strict=True):
             if isinstance(reply, Exception):
                 return reply
             if command is _DISCARD:
@@ -227,46 +268,53 @@ class Frame:
 
     Attributes:
         commands: those of the caller.
-        queued: how many replies come before that of EXEC. After it comes one, that of the next MULTI.
+        selects: whether SELECT comes first.
         results: the replies to the caller's commands, once they are known.
     """
 
-    __slots__ = ("_groups", "_selects", "commands", "queued", "results")
+    __slots__ = ("_groups", "_queued", "commands", "results", "selects")
 
     def __init__(
         self, commands: Sequence[Any], groups: Sequence[tuple[int, int]], inside: int, *, selects: bool
     ) -> None:
         self.commands = commands
-        self.queued = inside + selects
         self.results: deque[Any] | None = None
+        self._queued = inside + selects
         self._groups = groups
-        self._selects = selects
+        self.selects = selects
 
     @property
     def single(self) -> bool:
         """Whether there is one command only, whose reply is decoded as its caller asks."""
         return len(self.commands) == 1
 
-    def settle(self, at: Mover, queued: list[Any], executed: Any, armed: Any) -> Exception | bool:
+    def raw(self, executed: bool) -> tuple[bool, ...]:
+        """Return for each reply, those of EXEC and of the next MULTI included, whether it is not decoded.
+
+        Args:
+            executed: whether EXEC's isn't.
+        """
+        return (*(True,) * self._queued, executed and self.single, True)
+
+    def settle(self, at: Mover, replies: list[Any]) -> Exception | bool:
         """Make the replies of the caller's commands.
 
         Args:
             at: the connection.
-            queued: the replies before EXEC's.
-            executed: EXEC's.
-            armed: that of the next MULTI.
+            replies: those that came.
 
         Returns:
             An error: the connection must be closed, and the error is the caller's. False: nothing was carried out, and
             the commands are to be sent anew outside of a transaction. True: :attr:`results` are there.
         """
+        *queued, executed, armed = replies
         at.armed = not isinstance(armed, Exception)
         at.altered = at.altered or not at.armed
-        refused = queued.pop(0) if self._selects else None
+        refused = queued.pop(0) if self.selects else None
         if isinstance(refused, Exception):
             return refused
         if isinstance(executed, list):
-            if self._selects:
+            if self.selects:
                 selected = executed.pop(0)
                 if isinstance(selected, Exception):  # the rights changed between two parts of one write
                     return selected
