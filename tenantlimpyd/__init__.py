@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenantlimpyd.budget import Budget, Gauges
 from tenantlimpyd.context import TenantThreadPoolExecutor, carry_tenant, current_tenant
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.fanout import Outcome
@@ -11,7 +12,9 @@ from tenantlimpyd.router import DatabaseRouter
 __all__ = [
     "EXACT_VERSION",
     "VERSION",
+    "Budget",
     "DatabaseRouter",
+    "Gauges",
     "Outcome",
     "RedisDatabase",
     "TenantThreadPoolExecutor",

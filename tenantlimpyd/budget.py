@@ -8,7 +8,7 @@ import attrs
 
 from tenantlimpyd.exceptions import ConfigurationError, shown
 
-__all__ = ["Budget", "Gauges"]
+__all__ = ["Budget", "Gauges", "checked_budget"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -61,6 +61,17 @@ class Budget:
     def share(self, connections: int) -> int:
         """Return how many of so many connections one database may use at once."""
         return min(connections, -(-connections * 3 // 4) if self.per_tenant is None else self.per_tenant)
+
+
+def checked_budget(budget: object) -> Budget | None:
+    """Return a budget.
+
+    Raises:
+        ConfigurationError: it is neither one nor None.
+    """
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigurationError(f"budget must be a tenantlimpyd.Budget(...), not {shown(budget)}")
+    return budget
 
 
 def _is_number(value: Any, kind: Any) -> bool:

@@ -108,10 +108,10 @@ class Client(redis.Redis):
 
     def set_response_callback(self, command: str, callback: Any) -> None:
         """Set a callback of this client's own."""
-        callbacks = type(self.response_callbacks)({})
+        callbacks: Any = redis.client.CaseInsensitiveDict({})
         dict.update(callbacks, self.response_callbacks)
         self.response_callbacks = callbacks
-        super().set_response_callback(command, callback)  # type: ignore[no-untyped-call]
+        super().set_response_callback(command, callback)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command; one that waits on the server, on a connection apart."""
@@ -127,11 +127,11 @@ class Client(redis.Redis):
 
     def pubsub(self, **kwargs: Any) -> Any:
         """Return redis-py's pub/sub object, on a connection apart."""
-        return redis.Redis.pubsub(self._alone(), **kwargs)  # type: ignore[no-untyped-call]
+        return redis.Redis.pubsub(self._alone(), **kwargs)
 
     def monitor(self) -> Any:
         """Return redis-py's monitor, on a connection apart."""
-        return redis.Redis.monitor(self._alone())  # type: ignore[no-untyped-call]
+        return redis.Redis.monitor(self._alone())
 
     def client(self) -> Any:
         """Return a client that keeps one connection, which is apart."""
@@ -174,7 +174,7 @@ class AsyncClient(redis.asyncio.Redis):
 
     def set_response_callback(self, command: str, callback: Any) -> None:
         """Set a callback of this client's own."""
-        callbacks = type(self.response_callbacks)({})
+        callbacks: Any = redis.client.CaseInsensitiveDict({})
         dict.update(callbacks, self.response_callbacks)
         self.response_callbacks = callbacks
         super().set_response_callback(command, callback)
@@ -183,7 +183,7 @@ class AsyncClient(redis.asyncio.Redis):
         """Execute a command; one that waits on the server, on a connection apart."""
         if _waits(args):
             return redis.asyncio.Redis.execute_command(self._alone(), *args, **options)
-        return super().execute_command(*args, **options)
+        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def _alone(self) -> AsyncClient:
         """Return a client whose connections nobody shares."""

@@ -13,7 +13,7 @@ import redis.asyncio
 from redis.lock import Lock
 
 from tenantlimpyd import drivers, forks, logs
-from tenantlimpyd.budget import Budget
+from tenantlimpyd.budget import Budget, checked_budget
 from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.exceptions import (
     ConfigurationError,
@@ -64,7 +64,17 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     """
 
     __slots__ = (
-        *("__dict__", "__weakref__", "_budget", "_guards", "_key_prefix", "_link_made", "_placed", "_redis_version", "_settings"),
+        *(
+            "__dict__",
+            "__weakref__",
+            "_budget",
+            "_guards",
+            "_key_prefix",
+            "_link_made",
+            "_placed",
+            "_redis_version",
+            "_settings",
+        ),
         "_shared",
     )
 
@@ -74,7 +84,7 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
         super().__init__()
         self._key_prefix = _checked_prefix(key_prefix)
         self._settings = Settings(settings or DEFAULT_CONNECTION_SETTINGS)
-        self._budget = _checked_budget(budget)
+        self._budget = checked_budget(budget)
         self._shared = shared
         self._link_made: Link | None = None
         self._placed: Placement | None = None
@@ -105,6 +115,17 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     def server(self) -> Server:
         """The server's connections, which databases of the same settings share."""
         return self._link.server
+
+    @property
+    def used(self) -> Server | None:
+        """The same, or None while it has not been used."""
+        link = self._link_made
+        return None if link is None else link.server
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget its connections count under; None: that of all databases which are given none."""
+        return self._budget
 
     @property
     def key_prefix(self) -> str:
@@ -203,7 +224,7 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
     def use_budget(self, budget: Budget) -> None:
         """Count this database's connections under another budget; commands in flight finish under the old one."""
         with _moves.lock:
-            self._budget = _checked_budget(budget)
+            self._budget = checked_budget(budget)
             old, self._link_made = self._link_made, None
         if old is not None:
             old.retire()
@@ -424,12 +445,6 @@ _moves = _Lock()
 """Held while a database goes to other settings, or a router learns of it."""
 _links = _Lock()
 """Held while a database's link is made or taken. No other lock of databases or routers is waited for meanwhile."""
-
-
-def _checked_budget(budget: object) -> Budget | None:
-    if budget is not None and not isinstance(budget, Budget):
-        raise ConfigurationError(f"budget must be a tenantlimpyd.Budget(...), not {shown(budget)}")
-    return budget
 
 
 def _version(info: Any) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ class _Owing:
         selected, armed, highest, stays, reach: see :class:`tenantlimpyd.switching.Mover`.
         user: who has checked it out.
         since: when it came back to its pool, by the monotonic clock, in seconds.
-        failure: why it could not be made, or was lost, if it was.
+        failure: why it could not be made, or was lost, if it was; without a traceback, which would keep much alive.
     """
 
     owed: int = 0
@@ -72,7 +72,7 @@ class _Owing:
     reach: Reach = Reach()
     user: Any = None
     since: float = 0.0
-    failure: BaseException | None = None
+    failure: Exception | None = None
     _reading: Frame | Lead | None = None
     _planned: Plan | None = None
 
@@ -80,7 +80,7 @@ class _Owing:
         db: Any
         encoder: Any
 
-        health_check_interval: float
+        health_check_interval: Any
 
         def _leave_to_parent(self) -> None: ...
 
@@ -102,6 +102,13 @@ class _Owing:
             return ()
         reading = self._reading
         return None if reading is None else tuple(first_word(command[0]) for command in reading.commands)
+
+    def fail(self, error: BaseException) -> None:
+        """Take down why the connection could not be made, or was lost."""
+        if isinstance(error, redis.TimeoutError):
+            self.failure = redis.TimeoutError(str(error))
+        elif isinstance(error, redis.ConnectionError | OSError):
+            self.failure = redis.ConnectionError(str(error))
 
     def _fresh(self) -> None:
         """Take down that the handshake is over: the server selected the database."""
@@ -252,7 +259,7 @@ class _Guarded(_Owing, _Connection):
         if self._sock is None:
             self.connect_check_health(check_health=False)
         if check_health:
-            self.check_health()
+            self.check_health()  # type: ignore[no-untyped-call]
         if self.selected == self.db and not self.armed:
             plan = Plan((), commands, None)
         else:
@@ -296,7 +303,7 @@ class _Guarded(_Owing, _Connection):
             self.owed -= 1
             raise
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            self.failure = error
+            self.fail(error)
             raise
         self.owed -= 1
         return reply
@@ -411,7 +418,8 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
 
     async def _several(self, raw: tuple[bool, ...]) -> list[Any]:
         """Return so many replies, errors as objects."""
-        parser, self._parser = self._parser, AsyncSeveral(self._parser, raw)
+        parser: Any = self._parser
+        self._parser = AsyncSeveral(parser, raw)  # type: ignore[assignment]
         try:
             replies: list[Any] = await self._read()
         finally:
@@ -426,7 +434,7 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
             self.owed -= 1
             raise
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            self.failure = error
+            self.fail(error)
             raise
         self.owed -= 1
         return reply

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
 
 from tenantlimpyd.budget import Budget
 from tenantlimpyd.clients import AsyncClient, AsyncView, Client, View
@@ -89,5 +88,3 @@ class Link:
         if alone:
             await self.server.aclose_idle()
         self._let_go()
-
-

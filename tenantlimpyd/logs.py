@@ -45,6 +45,20 @@ EVENTS: Mapping[str, Event] = {
     "connection_opened": Event(
         logging.DEBUG, {"server": "host:port or socket path", "db": "database number"}, "a connection is ready for use"
     ),
+    "connection_waited": Event(
+        logging.DEBUG,
+        {"server": "host:port or socket path", "seconds": "time waited, s"},
+        "the budget was spent, and a connection came back in time",
+    ),
+    "connections_exhausted": Event(
+        logging.WARNING,
+        {
+            "server": "host:port or socket path",
+            "open": "connections to it",
+            "waiting": "threads and tasks that still wait for one",
+        },
+        "the budget was spent, and a command was refused",
+    ),
     "database_repointed": Event(
         logging.INFO,
         {

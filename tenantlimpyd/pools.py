@@ -75,7 +75,7 @@ class Pool(redis.ConnectionPool):
                 if not self._ready(connection):
                     raise redis.ConnectionError(_UNASKED)
         except BaseException as error:
-            connection.failure = error
+            connection.fail(error)
             self.release(connection)
             raise
         return connection
@@ -107,7 +107,7 @@ class Pool(redis.ConnectionPool):
 
     def _made(self, user: User) -> Any:
         try:
-            connection = self.connection_class(**self.connection_kwargs)
+            connection: Any = self.connection_class(**self.connection_kwargs)
         except BaseException:
             self.lane.put(self, user, None, keep=False)
             raise
@@ -191,7 +191,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
                 if not await self._ready(connection):
                     raise redis.ConnectionError(_UNASKED)
         except BaseException as error:
-            connection.failure = error
+            connection.fail(error)
             await self.release(connection)
             raise
         return connection
@@ -219,7 +219,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
 
     def _made(self, user: User) -> Any:
         try:
-            connection = self.connection_class(**self.connection_kwargs)
+            connection: Any = self.connection_class(**self.connection_kwargs)
         except BaseException:
             self.lane.put(self, user, None, keep=False)
             raise

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from tenantlimpyd import logs
+from tenantlimpyd.budget import Budget, Gauges, checked_budget
 from tenantlimpyd.catalog import Catalog
 from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.context import enter, frame_of, leave, request_frame_of
@@ -47,6 +48,8 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         resolver: asked for ids that are not in the map; returns a ``RedisDatabase``, or None: "not mine". It may be a
             coroutine function, for ``async with``. What it returns is kept; ids it does not know are remembered for 10 s.
         grammar: what a tenant id looks like: a regular expression that must match all of it.
+        budget: how many connections its databases may have together; None: they share that of all that are given none.
+            A database that was given one of its own keeps it.
 
     Raises:
         InvalidTenantError: a key of the map is no tenant id.
@@ -60,11 +63,13 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         *,
         resolver: Resolver | None = None,
         grammar: str | re.Pattern[str] = DEFAULT_GRAMMAR,
+        budget: Budget | None = None,
     ) -> None:
         super().__init__()
         if resolver is not None and not callable(resolver):
             raise ConfigurationError(f"the resolver must be a function of a tenant id, not {shown(resolver)}")
         self._grammar = compiled(grammar)
+        self._budget = checked_budget(budget)
         self._catalog = Catalog()
         self._resolving = Resolving(resolver, self._catalog.placements.get, self._keep)
         if tenants is not None and not isinstance(tenants, Mapping):
@@ -79,6 +84,7 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         *,
         resolver: Resolver | None = None,
         grammar: str | re.Pattern[str] = DEFAULT_GRAMMAR,
+        budget: Budget | None = None,
     ) -> Self:
         """Make a router from a TOML file, or from a mapping of the same shape; see :mod:`tenantlimpyd.config`.
 
@@ -86,13 +92,14 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
             source: the path of the file, or the mapping.
             resolver: as for the constructor.
             grammar: as for the constructor.
+            budget: as for the constructor.
 
         Raises:
             ConfigurationError: what is wrong, all mistakes at once.
         """
         from tenantlimpyd.config import databases
 
-        return cls(databases(source, grammar), resolver=resolver, grammar=grammar)
+        return cls(databases(source, grammar), resolver=resolver, grammar=grammar, budget=budget)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} tenants>"
@@ -115,6 +122,8 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         with database.guarded_by(self._catalog):
             added = self._catalog.add(tenant, Placement(database, self, tenant))
         if added:
+            if self._budget is not None and database.budget is None:
+                database.use_budget(self._budget)
             self._resolving.unknown.forget(tenant)
             logs.emit("tenant_added", tenant=tenant, server=database.settings.server, db=database.settings.db)
         return self._catalog.placements[tenant]
@@ -332,6 +341,16 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
             yield
         finally:
             leave(owner)
+
+    def gauges(self) -> dict[str, Gauges]:
+        """Return what connections there are now, by server. Servers that no tenant has used yet are not in it."""
+        servers = {
+            server for placement in list(self._catalog.placements.values()) if (server := placement.database.used)
+        }
+        found: dict[str, Gauges] = {}
+        for server in servers:
+            found[server.name] = found.get(server.name, Gauges()) + server.gauges()
+        return found
 
     # Closing
 

@@ -19,6 +19,7 @@ import redis.asyncio
 
 from tenantlimpyd import forks
 from tenantlimpyd.budget import Budget, Gauges
+from tenantlimpyd.leases import AsyncLease, Lease
 from tenantlimpyd.limits import BoundedRetry
 from tenantlimpyd.pools import AsyncPool, Pool, pool_arguments
 from tenantlimpyd.settings import Settings
@@ -81,7 +82,7 @@ class Hub:
             return
         if failure is None:
             breaker.succeeded()
-        elif isinstance(failure, redis.ConnectionError | redis.TimeoutError | OSError):
+        else:
             breaker.failed(failure)
 
     def close_idle(self) -> None:
@@ -206,6 +207,20 @@ class Server:
         if of_loop is not None:
             _remove(of_loop)
 
+    # Leases
+
+    def lease(self, db: int = 0) -> Lease:
+        """Return a lease: one connection for work on many databases; ``with server.lease() as lease: lease.ask(...)``.
+
+        Args:
+            db: where it begins.
+        """
+        return Lease(self.pools()[0], db)
+
+    def alease(self, db: int = 0) -> AsyncLease:
+        """Return a lease as :meth:`lease`, for ``async with`` in the running event loop."""
+        return AsyncLease(self.of_loop().pool, db)
+
     async def aclose_idle(self) -> None:
         """Close the idle connections of the running event loop, and wait until they are."""
         of_loop = self._of_loops.get(asyncio.get_running_loop())
@@ -242,6 +257,7 @@ async def _keep(
 
 
 # Who shares
+
 
 class _Making:
     """The lock under which scopes and servers are made."""

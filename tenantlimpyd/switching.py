@@ -23,7 +23,7 @@ from redis.exceptions import ExecAbortError, ResponseError
 
 from tenantlimpyd.exceptions import ImplementationError
 
-__all__ = ["Frame", "Lead", "Mover", "Plan", "Reach", "first_word", "plan", "settle_trip", "verified"]
+__all__ = ["Frame", "Lead", "Mover", "Plan", "Reach", "first_word", "plan", "quick", "settle_trip", "verified"]
 
 BLOCKING = frozenset(
     {
@@ -50,7 +50,8 @@ RESTLESS = 8
 TAIL = b"*1\r\n$4\r\nEXEC\r\n*1\r\n$5\r\nMULTI\r\n"
 """EXEC and MULTI as they are sent."""
 
-_DISCARD, _MULTI = ("DISCARD",), ("MULTI",)
+DISCARD, MULTI = ("DISCARD",), ("MULTI",)
+"""The commands, told from those of callers by being these objects."""
 SHORT = 6_000
 """Bytes up to which what is sent is put together for one write."""
 
@@ -60,7 +61,8 @@ _NOT_INSIDE = "inside a transaction", "MULTI"
 def first_word(name: Any) -> str:
     """Return the first word of a command's name, upper case; redis-py takes text or bytes, subcommands after a space."""
     if name.__class__ is str and name.isupper() and " " not in name:
-        return name  # type: ignore[no-any-return]
+        found: str = name
+        return found
     text = bytes(name).decode(errors="replace") if isinstance(name, bytes | bytearray | memoryview) else str(name)
     words = text.upper().split()
     return words[0] if words else ""
@@ -137,7 +139,7 @@ def plan(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
     words = [first_word(command[0]) for command in commands]
     moves = at.selected != at.db
     if words == ["WATCH"] or (at.armed and not moves and at.stays >= RESTLESS):
-        lead = [*([_DISCARD] if at.armed else []), *([("SELECT", at.db)] if moves else [])]
+        lead = [*([DISCARD] if at.armed else []), *([("SELECT", at.db)] if moves else [])]
         return Plan((), [*lead, *commands], Lead(lead, commands))
     grouped = _groups(words)
     if grouped is None or not at.reach.may_arm:
@@ -145,10 +147,10 @@ def plan(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
     at.stays = 0 if moves else at.stays + 1
     trip: list[Any] = []
     if not at.armed or (moves and int(at.db) > at.highest):
-        trip = [*([_DISCARD] if at.armed else []), *_selects(at), _MULTI]
+        trip = [*([DISCARD] if at.armed else []), *_selects(at), MULTI]
         moves = False
     inside = [command for command, word in zip(commands, words, strict=True) if word not in ("MULTI", "EXEC")]
-    sent = [*([("SELECT", at.db)] if moves else []), *inside, ("EXEC",), _MULTI]
+    sent = [*([("SELECT", at.db)] if moves else []), *inside, ("EXEC",), MULTI]
     return Plan(trip, sent, Frame(commands, grouped, len(inside), selects=moves))
 
 
@@ -182,7 +184,7 @@ def quick(at: Mover, word: str, packed: list[Any], command: Sequence[Any]) -> tu
 
 def verified(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
     """Return how to send commands that must not be queued: after a SELECT whose reply was read."""
-    trip = [*([_DISCARD] if at.armed else []), *(_selects(at) if at.selected != at.db else [])]
+    trip = [*([DISCARD] if at.armed else []), *(_selects(at) if at.selected != at.db else [])]
     return Plan(trip, commands, None)
 
 
@@ -219,11 +221,11 @@ def settle_trip(at: Mover, commands: Sequence[Any], replies: Sequence[Any]) -> E
     """
     for command, reply in zip(commands, replies, strict=True):
         failed = isinstance(reply, Exception)
-        if command is _DISCARD:
+        if command is DISCARD:
             if failed:
                 return reply  # type: ignore[no-any-return]
             at.armed = False
-        elif command is _MULTI:
+        elif command is MULTI:
             at.armed = at.reach.may_arm = not failed
         elif not failed:
             at.selected = int(command[1])
@@ -255,7 +257,7 @@ class Lead:
         for command, reply in zip(self._ahead, replies, strict=True):
             if isinstance(reply, Exception):
                 return reply
-            if command is _DISCARD:
+            if command is DISCARD:
                 at.armed, at.stays = False, 0
             else:
                 at.selected = int(command[1])

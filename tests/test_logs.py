@@ -10,9 +10,11 @@ import textwrap
 import threading
 
 import pytest
+import redis
 import structlog
 from structlog.testing import capture_logs
 
+from tenantlimpyd.budget import Budget
 from tenantlimpyd.context import carry_tenant
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
@@ -51,6 +53,24 @@ async def everything(router):
     router.remove("spare")
     await router.aclose()
     await spare.aclose()
+    await wait_for_a_connection(spare.connection_settings)
+
+
+async def wait_for_a_connection(settings):
+    """Once in time, and once in vain."""
+    narrow = RedisDatabase(**settings, budget=Budget(per_server=1, timeout=0.2))
+    server, pool = narrow.server, narrow.connection.connection_pool
+    held = pool.get_connection()
+    asking = asyncio.create_task(asyncio.to_thread(narrow.connection.ping))
+    while not server.gauges().waiting:  # noqa: ASYNC110 - another thread's
+        await asyncio.sleep(0)
+    pool.release(held)
+    assert await asking
+    held = pool.get_connection()
+    with pytest.raises(redis.exceptions.MaxConnectionsError):
+        narrow.connection.ping()
+    pool.release(held)
+    narrow.close()
 
 
 async def test_every_event_is_sent_with_exactly_its_fields(router):

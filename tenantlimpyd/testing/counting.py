@@ -39,15 +39,18 @@ class CommandCounter:
     """What was sent to Redis while the counter was open, by any thread or task.
 
     Only names are kept, no keys and no values. A connection's handshake (HELLO, AUTH, CLIENT, SELECT) and its health
-    checks are not counted: whether they happen depends on what the pool had.
+    checks are not counted: whether they happen depends on what the pool had. Nor is what takes a connection that
+    databases share from one to another.
 
     Attributes:
         sent: for each round trip, the names of its commands, such as ``[("MULTI", "SET", "EXEC"), ("GET",)]``.
+        wire: the same, with what takes a connection to another database.
     """
 
     def __init__(self, places: frozenset[_Place] | None) -> None:
         self._places = places
         self.sent: list[tuple[str, ...]] = []
+        self.wire: list[tuple[str, ...]] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} trips={self.trips} commands={self.commands} sent={self.sent}>"
@@ -70,11 +73,14 @@ class CommandCounter:
     def clear(self) -> None:
         """Start again from nothing."""
         self.sent.clear()
+        self.wire.clear()
 
-    def note(self, place: _Place, names: tuple[str, ...]) -> None:
-        """Take down one round trip, if it went to a place of this counter."""
+    def note(self, place: _Place, names: tuple[str, ...], meant: tuple[str, ...]) -> None:
+        """Take down one round trip, if it went to a place of this counter: all that was sent, and what of it was meant."""
         if self._places is None or place in self._places:
-            self.sent.append(names)
+            self.wire.append(names)
+            if meant:
+                self.sent.append(meant)
 
 
 @contextlib.contextmanager
@@ -194,9 +200,10 @@ def _noted(connection: Any, command: Any) -> Any:
     names = tuple(
         command_names(b"".join(chunk.encode() if isinstance(chunk, str) else bytes(chunk) for chunk in chunks))
     )
+    meant = getattr(connection, "meant", None)
     place = _Place.of(lambda name: getattr(connection, name, None))
     for counter in _counters:
-        counter.note(place, names)
+        counter.note(place, names, names if meant is None else meant)
     return chunks
 
 
