@@ -9,14 +9,17 @@ import asyncio
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd.budget import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.testing import count_commands
-from tests.database.watching import open_connections
+from tests.database.watching import aeventually, open_connections
 
+ONCE = Retry(NoBackoff(), 0)
 PASSWORD = "s3cret-password"
 
 
@@ -262,12 +265,12 @@ WRITES = [
 ]
 
 
-@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("write", WRITES, ids=["command", "script", "transaction", "pipeline", "push"])
 @pytest.mark.parametrize(
     "lost", [["-select"], ["-select", "-multi"], ["-select", "-exec"], ["-@connection", "-@transaction"]]
 )
 async def test_invariant_8_rights_lost_in_mid_life_never_write_elsewhere(
-    narrow, guarded_server, ask, raw, write, lost, colour
+    narrow, guarded_server, ask, raw, write, lost, flushed_server
 ):
     user = guarded_server("shrinking", "~*", "&*", "+@all")
     settings = {"username": user, "password": PASSWORD, "client_name": None}
@@ -279,7 +282,7 @@ async def test_invariant_8_rights_lost_in_mid_life_never_write_elsewhere(
     with pytest.raises(redis.RedisError):
         await ask(one, write)
     for db in (0, 1, 2):
-        with redis.Redis(**{**raw.connection_pool.connection_kwargs, "db": db}) as client:
+        with redis.Redis(**flushed_server.settings, db=db) as client:
             assert client.keys() == ([b"mine"] if db else [])
     raw.execute_command("ACL", "SETUSER", user, "+@all")
     await ask(one, write)  # well again
@@ -316,7 +319,7 @@ async def test_invariant_8_connections_cut_while_moving(flushed_server, ask, raw
     budget = Budget(per_server=1)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         databases = [
-            RedisDatabase(host="127.0.0.1", port=proxy.port, db=db, budget=budget, socket_timeout=2)
+            RedisDatabase(host="127.0.0.1", port=proxy.port, db=db, budget=budget, socket_timeout=2, retry=ONCE)
             for db in range(1, 5)
         ]
         for database in databases * 2:
@@ -372,8 +375,7 @@ async def test_what_blocks_runs_apart(databases, colour, ask, flushed_server, cl
         waiting = asyncio.create_task(database.aconnection.blpop("queue", 20))
     else:
         waiting = asyncio.create_task(asyncio.to_thread(database.connection.blpop, "queue", 20))
-    while not any(entry["cmd"] == "blpop" for entry in open_connections(flushed_server, client_name)):
-        await asyncio.sleep(0.005)
+    await aeventually(lambda: any(each["cmd"] == "blpop" for each in open_connections(flushed_server, client_name)))
     assert database.server.gauges().apart == 1
     await ask(other, lambda client: client.rpush("queue", "of 2"))  # the one shared connection is free
     await ask(database, lambda client: client.rpush("queue", "of 1"))
