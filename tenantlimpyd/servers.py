@@ -127,6 +127,14 @@ class Server:
         shared, apart = self.hub.shared.gauges(), self.hub.apart.gauges()
         return attrs.evolve(shared + apart, apart=apart.open)
 
+    def trim(self, seconds: float | None = None) -> int:
+        """Close connections that have been idle for so many seconds; None: as long as the budget says.
+
+        Returns:
+            How many, of all servers under the same budget.
+        """
+        return self.scope.trim(seconds)
+
     # Who uses it
 
     def attach(self, db: int) -> None:

@@ -301,7 +301,7 @@ class Lane:
 
     def _full(self, user: User, seconds: float | None) -> MaxConnectionsError:
         used = self.used.get(user, 0)
-        if used >= self.share:
+        if used >= self.share and self.share < self.limit:
             what = f"this database uses its {self.share} connections to {self.server} already (per_tenant)"
         elif self.open >= self.limit:
             what = f"all {self.limit} connections to {self.server} are in use"
