@@ -16,7 +16,7 @@ from tenantlimpyd.database import RedisDatabase
 BLOCKING, AWAITING = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
 
 
-@pytest.mark.parametrize("connection", [BLOCKING, AWAITING])
+@pytest.mark.parametrize("connection", [BLOCKING, AWAITING], ids=["blocking", "asyncio"])
 def test_connections_have_the_methods_that_are_overridden(connection):
     for name in (
         *("connect_check_health", "check_health", "send_packed_command", "send_command", "read_response", "disconnect"),
