@@ -168,11 +168,12 @@ class _Owing:
 
     def _quick(self, args: Sequence[Any]) -> Any:
         """Return one command, packed with what takes an armed connection where it belongs, or None if that isn't simple."""
-        if self.armed and not self.health_check_interval:
+        if self.selected >= 0 and not self.health_check_interval:
             quick = switching.quick(self, first_word(args[0]), self.pack_command(*args), args)
             if quick is not None:
-                packed, self._reading = quick
-                self.owed += 3 + self._reading.selects
+                packed, reading = quick
+                self._reading = reading
+                self.owed += 2 if isinstance(reading, Lead) else 3 + reading.selects
                 return packed
         return None
 
@@ -181,9 +182,14 @@ class _Owing:
         reply = frame.take()
         if not frame.results:
             self._reading = None
-        if isinstance(reply, Exception):
-            raise reply
-        return _encoded(reply, self.encoder) if raw and not frame.single else reply
+        return _given(_encoded(reply, self.encoder) if raw and not frame.single else reply)
+
+
+def _given(reply: Any) -> Any:
+    """Return a reply, or raise it where it is an error."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _encoded(reply: Any, encoder: Any) -> Any:
@@ -314,12 +320,12 @@ class _Guarded(_Owing, _Connection):
         reading = self._reading
         raw = bool(args[0] if args else kwargs.get("disable_decoding", False))
         if isinstance(reading, Lead):
-            error = reading.settle(self, self._several(reading.raw))
-            if error is not None:
+            replies = self._several(reading.raw(raw))
+            if (error := reading.settle(self, replies)) is not None:
                 self.disconnect()
                 raise error
             self._reading = None
-            return self._read(*args, **kwargs)
+            return _given(replies[-1])
         if reading.results is None:
             settled = reading.settle(self, self._several(reading.raw(raw)))
             if isinstance(settled, Exception):
@@ -445,12 +451,12 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         reading = self._reading
         raw = bool(args[0] if args else kwargs.get("disable_decoding", False))
         if isinstance(reading, Lead):
-            error = reading.settle(self, await self._several(reading.raw))
-            if error is not None:
+            replies = await self._several(reading.raw(raw))
+            if (error := reading.settle(self, replies)) is not None:
                 await self.disconnect(nowait=True)
                 raise error
             self._reading = None
-            return await self._read(*args, **kwargs)
+            return _given(replies[-1])
         if reading.results is None:
             settled = reading.settle(self, await self._several(reading.raw(raw)))
             if isinstance(settled, Exception):

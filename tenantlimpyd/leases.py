@@ -22,55 +22,6 @@ __all__ = ["AsyncLease", "Lease", "Pairs"]
 Pairs: TypeAlias = Sequence[tuple[int, Sequence[Any]]]
 """Database numbers, each with a command."""
 
-READS = frozenset(
-    {
-        *(
-            "SCAN",
-            "DBSIZE",
-            "PING",
-            "ECHO",
-            "TIME",
-            "INFO",
-            "ROLE",
-            "KEYS",
-            "RANDOMKEY",
-            "EXISTS",
-            "TYPE",
-            "TTL",
-            "PTTL",
-        ),
-        *(
-            "EXPIRETIME",
-            "PEXPIRETIME",
-            "GET",
-            "MGET",
-            "STRLEN",
-            "GETRANGE",
-            "HGET",
-            "HMGET",
-            "HGETALL",
-            "HLEN",
-            "HKEYS",
-        ),
-        *(
-            "HVALS",
-            "HEXISTS",
-            "HSCAN",
-            "SCARD",
-            "SMEMBERS",
-            "SISMEMBER",
-            "SMISMEMBER",
-            "SSCAN",
-            "LLEN",
-            "LRANGE",
-            "LINDEX",
-        ),
-        *("ZCARD", "ZSCORE", "ZCOUNT", "ZSCAN", "ZRANGEBYSCORE", "ZRANGEBYLEX", "XLEN", "XRANGE", "XINFO"),
-        *("OBJECT", "DUMP", "BITCOUNT", "GETBIT", "EVAL_RO", "EVALSHA_RO", "FCALL_RO"),
-    }
-)
-"""Commands that change nothing, wherever they are carried out."""
-
 
 @attrs.define(eq=False)
 class _Walker:
@@ -132,7 +83,7 @@ class _Batch:
 
 
 def _batch(connection: Any, pairs: Pairs, *, raw: bool) -> _Batch:
-    reads = all(switching.first_word(command[0]) in READS for _, command in pairs)
+    reads = all(switching.first_word(command[0]) in switching.READS for _, command in pairs)
     sent: list[Any] = []
     trip: list[Any] = []
     at = connection.selected

@@ -36,7 +36,7 @@ class Link:
     def __del__(self) -> None:
         if not self.retired:
             with contextlib.suppress(Exception):  # while the interpreter shuts down, anything may be gone
-                self._let_go()
+                self.server.scope.drop(self.server.hub.leave)
 
     @property
     def client(self) -> Client:

@@ -138,7 +138,7 @@ class Pool(redis.ConnectionPool):
             connection.disconnect()
         self.lane.put(self, user, connection, keep=keep)
         if keep and not hub.users:  # the last one left in between
-            self.lane.close_idle()
+            hub.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
             # A new token may have come while it was in use.
             self._event_dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
@@ -252,7 +252,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         finally:
             self.lane.put(self, user, connection, keep=keep)
         if keep and not hub.users:
-            self.lane.close_idle()
+            hub.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
             await self._event_dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
 

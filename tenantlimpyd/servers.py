@@ -85,8 +85,21 @@ class Hub:
         else:
             breaker.failed(failure)
 
+    def leave(self) -> bool:
+        """Take down that a database uses the server no more; where it was the last, close what is idle. Lock held."""
+        self.users -= 1
+        if not self.users:
+            self.close_idle()
+        return not self.users
+
+    def close_unused(self) -> None:
+        """Close what is idle if no database uses the server."""
+        with self.scope.lock:
+            if not self.users:
+                self.close_idle()
+
     def close_idle(self) -> None:
-        """Close every connection that nobody uses."""
+        """Close every connection that nobody uses. Lock held."""
         self.shared.close_idle()
         self.apart.close_idle()
 
@@ -103,7 +116,7 @@ class Server:
         self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, OfLoop] = weakref.WeakKeyDictionary()
         # Databases that are dropped unclosed are garbage in a cycle, where sockets may go before their owners and warn.
         # The hub outlives them for this call.
-        weakref.finalize(self, self.hub.close_idle).atexit = False
+        weakref.finalize(self, scope.drop, self.hub.close_idle).atexit = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.hub.name}>"
@@ -146,11 +159,7 @@ class Server:
     def detach(self) -> bool:
         """Take down that a database uses it no more; where it was the last, close what is idle, and return True."""
         with self.scope.lock:
-            self.hub.users -= 1
-            last = not self.hub.users
-        if last:
-            self.hub.close_idle()
-        return last
+            return self.hub.leave()
 
     # Blocking
 

@@ -85,6 +85,7 @@ class Scope:
         waiting: who waits, in all lanes.
         next_sweep: when to look for idle connections again, by the monotonic clock.
         lanes: the lanes.
+        dropped: what is to be done, with the lock held, for databases and servers that nothing refers to any more.
         lock: guards all these, and the pools' lists.
         making: held while pools are made.
     """
@@ -95,6 +96,7 @@ class Scope:
         self.waiting = 0
         self.next_sweep = 0.0
         self.lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+        self.dropped: deque[Callable[[], object]] = deque()
         self.lock = threading.Lock()
         self.making = threading.Lock()
         forks.watch(self)
@@ -105,6 +107,23 @@ class Scope:
         self.open = self.waiting = 0
         for lane in list(self.lanes):
             lane.begin_anew()
+
+    def drop(self, farewell: Callable[[], object]) -> None:
+        """Do something for what is being dropped: now, or where the lock is held, soon.
+
+        The garbage collector calls this, in the middle of anything, perhaps of what holds the lock in this thread.
+        """
+        self.dropped.append(farewell)
+        if self.lock.acquire(blocking=False):
+            try:
+                self.bury()
+            finally:
+                self.lock.release()
+
+    def bury(self) -> None:
+        """Do what is to be done for what was dropped. Lock held."""
+        while self.dropped:
+            self.dropped.popleft()()
 
     def evict(self) -> bool:
         """Close the connection of all lanes that has been idle for longest; return whether there was one. Lock held."""
@@ -188,6 +207,8 @@ class Lane:
             redis.exceptions.MaxConnectionsError: none is free, and the budget says not to wait.
         """
         with self.scope.lock:
+            if self.scope.dropped:
+                self.scope.bury()
             granted = self._grant(pool, user)
             if granted is not _WAIT:
                 return granted
@@ -244,6 +265,8 @@ class Lane:
             else:
                 self.open -= 1
                 scope.open -= 1
+            if scope.dropped:
+                scope.bury()
             if scope.waiting:
                 if self.waiting:
                     self.serve()
@@ -252,13 +275,12 @@ class Lane:
                 scope.sweep()
 
     def close_idle(self) -> None:
-        """Close every idle connection."""
-        with self.scope.lock:
-            for pool in self.pools:
-                while pool.idle:
-                    self.close_oldest(pool)
-            if self.scope.waiting:
-                self.scope.serve()
+        """Close every idle connection. Lock held."""
+        for pool in self.pools:
+            while pool.idle:
+                self.close_oldest(pool)
+        if self.scope.waiting:
+            self.scope.serve()
 
     def serve(self) -> None:
         """Give what is free to those who wait. Lock held."""

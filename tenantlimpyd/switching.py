@@ -8,7 +8,8 @@ same, in the database of whoever had the connection before. So the commands are 
   one write. A SELECT the server refuses (ACL) makes EXEC abort, and nothing runs. A number out of range would fail only
   in EXEC: so a connection must first have been in a database of that number or a higher one.
 - What can't be in a transaction, or is only told apart there, is sent after a SELECT of its own whose reply was read.
-- WATCH changes no data: it may follow a SELECT that is not yet known to have worked.
+- Commands that change nothing may follow a SELECT that is not yet known to have worked: where it has not, their replies are
+  thrown away.
 
 This module says what to send, and what the replies mean. Sending and reading is the guards' (:mod:`tenantlimpyd.guards`).
 """
@@ -41,11 +42,60 @@ _ALONE = BLOCKING | {
 }
 """Commands that can't be in a transaction, do something else there, or (DUMP) have a reply that must not be decoded."""
 
+READS = frozenset(
+    {
+        *(
+            "SCAN",
+            "DBSIZE",
+            "PING",
+            "ECHO",
+            "TIME",
+            "INFO",
+            "ROLE",
+            "KEYS",
+            "RANDOMKEY",
+            "EXISTS",
+            "TYPE",
+            "TTL",
+            "PTTL",
+        ),
+        *(
+            "EXPIRETIME",
+            "PEXPIRETIME",
+            "GET",
+            "MGET",
+            "STRLEN",
+            "GETRANGE",
+            "HGET",
+            "HMGET",
+            "HGETALL",
+            "HLEN",
+            "HKEYS",
+        ),
+        *(
+            "HVALS",
+            "HEXISTS",
+            "HSCAN",
+            "SCARD",
+            "SMEMBERS",
+            "SISMEMBER",
+            "SMISMEMBER",
+            "SSCAN",
+            "LLEN",
+            "LRANGE",
+            "LINDEX",
+        ),
+        *("ZCARD", "ZSCORE", "ZCOUNT", "ZSCAN", "ZRANGEBYSCORE", "ZRANGEBYLEX", "XLEN", "XRANGE", "XINFO"),
+        *("OBJECT", "DUMP", "BITCOUNT", "GETBIT", "EVAL_RO", "EVALSHA_RO", "FCALL_RO"),
+    }
+)
+"""Commands that change nothing, wherever they are carried out. Only what is certain: all others are taken to write."""
+
 LONGEST = 1_000
 """Commands above which a pipeline is not made a transaction: a server does nothing else while it runs one."""
 
 RESTLESS = 8
-"""Uses in one database after the other up to which a connection stays armed."""
+"""Uses in a row that didn't need it, after which a connection is armed no more."""
 
 TAIL = b"*1\r\n$4\r\nEXEC\r\n*1\r\n$5\r\nMULTI\r\n"
 """EXEC and MULTI as they are sent."""
@@ -76,7 +126,7 @@ class Mover(Protocol):
         selected: the one it is in.
         armed: whether the server queues what comes next, for EXEC.
         highest: the highest number it has been in: lower ones exist.
-        stays: how often in a row it was used where it was, while armed.
+        stays: how often in a row it was armed in vain: used where it was, or to read.
         altered: a command changed its state: it is to be closed.
         reach: what its server's connections have found out.
     """
@@ -138,13 +188,14 @@ def plan(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
     """Return how to send commands over a connection that is elsewhere, or armed."""
     words = [first_word(command[0]) for command in commands]
     moves = at.selected != at.db
-    if words == ["WATCH"] or (at.armed and not moves and at.stays >= RESTLESS):
+    reads = all(word in READS for word in words)
+    if words == ["WATCH"] or (reads and not at.armed) or (at.armed and at.stays >= RESTLESS and (reads or not moves)):
         lead = [*([DISCARD] if at.armed else []), *([("SELECT", at.db)] if moves else [])]
         return Plan((), [*lead, *commands], Lead(lead, commands))
     grouped = _groups(words)
     if grouped is None or not at.reach.may_arm:
         return verified(at, commands)
-    at.stays = 0 if moves else at.stays + 1
+    at.stays = 0 if moves and not reads else at.stays + 1
     trip: list[Any] = []
     if not at.armed or (moves and int(at.db) > at.highest):
         trip = [*([DISCARD] if at.armed else []), *_selects(at), MULTI]
@@ -154,8 +205,8 @@ def plan(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
     return Plan(trip, sent, Frame(commands, grouped, len(inside), selects=moves))
 
 
-def quick(at: Mover, word: str, packed: list[Any], command: Sequence[Any]) -> tuple[list[Any], Frame] | None:
-    """Do as :func:`plan` for one command on an armed connection, which is what happens most, or return None.
+def quick(at: Mover, word: str, packed: list[Any], command: Sequence[Any]) -> tuple[list[Any], Frame | Lead] | None:
+    """Do as :func:`plan` for one command, in the cases that occur most, or return None.
 
     Args:
         at: the connection.
@@ -163,23 +214,29 @@ def quick(at: Mover, word: str, packed: list[Any], command: Sequence[Any]) -> tu
         packed: the command as it is sent.
         command: the command.
     """
-    if not at.armed or word in _ALONE:
-        return None
     db: int = at.db
-    if at.selected == db:
-        if at.stays >= RESTLESS:
+    moves = at.selected != db
+    if not at.armed:
+        if word not in READS:
             return None
-        at.stays += 1
-        ahead, moves = b"", False
-    elif db <= at.highest:
-        at.stays = 0
-        number = b"%d" % db
-        ahead, moves = b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%b\r\n" % (len(number), number), True
-    else:
+        return [_select(db) + packed[0], *packed[1:]], Lead((("SELECT", db),), (command,))
+    if word in _ALONE or (moves and db > at.highest):
         return None
+    if moves and word not in READS:
+        at.stays = 0
+    elif at.stays >= RESTLESS:
+        return None
+    else:
+        at.stays += 1
+    ahead = _select(db) if moves else b""
     if len(packed) == 1 and len(packed[0]) < SHORT:
         return [ahead + packed[0] + TAIL], Frame([command], (), 1, selects=moves)
     return [ahead, *packed, TAIL], Frame([command], (), 1, selects=moves)
+
+
+def _select(db: int) -> bytes:
+    number = b"%d" % db
+    return b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%b\r\n" % (len(number), number)
 
 
 def verified(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
@@ -242,19 +299,25 @@ class Lead:
 
     Attributes:
         commands: those of the caller.
-        raw: for each reply ahead of theirs, that it is not decoded.
     """
 
-    __slots__ = ("_ahead", "commands", "raw")
+    __slots__ = ("_ahead", "commands")
 
     def __init__(self, ahead: Sequence[Any], commands: Sequence[Any]) -> None:
         self._ahead = ahead
         self.commands = commands
-        self.raw = (True,) * len(ahead)
+
+    def raw(self, first: bool) -> tuple[bool, ...]:
+        """Return for each reply ahead, and for that of the caller's first command, whether it is not decoded.
+
+        Args:
+            first: whether the last of them isn't.
+        """
+        return (True, first) if len(self._ahead) == 1 else (*(True,) * len(self._ahead), first)
 
     def settle(self, at: Mover, replies: Sequence[Any]) -> Exception | None:
-        """Take down what they did; return the error of the first that failed."""
-        for command, reply in zip(self._ahead, replies, strict=True):
+        """Take down what the commands ahead did; return the error of the first that failed."""
+        for command, reply in zip(self._ahead, replies, strict=False):
             if isinstance(reply, Exception):
                 return reply
             if command is DISCARD:

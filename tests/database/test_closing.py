@@ -162,3 +162,15 @@ def test_a_forked_child_makes_connections_of_its_own(opened):
     assert childs
     assert childs != str(parents)
     assert database.connection.client_id() == parents  # its connection is as it was
+
+
+def test_a_database_dropped_while_connections_are_counted_holds_nothing_up(opened, flushed_server, client_name):
+    """The garbage collector may run anywhere, also in the thread that holds the lock of the counts."""
+    kept, dropped = opened(db=1), RedisDatabase(**flushed_server.settings, client_name=client_name, socket_timeout=9)
+    dropped.connection.ping()
+    kept.connection.ping()
+    with kept.server.scope.lock:
+        del dropped
+        gc.collect()
+    kept.connection.ping()
+    eventually(lambda: len(open_connections(flushed_server, client_name)) == 1)

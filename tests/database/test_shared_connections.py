@@ -73,15 +73,29 @@ async def test_many_databases_use_one_connection(databases, ask, flushed_server,
 
 async def test_moving_takes_no_trip_of_its_own(databases, ask):
     for database in databases:
-        await ask(database, lambda client: client.ping())
+        await ask(database, lambda client: client.set("k", 1))
     with count_commands() as counted:
         for database in databases:
             await ask(database, lambda client: client.set("k", 1))
             await ask(database, lambda client: client.get("k"))
     assert len(counted.wire) == counted.trips == 16
     assert counted.names == ["SET", "GET"] * 8
-    assert counted.wire[0] == ("SELECT", "SET", "EXEC", "MULTI")
-    assert counted.wire[1] == ("GET", "EXEC", "MULTI")
+    assert counted.wire[:2] == [("SELECT", "SET", "EXEC", "MULTI"), ("GET", "EXEC", "MULTI")]
+
+
+async def test_reading_everywhere_costs_one_command_more(databases, ask):
+    for database in databases:
+        await ask(database, lambda client: client.set("k", 1))
+    for database in databases * 2:
+        await ask(database, lambda client: client.get("k"))
+    with count_commands() as counted:
+        for database in databases:
+            await ask(database, lambda client: client.get("k"))
+    assert counted.wire == [("SELECT", "GET")] * 8
+    with count_commands() as counted:  # it takes a trip to be ready for writing again, once
+        for database in databases:
+            await ask(database, lambda client: client.set("k", 1))
+    assert len(counted.wire) == 9
 
 
 async def test_pipelines_move_in_the_same_trip(databases, colour):
