@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import acases, cases, others, walks
+from benchmarks import acases, cases, others, rotating, walks
 from benchmarks.page import Page
 from benchmarks.pairs import Figure, acompare, compare
 from benchmarks.setting import DATABASES, KEYS, Setting, environment, many_tenants, one_tenant, settings_line
@@ -97,6 +97,16 @@ async def awaiting(setting: Setting, report: Report, seconds: float) -> None:
     await setting.router.aclose()
 
 
+def rotate(report: Report, seconds: float) -> None:
+    """Measure commands that go to one tenant's database after the other's."""
+    report.section(f"{rotating.TENANTS:,} tenants in turn, at most {rotating.CONNECTIONS} connections")
+    with rotating.fleet() as fleet:
+        for name, peer, figure in rotating.figures(fleet, seconds):
+            report.add(name, peer, figure, rotating.AIM)
+        for name, peer, figure in asyncio.run(rotating.afigures(fleet, seconds)):
+            report.add(name, peer, figure, rotating.AIM)
+
+
 def walking(report: Report, seconds: float) -> None:
     """Measure walks over many databases."""
     report.section(f"walk of {2 * DATABASES} databases of {KEYS:,} keys")
@@ -112,6 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.8, help="time for each line (default: %(default)s)")
     parser.add_argument("--no-walk", action="store_true", help="leave the walk over many databases out")
+    parser.add_argument("--no-rotation", action="store_true", help="leave the rotation over many tenants out")
     parser.add_argument("--no-others", action="store_true", help="leave limpyd, rom and walrus out")
     parser.add_argument("--page", type=Path, help="a page of documentation, whose figures are replaced by these")
     given = parser.parse_args(arguments)
@@ -127,6 +138,8 @@ def main(arguments: list[str] | None = None) -> None:
         asyncio.run(awaiting(setting, report, given.seconds))
         if not given.no_others:
             comparing(setting, objects, report, given.seconds)
+    if not given.no_rotation:
+        rotate(report, given.seconds)
     if not given.no_walk:
         walking(report, 2 * given.seconds)
     report.print()

@@ -21,6 +21,9 @@ from tenantlimpyd.budget import Budget, Gauges
 
 __all__ = ["Idling", "Lane", "Scope", "User", "Waiter"]
 
+NEAR = 4
+"""Idle connections that are looked at for one that needs no move."""
+
 SWEEP = 1.0
 """Seconds between two looks for connections that have been idle for too long."""
 
@@ -168,6 +171,14 @@ class Scope:
 _WAIT = object()
 
 
+def _nearest(idle: list[Any], db: int) -> Any:
+    """Take one of the connections that came back last, if possible one that is in the database already."""
+    for at in range(-1, -min(len(idle), NEAR) - 1, -1):
+        if idle[at].selected == db:
+            return idle.pop(at)
+    return idle.pop()
+
+
 class Lane:
     """One kind of connections to one server.
 
@@ -224,7 +235,7 @@ class Lane:
         if used >= self.share:
             return _WAIT
         if pool.idle:
-            connection = pool.idle.pop()
+            connection = _nearest(pool.idle, user.db)
         elif self._has_room():
             connection = None
             self.open += 1

@@ -1,0 +1,154 @@
+"""GETs that go to one tenant's database after the other's on one server, beside redis-py on one database.
+
+Both sides have as many threads, or tasks; each block starts its own and waits for them, so that starting costs both the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import redis
+import redis.asyncio
+
+from benchmarks.pairs import AsyncBlock, Block, Figure, acompare, compare
+from benchmarks.setting import KEY, VALUE
+from tenantlimpyd import Budget, DatabaseRouter, RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+
+TENANTS = 10_000
+WORKERS = 64
+CONNECTIONS = 64
+AIM = 1.10
+EACH = 16
+"""GETs of one worker in a block."""
+
+
+@attrs.frozen
+class Rotation:
+    """The tenants of one server.
+
+    Attributes:
+        router: all of them.
+        settings: how redis-py connects to the database of one.
+        apart: the same for asyncio.
+        order: their ids, shuffled, without end.
+    """
+
+    router: DatabaseRouter
+    settings: dict[str, Any]
+    apart: dict[str, Any]
+    order: Iterator[str]
+
+
+@contextmanager
+def fleet() -> Iterator[Rotation]:
+    """Start a server with a database for each tenant, one key in each; each tenant has been used once."""
+    with EmbeddedServer(databases=TENANTS) as server:
+        names = [f"t{db}" for db in range(TENANTS)]
+        router = DatabaseRouter(
+            {name: RedisDatabase(**server.settings, db=db) for db, name in enumerate(names)},
+            budget=Budget(per_server=CONNECTIONS, per_tenant=CONNECTIONS),
+        )
+        for name in names:
+            router.database_for(name).connection.set(KEY, VALUE)
+        random.Random(1).shuffle(names)
+        settings = router.database_for(names[0]).settings
+        with router:
+            yield Rotation(router, settings.for_blocking(), settings.for_asyncio(), itertools.cycle(names))
+
+
+def _count(rotation: Rotation) -> None:
+    if (most := sum(gauges.open for gauges in rotation.router.gauges().values())) > CONNECTIONS:
+        raise AssertionError(f"{most} connections")
+
+
+def _checked(value: Any) -> None:
+    if value != VALUE:
+        raise AssertionError(f"{value!r} is not what every tenant has")
+
+
+def figures(rotation: Rotation, seconds: float) -> Iterator[tuple[str, str, Figure]]:
+    """Yield name, peer and figure of what blocks: with one thread, and with many."""
+    router, order = rotation.router, rotation.order
+
+    def ours() -> None:
+        with router.use_tenant(next(order)):
+            _checked(router.database.connection.get(KEY))
+
+    with redis.Redis(**{**rotation.settings, "max_connections": WORKERS}) as peer:
+
+        def theirs() -> None:
+            _checked(peer.get(KEY))
+
+        def routed() -> None:
+            _checked(router.database_for(next(order)).connection.get(KEY))
+
+        for workers in (1, WORKERS):
+            name = f"GET of the next tenant, {workers} thread{'s' * (workers > 1)}"
+            figure = compare(
+                _threads(routed, workers), _threads(theirs, workers), seconds=seconds, repeat=EACH * workers
+            )
+            yield name, "redis-py GET of one database", figure
+        _count(rotation)
+        figure = compare(_threads(ours, 1), _threads(theirs, 1), seconds=seconds, repeat=EACH)
+        yield "the same, entering the tenant", "redis-py GET of one database", figure
+
+
+def _threads(work: Any, workers: int) -> Block:
+    def block(repeat: int) -> None:
+        def each() -> None:
+            for _ in range(repeat // workers):
+                work()
+
+        if workers == 1:
+            each()
+            return
+        threads = [threading.Thread(target=each) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return block
+
+
+async def afigures(rotation: Rotation, seconds: float) -> list[tuple[str, str, Figure]]:
+    """Return name, peer and figure of what awaits: with one task, and with many."""
+    router, order = rotation.router, rotation.order
+    peer = redis.asyncio.Redis(**{**rotation.apart, "max_connections": WORKERS})
+
+    async def routed() -> None:
+        _checked(await router.database_for(next(order)).aconnection.get(KEY))
+
+    async def theirs() -> None:
+        _checked(await peer.get(KEY))
+
+    found = []
+    for workers in (1, WORKERS):
+        name = f"GET of the next tenant, {workers} task{'s' * (workers > 1)}"
+        figure = await acompare(
+            _tasks(routed, workers), _tasks(theirs, workers), seconds=seconds, repeat=EACH * workers
+        )
+        found.append((name, "redis-py's asyncio GET of one database", figure))
+    _count(rotation)
+    await peer.aclose()
+    await router.aclose()
+    return found
+
+
+def _tasks(work: Any, workers: int) -> AsyncBlock:
+    async def block(repeat: int) -> None:
+        async def each() -> None:
+            for _ in range(repeat // workers):
+                await work()
+
+        await asyncio.gather(*(each() for _ in range(workers)))
+
+    return block
