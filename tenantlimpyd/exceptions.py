@@ -14,10 +14,11 @@
     │   ├── WrongTenantError       an object of one tenant used under another
     │   ├── TenantSwitchError      a second tenant inside one request
     │   └── SharedKeyspaceError    two tenants would share a keyspace
+    ├── ServerUnavailableError     a redis.ConnectionError: the server is taken to be away
     └── FanOutError                an ExceptionGroup: what failed, tenant by tenant
 
-Errors of redis-py are not wrapped: they pass through as they are. All of these errors pickle, so that a worker can send
-them to its caller.
+Errors of redis-py are not wrapped: they pass through as they are. ``ServerUnavailableError`` is one of them too. All of
+these errors pickle, so that a worker can send them to its caller.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, RedisError, ResponseError  # here for modules that know nothing else of redis-py
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "NoTenantError",
     "RedisError",
     "ResponseError",
+    "ServerUnavailableError",
     "SharedKeyspaceError",
     "TenantError",
     "TenantSwitchError",
@@ -155,6 +158,23 @@ class TenantSwitchError(TenantError):
 
 class SharedKeyspaceError(TenantError):
     """Two tenants would share keys: the same server and database, and prefixes that overlap."""
+
+
+class ServerUnavailableError(RedisConnectionError, LimpydException):
+    """A server that failed some times in a row is not asked for a while. Nothing was sent: trying again later is safe.
+
+    Attributes:
+        server: ``host:port``, the path of a unix socket, or the master and its sentinels.
+        retry_in: seconds until an attempt may go out.
+    """
+
+    def __init__(self, message: str, server: str = "", retry_in: float = 0.0) -> None:
+        super().__init__(message, server, retry_in)
+        self.server = server
+        self.retry_in = retry_in
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def _sendable(outcome: Any) -> Any:

@@ -5,12 +5,14 @@
 - It knows the database it is in, and goes to that of its next user in the same write as the next command
   (:mod:`tenantlimpyd.switching`). A command of the user's that would move it is refused.
 - It keeps the limit on a thread's commands (:mod:`tenantlimpyd.limits`).
+- It tells its server's breaker (:mod:`tenantlimpyd.breaker`) what became of connecting and of waiting for replies.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ import redis.asyncio.connection
 import redis.connection
 
 from tenantlimpyd import forks, logs, switching
+from tenantlimpyd.breaker import Breaker
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.limits import current_limit
 from tenantlimpyd.redispy import AsyncSeveral, Several
@@ -59,7 +62,7 @@ class _Owing:
         selected, armed, highest, stays, reach: see :class:`tenantlimpyd.switching.Mover`.
         user: who has checked it out.
         since: when it came back to its pool, by the monotonic clock, in seconds.
-        failure: why it could not be made, or was lost, if it was; without a traceback, which would keep much alive.
+        breaker: its server's; None: there is none.
     """
 
     owed: int = 0
@@ -72,13 +75,15 @@ class _Owing:
     reach: Reach = Reach()
     user: Any = None
     since: float = 0.0
-    failure: Exception | None = None
+    breaker: Breaker | None = None
     _reading: Frame | Lead | None = None
     _planned: Plan | None = None
 
     if TYPE_CHECKING:
         db: Any
         encoder: Any
+        socket_connect_timeout: float | None
+        socket_timeout: float | None
 
         health_check_interval: Any
 
@@ -89,6 +94,17 @@ class _Owing:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.born = forks.generation
         super().__init__(*args, **kwargs)
+
+    @property
+    def own_timeout(self) -> float | None:
+        """The seconds after which connecting, or waiting for a reply, times out by itself."""
+        own = [seconds for seconds in (self.socket_connect_timeout, self.socket_timeout) if seconds]
+        return min(own, default=None)
+
+    def _answered(self) -> None:
+        """Tell the breaker that the server answered."""
+        if self.breaker is not None and self.breaker.troubled:
+            self.breaker.succeeded()
 
     @property
     def doubtful(self) -> bool:
@@ -103,13 +119,6 @@ class _Owing:
         reading = self._reading
         return None if reading is None else tuple(first_word(command[0]) for command in reading.commands)
 
-    def fail(self, error: BaseException) -> None:
-        """Take down why the connection could not be made, or was lost."""
-        if isinstance(error, redis.TimeoutError):
-            self.failure = redis.TimeoutError(str(error))
-        elif isinstance(error, redis.ConnectionError | OSError):
-            self.failure = redis.ConnectionError(str(error))
-
     def _fresh(self) -> None:
         """Take down that the handshake is over: the server selected the database."""
         self.selected = int(self.db)
@@ -117,6 +126,8 @@ class _Owing:
 
     def _gone(self) -> None:
         """Take down that the connection is closed."""
+        if self.breaker is not None and self.breaker.refusing and not self.handshaking:
+            self.breaker.leave(self)
         self.owed, self.armed, self.selected, self.highest, self.stays = 0, False, _NOWHERE, 0, 0
         self._reading = self._planned = None
 
@@ -215,20 +226,30 @@ class _Guarded(_Owing, _Connection):
             return
         self.born = forks.generation
         limit = current_limit()
-        own = self.socket_connect_timeout
+        own, own_timeout = self.socket_connect_timeout, self.own_timeout
         if limit is not None:
             limit.check()
             self.socket_connect_timeout = limit.shorter(own)
+        breaker, began = self.breaker, time.monotonic()
+        self.handshaking = True
         self._gone()
-        self.handshaking, self.altered = True, False
+        self.altered = False
         try:
+            if breaker is not None and breaker.refusing:
+                breaker.admit(self)
             super().connect_check_health(*args, **kwargs)
-        except BaseException:
+        except BaseException as error:
             # Connected, perhaps authenticated, but not sure to be in its database: redis-py would keep it.
             self.disconnect()
+            if breaker is not None:
+                # A socket that was shut down because time is up is no fault of the server.
+                hurried = limit is not None and limit.over and isinstance(error, redis.ConnectionError)
+                reason = redis.TimeoutError("no time left") if hurried else error
+                breaker.failed(self, reason, time.monotonic() - began, own_timeout)
             raise
         finally:
             self.socket_connect_timeout, self.handshaking = own, False
+        self._answered()
         self._fresh()
         logs.connection_opened(self)
 
@@ -297,21 +318,29 @@ class _Guarded(_Owing, _Connection):
         return replies
 
     def _read(self, *args: Any, **kwargs: Any) -> Any:
+        limit, began = current_limit(), 0.0
+        waits = "timeout" not in kwargs  # a subscriber's wait, which may well be in vain, has one
         try:
-            limit = current_limit()
             if limit is None:
                 reply = super().read_response(*args, **kwargs)
             else:
+                began = time.monotonic()
                 with limit.using(self._sock):
                     kwargs.setdefault("timeout", limit.shorter(self.socket_timeout))
                     reply = super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
+            self._answered()
             raise
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            self.fail(error)
+        except redis.TimeoutError as error:
+            if waits and self.breaker is not None and not self.handshaking:
+                own = self.socket_timeout
+                waited = (own or 0.0) if limit is None else time.monotonic() - began
+                self.breaker.failed(self, error, waited, own)
             raise
         self.owed -= 1
+        if self.breaker is not None and self.breaker.troubled:
+            self.breaker.succeeded()
         return reply
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
@@ -353,15 +382,23 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         if self.is_connected:
             return
         self.born = forks.generation
+        breaker, began = self.breaker, time.monotonic()
+        self.handshaking = True
         self._gone()
-        self.handshaking, self.altered = True, False
+        self.altered = False
         try:
+            if breaker is not None and breaker.refusing:
+                breaker.admit(self)
             await super().connect_check_health(*args, **kwargs)
-        except BaseException:
+        except BaseException as error:
+            waited = time.monotonic() - began
             await self.disconnect(nowait=True)
+            if breaker is not None:
+                breaker.failed(self, error, waited, self.own_timeout)
             raise
         finally:
             self.handshaking = False
+        self._answered()
         self._fresh()
         logs.connection_opened(self)
 
@@ -438,11 +475,15 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
             reply = await super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
+            self._answered()
             raise
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            self.fail(error)
+        except redis.TimeoutError as error:
+            if "timeout" not in kwargs and self.breaker is not None and not self.handshaking:
+                self.breaker.failed(self, error, self.socket_timeout or 0.0, self.socket_timeout)
             raise
         self.owed -= 1
+        if self.breaker is not None and self.breaker.troubled:
+            self.breaker.succeeded()
         return reply
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:

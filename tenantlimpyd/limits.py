@@ -9,21 +9,24 @@ asyncio needs none of this: there a task is cancelled.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import redis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.retry import Retry
 
 from tenantlimpyd.context import left_behind
+from tenantlimpyd.exceptions import ServerUnavailableError
 
-__all__ = ["BoundedRetry", "Limit", "current_limit"]
+__all__ = ["AsyncBoundedRetry", "BoundedRetry", "Limit", "current_limit"]
 
 _current: ContextVar[Limit | None] = ContextVar("tenantlimpyd.limit", default=None)
 left_behind.append(_current)
@@ -144,8 +147,20 @@ class Limit:
         return left if seconds is None else min(seconds, left)
 
 
-class BoundedRetry(Retry):
-    """A retry policy of redis-py that stops retrying, and sleeping, when the current limit is over."""
+class _Ends:
+    """Mixed into redis-py's retry policies: stops retrying when the breaker opens."""
+
+    def __init__(self, *args: Any) -> None:
+        """Take the arguments of redis-py's policy, and the server's breaker last; None: there is none."""
+        *arguments, self._breaker = args
+        super().__init__(*arguments)
+
+    def _ended(self, error: Exception) -> bool:
+        return isinstance(error, ServerUnavailableError) or (self._breaker is not None and self._breaker.refusing)
+
+
+class BoundedRetry(_Ends, Retry):
+    """A retry policy of redis-py that stops retrying, and sleeping, when the current limit is over or the breaker opens."""
 
     __hash__ = Retry.__hash__
 
@@ -170,7 +185,7 @@ class BoundedRetry(Retry):
                     raise
                 failures += 1
                 fail(error, failures) if with_failure_count else fail(error)
-                if 0 <= self._retries < failures or (limit is not None and limit.over):
+                if 0 <= self._retries < failures or self._ended(error) or (limit is not None and limit.over):
                     raise
                 pause = self._backoff.compute(failures)
                 if limit is None:
@@ -179,3 +194,31 @@ class BoundedRetry(Retry):
                 limit.pause(pause)
                 if limit.over:
                     raise
+
+
+class AsyncBoundedRetry(_Ends, AsyncRetry):
+    """A retry policy of redis-py's asyncio that stops retrying, and sleeping, when the breaker opens."""
+
+    __hash__ = AsyncRetry.__hash__
+
+    async def call_with_retry(
+        self,
+        do: Callable[[], Awaitable[Any]],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Any:
+        """Do as the base class does."""
+        self._backoff.reset()
+        failures = 0
+        while True:
+            try:
+                return await do()
+            except self._supported_errors as error:
+                if is_retryable is not None and not is_retryable(error):
+                    raise
+                failures += 1
+                await (fail(error, failures) if with_failure_count else fail(error))
+                if 0 <= self._retries < failures or self._ended(error):
+                    raise
+                await asyncio.sleep(self._backoff.compute(failures))

@@ -59,6 +59,33 @@ EVENTS: Mapping[str, Event] = {
         },
         "the budget was spent, and a command was refused",
     ),
+    "breaker_opened": Event(
+        logging.WARNING,
+        {
+            "server": "host:port, socket path, or master and sentinels",
+            "failures": "how many in a row",
+            "error": "class of the last one",
+            "seconds": "until an attempt is let through, s",
+        },
+        "a server is taken to be away: whoever wants it is refused at once",
+    ),
+    "breaker_probing": Event(
+        logging.DEBUG, {"server": "the server"}, "one caller is let through to see whether it is back"
+    ),
+    "breaker_closed": Event(
+        logging.INFO,
+        {"server": "the server", "seconds": "how long it was taken to be away, s"},
+        "a server answers again",
+    ),
+    "master_changed": Event(
+        logging.WARNING,
+        {
+            "server": "master and sentinels",
+            "address": "host:port of the new one",
+            "previous": "host:port of the old one",
+        },
+        "the sentinels named another master: connections to the old one close",
+    ),
     "database_repointed": Event(
         logging.INFO,
         {

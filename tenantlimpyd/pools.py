@@ -44,6 +44,7 @@ class Pool(redis.ConnectionPool):
         super().__init__(**arguments)
         self.hub = hub
         self.lane = lane
+        self.master = arguments.get("connection_pool")  # finds the server, where sentinels say which one it is
         self.idle: list[Any] = self._available_connections
         lane.pools.append(self)
 
@@ -59,8 +60,9 @@ class Pool(redis.ConnectionPool):
             redis.exceptions.MaxConnectionsError: the budget is spent.
         """
         hub = self.hub
-        if hub.breaker is not None:
-            hub.breaker.admit()
+        breaker = hub.breaker
+        if breaker is not None and breaker.refusing:
+            breaker.check()
         connection = self.lane.take(self, user)
         if connection.__class__ is Waiter:
             connection = self._wait(connection)
@@ -70,12 +72,15 @@ class Pool(redis.ConnectionPool):
         connection.db = user.db
         self._in_use_connections.add(connection)
         try:
+            if breaker is not None and breaker.refusing:
+                breaker.admit(connection)
+            if self.master is not None and self.master.left(connection):
+                connection.disconnect()
             if not self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
                 connection.disconnect()
                 if not self._ready(connection):
                     raise redis.ConnectionError(_UNASKED)
-        except BaseException as error:
-            connection.fail(error)
+        except BaseException:
             self.release(connection)
             raise
         return connection
@@ -112,6 +117,7 @@ class Pool(redis.ConnectionPool):
             self.lane.put(self, user, None, keep=False)
             raise
         connection.reach = self.hub.reach
+        connection.breaker = self.hub.breaker
         return connection
 
     @staticmethod
@@ -131,9 +137,14 @@ class Pool(redis.ConnectionPool):
             return
         hub, user = self.hub, connection.user
         connection.user = None
-        if hub.breaker is not None:
-            hub.tell(connection)
-        keep = connection.is_connected and not (user.retired or connection.doubtful or connection.should_reconnect())
+        if hub.breaker is not None and hub.breaker.refusing:
+            hub.breaker.leave(connection)
+        keep = connection.is_connected and not (
+            user.retired
+            or connection.doubtful
+            or connection.should_reconnect()
+            or (self.master is not None and self.master.left(connection))
+        )
         if not keep:
             connection.disconnect()
         self.lane.put(self, user, connection, keep=keep)
@@ -159,6 +170,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         self.hub = hub
         self.lane = lane
         self.loop = loop
+        self.master = arguments.get("connection_pool")
         self.idle: list[Any] = self._available_connections
         lane.pools.append(self)
 
@@ -175,8 +187,9 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             redis.exceptions.MaxConnectionsError: the budget is spent.
         """
         hub = self.hub
-        if hub.breaker is not None:
-            hub.breaker.admit()
+        breaker = hub.breaker
+        if breaker is not None and breaker.refusing:
+            breaker.check()
         connection = self.lane.take(self, user)
         if connection.__class__ is Waiter:
             connection = await self._wait(connection)
@@ -186,12 +199,15 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         connection.db = user.db
         self._in_use_connections.add(connection)
         try:
+            if breaker is not None and breaker.refusing:
+                breaker.admit(connection)
+            if self.master is not None and self.master.left(connection):
+                await connection.disconnect()
             if not await self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
                 await connection.disconnect()
                 if not await self._ready(connection):
                     raise redis.ConnectionError(_UNASKED)
-        except BaseException as error:
-            connection.fail(error)
+        except BaseException:
             await self.release(connection)
             raise
         return connection
@@ -224,6 +240,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             self.lane.put(self, user, None, keep=False)
             raise
         connection.reach = self.hub.reach
+        connection.breaker = self.hub.breaker
         return connection
 
     @staticmethod
@@ -243,9 +260,14 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             return
         hub, user = self.hub, connection.user
         connection.user = None
-        if hub.breaker is not None:
-            hub.tell(connection)
-        keep = connection.is_connected and not (user.retired or connection.doubtful or connection.should_reconnect())
+        if hub.breaker is not None and hub.breaker.refusing:
+            hub.breaker.leave(connection)
+        keep = connection.is_connected and not (
+            user.retired
+            or connection.doubtful
+            or connection.should_reconnect()
+            or (self.master is not None and self.master.left(connection))
+        )
         try:
             if not keep:
                 await connection.disconnect(nowait=True)

@@ -11,35 +11,25 @@ import contextlib
 import threading
 import weakref
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import redis
 import redis.asyncio
 
 from tenantlimpyd import forks
+from tenantlimpyd.breaker import Breaker
 from tenantlimpyd.budget import Budget, Gauges
+from tenantlimpyd.clients import AsyncClient, AsyncView, Client, View
 from tenantlimpyd.leases import AsyncLease, Lease
-from tenantlimpyd.limits import BoundedRetry
+from tenantlimpyd.limits import AsyncBoundedRetry, BoundedRetry
+from tenantlimpyd.masters import AsyncMaster, Master, following
 from tenantlimpyd.pools import AsyncPool, Pool, pool_arguments
 from tenantlimpyd.settings import Settings
 from tenantlimpyd.slots import Lane, Scope
 from tenantlimpyd.switching import Reach
 
-__all__ = ["Breaker", "Hub", "Server", "scope_of", "server_of"]
-
-
-class Breaker(Protocol):
-    """Decides whether a server is asked at all. What it is told comes from threads and event loops at once."""
-
-    def admit(self) -> None:
-        """Raise, an error of redis-py, where the server must not be asked now."""
-
-    def succeeded(self) -> None:
-        """Take down that a connection was used and is well."""
-
-    def failed(self, error: BaseException) -> None:
-        """Take down that a connection could not be made, or was lost."""
+__all__ = ["Hub", "Server", "scope_of", "server_of"]
 
 
 @attrs.define(eq=False)
@@ -56,40 +46,33 @@ class Hub:
     """What the pools of a server share. They hold on to it, and not to the server, so that they go when that does.
 
     Attributes:
-        name: ``host:port``, or the path of a unix socket.
+        name: ``host:port``, the path of a unix socket, or a master and its sentinels.
         users: how many databases use the server now.
         reach: what its connections have found out.
         breaker: decides whether the server is asked; None: always.
+        sentinels: those who know where the server is, if any do.
         shared: the connections that go from database to database.
         apart: those for commands that block, pub/sub and MONITOR.
     """
 
-    def __init__(self, name: str, scope: Scope, most: int | None) -> None:
+    def __init__(self, name: str, scope: Scope, most: int | None, breaker: Breaker | None) -> None:
         budget = scope.budget
         self.name = name
         self.scope = scope
         self.users = 0
         self.reach = Reach()
-        self.breaker: Breaker | None = None
+        self.breaker = breaker
+        self.sentinels: tuple[Hub, ...] = ()
         self.shared = Lane(scope, name, min(budget.per_server, most or budget.per_server))
         self.apart = Lane(scope, name, min(budget.apart, most or budget.apart))
-
-    def tell(self, connection: Any) -> None:
-        """Tell the breaker how a connection fared that comes back."""
-        failure, connection.failure = connection.failure, None
-        breaker = self.breaker
-        if breaker is None:
-            return
-        if failure is None:
-            breaker.succeeded()
-        else:
-            breaker.failed(failure)
 
     def leave(self) -> bool:
         """Take down that a database uses the server no more; where it was the last, close what is idle. Lock held."""
         self.users -= 1
         if not self.users:
             self.close_idle()
+            for sentinel in self.sentinels:
+                sentinel.scope.drop(sentinel.close_idle)
         return not self.users
 
     def close_unused(self) -> None:
@@ -97,6 +80,11 @@ class Hub:
         with self.scope.lock:
             if not self.users:
                 self.close_idle()
+
+    def clear(self) -> None:
+        """Close what is idle, whoever uses the server."""
+        with self.scope.lock:
+            self.close_idle()
 
     def close_idle(self) -> None:
         """Close every connection that nobody uses. Lock held."""
@@ -110,7 +98,15 @@ class Server:
     def __init__(self, settings: Settings, scope: Scope) -> None:
         self.settings = settings
         self.scope = scope
-        self.hub = Hub(settings.server, scope, settings.most_connections)
+        self.hub = Hub(settings.server, scope, settings.most_connections, _breaker_of(settings))
+        self._sentinels: list[Server] = []
+        if settings.sentinel is not None:
+            # Counted apart: who has a connection's place, and asks where to go with it, must not wait for another one.
+            asking = Scope(Budget())
+            self._sentinels = [
+                Server(settings.of_sentinel(host, port), asking) for host, port in settings.sentinel.hosts
+            ]
+            self.hub.sentinels = tuple(each.hub for each in self._sentinels)
         self._pools: tuple[Pool, Pool] | None = None
         self._client: redis.Redis | None = None
         self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, OfLoop] = weakref.WeakKeyDictionary()
@@ -130,10 +126,6 @@ class Server:
     def breaker(self) -> Breaker | None:
         """Decides whether the server is asked; None: always."""
         return self.hub.breaker
-
-    @breaker.setter
-    def breaker(self, breaker: Breaker | None) -> None:
-        self.hub.breaker = breaker
 
     def gauges(self) -> Gauges:
         """Return what connections there are now."""
@@ -171,14 +163,28 @@ class Server:
     def _make_pools(self) -> tuple[Pool, Pool]:
         with self.scope.making:
             if self._pools is None:
-                arguments = pool_arguments(redis.Redis, self.settings.for_blocking())
-                del arguments["db"]
-                retry = arguments["retry"]
-                arguments["retry"] = BoundedRetry(retry._backoff, retry.get_retries(), retry._supported_errors)
+                arguments = self._arguments(redis.Redis, self.settings.for_blocking(), BoundedRetry)
+                if self._sentinels:
+                    asked = [Client.copied(each.client, View(*each.pools(), _Asking())) for each in self._sentinels]
+                    arguments["connection_pool"] = Master(asked, *self._mastered())
                 shared = Pool(self.hub, self.hub.shared, arguments)
                 self._client = redis.Redis(connection_pool=shared)
                 self._pools = shared, Pool(self.hub, self.hub.apart, arguments)
             return self._pools
+
+    def _arguments(self, client_class: Any, settings: dict[str, Any], bounded: Any) -> dict[str, Any]:
+        arguments = pool_arguments(client_class, settings)
+        del arguments["db"]
+        retry = arguments["retry"]
+        arguments["retry"] = bounded(retry._backoff, retry.get_retries(), retry._supported_errors, self.breaker)
+        if self._sentinels:
+            arguments["connection_class"] = following(arguments["connection_class"])
+        return arguments
+
+    def _mastered(self) -> tuple[Any, ...]:
+        """Return what a master has to know of its server, beside the sentinels."""
+        assert self.settings.sentinel is not None  # noqa: S101 - there are sentinels
+        return self.settings.sentinel.master, self.name, self.breaker, self.hub.clear
 
     @property
     def client(self) -> redis.Redis:
@@ -200,8 +206,12 @@ class Server:
         return self._make_of_loop(loop) if of_loop is None else of_loop
 
     def _make_of_loop(self, loop: asyncio.AbstractEventLoop) -> OfLoop:
-        arguments = pool_arguments(redis.asyncio.Redis, self.settings.for_asyncio())
-        del arguments["db"]
+        arguments = self._arguments(redis.asyncio.Redis, self.settings.for_asyncio(), AsyncBoundedRetry)
+        if self._sentinels:
+            loops = [each.of_loop() for each in self._sentinels]
+            views = [AsyncView(each.pool, each.apart, _Asking()) for each in loops]
+            asked = [AsyncClient.copied(each.client, view) for each, view in zip(loops, views, strict=True)]
+            arguments["connection_pool"] = AsyncMaster(asked, *self._mastered())
         of = weakref.ref(loop)
         shared = AsyncPool(self.hub, self.hub.shared, of, arguments)
         apart = AsyncPool(self.hub, self.hub.apart, of, arguments)
@@ -244,6 +254,16 @@ class Server:
         if of_loop is not None:
             for pool in (of_loop.pool, of_loop.apart):
                 await pool.close_idle()
+        for sentinel in self._sentinels:
+            await sentinel.aclose_idle()
+
+
+@attrs.define(eq=False)
+class _Asking:
+    """Who asks a sentinel; sentinels have no databases."""
+
+    db: int = 0
+    retired: bool = False
 
 
 def _remove(of_loop: OfLoop) -> None:
@@ -288,10 +308,24 @@ class _Making:
 
 
 _making = _Making()
+_breaking = _Making()
+_breakers: weakref.WeakValueDictionary[Any, Breaker] = weakref.WeakValueDictionary()
 _scopes: weakref.WeakValueDictionary[Budget, Scope] = weakref.WeakValueDictionary()
 _servers: weakref.WeakValueDictionary[tuple[Any, Scope], Server] = weakref.WeakValueDictionary()
 DEFAULT_BUDGET = Budget()
 """That of databases which are given none."""
+
+
+def _breaker_of(settings: Settings) -> Breaker | None:
+    """Return the breaker of a server: one for all that reach it in the same way, whatever their budget."""
+    policy = settings.breaker
+    if policy is None:
+        return None
+    with _breaking.lock:
+        breaker = _breakers.get(settings.shared)
+        if breaker is None:
+            breaker = _breakers[settings.shared] = Breaker(settings.server, policy)
+        return breaker
 
 
 def scope_of(budget: Budget | None) -> Scope:

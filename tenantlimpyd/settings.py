@@ -15,10 +15,13 @@ import attrs
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
+from tenantlimpyd.breaker import BreakerPolicy
 from tenantlimpyd.exceptions import ConfigurationError, shown
+from tenantlimpyd.sentinels import DEFAULT_TIMEOUT, SentinelSettings, read_sentinel
 
 __all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "Keyspace", "Settings", "Shared"]
 
@@ -37,12 +40,15 @@ _REFUSED = {
 _SYNC = frozenset(inspect.signature(redis.Redis.__init__).parameters) - {"self"}
 _ASYNC = frozenset(inspect.signature(redis.asyncio.Redis.__init__).parameters) - {"self"}
 
-KNOWN_SETTINGS = (_SYNC - _REFUSED.keys()) | {"url"}
-"""The names of the settings a database takes, ``key_prefix`` aside: those of ``redis.Redis``, and ``url``."""
+_OWN = frozenset({"breaker", "sentinel"})
+KNOWN_SETTINGS = (_SYNC - _REFUSED.keys()) | {"url"} | _OWN
+"""The names of the settings a database takes, ``key_prefix`` aside: those of ``redis.Redis``, and our own: ``url``,
+``breaker`` and ``sentinel``."""
 
 _SECRET = frozenset(
-    {"password", "username", "url", "ssl_password", "ssl_keyfile", "credential_provider", "ssl_ca_data"}
+    {"password", "username", "url", "ssl_password", "ssl_keyfile", "credential_provider", "ssl_ca_data", "sentinel"}
 )
+_ADDRESS = frozenset({"host", "port", "unix_socket_path", "url"})
 _MISSING: Any = object()
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
@@ -52,7 +58,7 @@ class Keyspace:
     """Where keys live, as far as settings tell. Two tenants must never share one.
 
     Attributes:
-        server: ``host:port``, or the path of a unix socket.
+        server: ``host:port``, the path of a unix socket, or the name of a master and its sentinels.
         db: the number of the logical database.
         prefix: what every key starts with; may be empty.
     """
@@ -147,13 +153,35 @@ class Settings(Mapping[str, Any]):
         return hash((self.shared, self.db))
 
     def __repr__(self) -> str:
-        others = sorted(self.shared.values.keys() - {"host", "port", "unix_socket_path"})
+        others = sorted(self.shared.values.keys() - {"host", "port", "unix_socket_path", *_OWN})
         more = ", ".join(f"{name}=***" if name in _SECRET else f"{name}=..." for name in others)
         return f"<Settings {self.server}, db {self.db}{', ' + more if more else ''}>"
 
     @property
+    def breaker(self) -> BreakerPolicy | None:
+        """When the server's breaker opens; None: it has none."""
+        return self.shared.values.get("breaker", _DEFAULT_BREAKER)  # type: ignore[no-any-return]
+
+    @property
+    def sentinel(self) -> SentinelSettings | None:
+        """The sentinels that know where the server is; None: it is where the settings say."""
+        return self.shared.values.get("sentinel")
+
+    def of_sentinel(self, host: str, port: int) -> Settings:
+        """Return the settings for connecting to one of the sentinels."""
+        assert self.sentinel is not None  # noqa: S101 - asked for those of settings only that have one
+        given = {"socket_timeout": DEFAULT_TIMEOUT, "retry": Retry(NoBackoff(), 0), **dict(self.sentinel.settings)}
+        given.setdefault("socket_connect_timeout", given["socket_timeout"])
+        return Settings({"host": host, "port": port, "breaker": None, **given})
+
+    @property
     def server(self) -> str:
-        """``host:port``, or the path of the unix socket. ``localhost`` and ``127.0.0.1`` are one host."""
+        """``host:port``, the path of the unix socket, or the master and its sentinels.
+
+        ``localhost`` and ``127.0.0.1`` are one host.
+        """
+        if (sentinel := self.sentinel) is not None:
+            return sentinel.server
         values = self.shared.values
         path = values.get("unix_socket_path")
         if path is not None:
@@ -168,7 +196,7 @@ class Settings(Mapping[str, Any]):
 
     def for_blocking(self) -> dict[str, Any]:
         """Return keyword arguments for ``redis.Redis``."""
-        effective = {**self.shared.values, "db": self.db}
+        effective = self._for_redis()
         retry = effective.get("retry")
         if isinstance(retry, AsyncRetry):
             effective["retry"] = Retry(retry._backoff, retry.get_retries())
@@ -180,7 +208,7 @@ class Settings(Mapping[str, Any]):
         Raises:
             ConfigurationError: a setting that redis-py has for blocking clients only.
         """
-        effective = {**self.shared.values, "db": self.db}
+        effective = self._for_redis()
         if unknown := sorted(effective.keys() - _ASYNC):
             raise ConfigurationError(
                 f"redis.asyncio.Redis has no setting {', '.join(unknown)}: use it in blocking code only"
@@ -189,6 +217,9 @@ class Settings(Mapping[str, Any]):
         if isinstance(retry, Retry):
             effective["retry"] = AsyncRetry(retry._backoff, retry.get_retries())
         return self._with_defaults(effective)
+
+    def _for_redis(self) -> dict[str, Any]:
+        return {**{name: value for name, value in self.shared.values.items() if name not in _OWN}, "db": self.db}
 
     @staticmethod
     def _with_defaults(effective: dict[str, Any]) -> dict[str, Any]:
@@ -205,6 +236,7 @@ class Settings(Mapping[str, Any]):
         if "url" in given:
             problems += _read_url(given["url"], effective)
         problems += _wrong_types(effective)
+        problems += _own(effective)
         if "unix_socket_path" in effective and effective.keys() & {"host", "port"}:
             problems.append("unix_socket_path and host or port are given together: a server is one or the other")
         if problems:
@@ -220,11 +252,62 @@ def _hashable(value: Any) -> Any:
     return value
 
 
+_DEFAULT_BREAKER = BreakerPolicy()
+
+
+def _own(effective: dict[str, Any]) -> list[str]:
+    """Make values of our own types; return what is wrong."""
+    problems: list[str] = []
+    if "breaker" in effective:
+        try:
+            effective["breaker"] = _policy(effective["breaker"])
+        except ConfigurationError as error:
+            problems += error.problems
+    if effective.get("sentinel", ...) is None:
+        del effective["sentinel"]
+    if "sentinel" not in effective:
+        return problems
+    if together := sorted(effective.keys() & _ADDRESS):
+        problems.append(
+            f"sentinel and {', '.join(together)} are given together: the sentinels say where the master is. Its password, db "
+            "and ssl stand beside sentinel, those of the sentinels inside"
+        )
+    sentinel, wrong = read_sentinel(effective["sentinel"])
+    problems += wrong
+    if sentinel is not None:
+        effective["sentinel"] = sentinel
+        given = dict(sentinel.settings)
+        outside = given.keys() & {*_ADDRESS, *_OWN, "db", "key_prefix"}
+        problems += [f"sentinel: {name} does not belong there" for name in sorted(outside)]
+        try:
+            Settings({name: value for name, value in given.items() if name not in outside})
+        except ConfigurationError as error:
+            problems += [f"sentinel: {problem}" for problem in error.problems]
+    return problems
+
+
+def _policy(value: Any) -> BreakerPolicy | None:
+    if value is None or isinstance(value, BreakerPolicy):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(
+            f"breaker must be a BreakerPolicy, a mapping of its arguments, or None, not {shown(value)}"
+        )
+    names = {field.name for field in attrs.fields(BreakerPolicy)}
+    if unknown := [shown(name) for name in value if name not in names]:
+        raise ConfigurationError(f"breaker: unknown {', '.join(unknown)}; it has {', '.join(sorted(names))}")
+    return BreakerPolicy(**value)
+
+
 def _unknown(name: str) -> str:
     if name in _REFUSED:
         return f"setting {shown(name)} is refused: {_REFUSED[name]}"
     close = difflib.get_close_matches(str(name), [*KNOWN_SETTINGS, "key_prefix"], n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "the settings are those of redis.Redis, plus url and key_prefix"
+    hint = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else "the settings are those of redis.Redis, and url, key_prefix, sentinel, breaker"
+    )
     return f"unknown setting {shown(name)}: {hint}"
 
 

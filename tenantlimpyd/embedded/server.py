@@ -39,6 +39,7 @@ class EmbeddedServer:
         data_dir: where the server writes its data. It stays when the server ends. None: a temporary directory.
         options: further settings by their configuration names (``_`` may stand for ``-``), such as
             ``{"appendonly": True, "maxmemory": "50mb", "save": ("60", "1")}``. Nothing is saved unless asked for.
+        sentinel: run it as a sentinel, which keeps no data and is told by ``SENTINEL MONITOR`` which master to watch.
         binary: the server to run. None: what :func:`find_server_binary` finds.
 
     Raises:
@@ -55,6 +56,7 @@ class EmbeddedServer:
         databases: int = 16,
         data_dir: str | os.PathLike[str] | None = None,
         options: Mapping[str, Option] | None = None,
+        sentinel: bool = False,
         binary: str | os.PathLike[str] | None = None,
     ) -> None:
         if os.name != "posix":
@@ -65,6 +67,7 @@ class EmbeddedServer:
         self._configuration = Configuration(password, tuple(acl), databases, named)
         self.binary = find_server_binary() if binary is None else ServerBinary(os.fspath(binary), "given")
         self._data_dir = None if data_dir is None else Path(data_dir).absolute()
+        self._arguments = ("--sentinel",) if sentinel else ()
         self._port = port
         self._started_before = False
         self._owner = os.getpid()
@@ -241,7 +244,7 @@ class EmbeddedServer:
         configuration = self._configuration.write(self._dir, data, port)
         with (self._dir / "log").open("ab") as output:
             before = output.tell()
-            keeper = self._keeper = Keeper(self._dir, [self.binary.path, str(configuration)], output)
+            keeper = self._keeper = Keeper(self._dir, [self.binary.path, str(configuration), *self._arguments], output)
         problem = "It did not answer in time."
         while time.monotonic() < deadline:
             if keeper.exit_status is not None:

@@ -1,0 +1,211 @@
+"""A server that dies costs its first callers a deadline, and later ones nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer, free_port
+from tenantlimpyd.exceptions import ServerUnavailableError
+from tenantlimpyd.router import DatabaseRouter
+from tests.database.watching import eventually
+
+COLOURS = ["blocking", "asyncio"]
+FAST = {"failures": 3, "seconds": 0.05, "longest": 0.1}
+
+
+@contextlib.contextmanager
+def silent():
+    """A server that accepts and never answers; yields its port and the connections it got."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+async def ping(database, colour):
+    return database.connection.ping() if colour == "blocking" else await database.aconnection.ping()
+
+
+async def until_back(database, colour):
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return await ping(database, colour)
+        except redis.ConnectionError:
+            assert time.monotonic() < deadline, "it did not come back"
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_server_that_refuses(colour):
+    async with RedisDatabase(host="127.0.0.1", port=free_port(), breaker={"seconds": 60, "longest": 60}) as database:
+        with pytest.raises(redis.ConnectionError, match="onnect") as caught:
+            await ping(database, colour)
+        assert not isinstance(caught.value, ServerUnavailableError)  # the first caller sees what happened
+        for _ in range(20):
+            with pytest.raises(ServerUnavailableError):
+                await ping(database, colour)
+        assert database.server.breaker.status.failures == 3
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_server_that_never_answers_costs_one_time_out(colour):
+    with silent() as port:
+        settings = {"host": "127.0.0.1", "port": port, "socket_timeout": 1.2, "breaker": {"seconds": 60, "longest": 60}}
+        async with RedisDatabase(**settings) as database:
+            began = time.monotonic()
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, colour)
+            assert time.monotonic() - began < 3  # redis-py alone: eleven of them
+            began = time.monotonic()
+            for number in range(100):
+                async with RedisDatabase(**settings, db=number) as other:
+                    with pytest.raises(ServerUnavailableError):
+                        await ping(other, colour)
+            assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_it_closes_when_the_server_is_back(colour):
+    with EmbeddedServer() as server:
+        async with RedisDatabase(**server.settings, breaker=FAST) as database:
+            assert await ping(database, colour)
+            server.kill()
+            for _ in range(2):
+                with pytest.raises(redis.ConnectionError):
+                    await ping(database, colour)
+            breaker = database.server.breaker
+            assert breaker.refusing
+            eventually(lambda: breaker.status.state == "half-open")
+            with pytest.raises(redis.ConnectionError) as caught:
+                await ping(database, colour)
+            assert not isinstance(caught.value, ServerUnavailableError)  # it was the one let through
+            server.start()
+            assert await until_back(database, colour)
+            assert breaker.status.state == "closed"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_command_without_a_reply_counts_and_both_colours_know(colour):
+    with EmbeddedServer() as server:
+        settings = {**server.settings, "socket_timeout": 0.1, "breaker": {"seconds": 0.1, "longest": 0.1}}
+        async with RedisDatabase(**settings, db=1) as database, RedisDatabase(**settings, db=2) as other:
+            assert await ping(database, colour)
+            server.pause()
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, colour)
+            assert database.server.breaker.status.failures >= 3
+            with pytest.raises(redis.RedisError):
+                await ping(other, "blocking" if colour == "asyncio" else "asyncio")
+            server.resume()
+            assert await until_back(other, colour)
+            assert not database.server.breaker.refusing
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_hurried_fan_out_takes_the_server_from_nobody(colour):
+    with EmbeddedServer() as server:
+        databases = {f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(8)}
+        router = DatabaseRouter(databases)
+        server.pause()
+        if colour == "blocking":
+            outcomes = router.fan_out(lambda database: database.connection.ping(), timeout=0.02, on_error="collect")
+        else:
+            outcomes = await router.afan_out(
+                lambda database: database.aconnection.ping(), timeout=0.02, on_error="collect"
+            )
+        assert not any(outcome.ok for outcome in outcomes.values())
+        server.resume()
+        assert not databases["t0"].server.breaker.troubled
+        assert await ping(databases["t0"], colour)
+        await router.aclose()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_patient_one_pays_once_for_all_tenants_of_a_dead_server(colour):
+    with silent() as port:
+        policy = {"failures": 3, "seconds": 60, "longest": 60}
+        router = DatabaseRouter(
+            {
+                f"t{number}": RedisDatabase(host="127.0.0.1", port=port, db=number, breaker=policy)
+                for number in range(200)
+            }
+        )
+        began = time.monotonic()
+        if colour == "blocking":
+            outcomes = router.fan_out(lambda database: database.connection.ping(), timeout=1.3, on_error="collect")
+        else:
+            outcomes = await router.afan_out(
+                lambda database: database.aconnection.ping(), timeout=1.3, on_error="collect"
+            )
+        assert time.monotonic() - began < 6  # without: 25 rounds of 1.3 s
+        assert sum(isinstance(outcome.error, ServerUnavailableError) for outcome in outcomes.values()) >= 180
+        await router.aclose()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_cancelled_attempt_leaves_the_way_to_the_next_one(colour):
+    with EmbeddedServer() as server:
+        async with RedisDatabase(**server.settings, breaker=FAST) as database:
+            breaker = database.server.breaker
+            server.kill()
+            with pytest.raises(redis.ConnectionError):
+                await ping(database, colour)
+            eventually(lambda: breaker.status.state == "half-open")
+            with silent_on(server.port):
+                task = asyncio.create_task(database.aconnection.ping())
+                await asyncio.sleep(0.05)
+                assert breaker.status.state == "half-open"
+                with pytest.raises(ServerUnavailableError):
+                    await ping(database, colour)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            server.start()
+            assert await until_back(database, colour)
+
+
+@contextlib.contextmanager
+def silent_on(port):
+    with socket.create_server(("127.0.0.1", port), backlog=64):
+        yield
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_wrong_password_is_an_answer(colour):
+    with EmbeddedServer(password="right") as server:
+        async with RedisDatabase(host="127.0.0.1", port=server.port, password="wrong") as database:
+            with pytest.raises(redis.AuthenticationError):
+                await ping(database, colour)
+            assert not database.server.breaker.troubled
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_subscriber_that_hears_nothing_is_no_failure(colour, server):
+    async with RedisDatabase(**server.settings, breaker={"failures": 1}) as database:
+        if colour == "blocking":
+            with database.connection.pubsub() as listening:
+                listening.subscribe("quiet")
+                assert listening.get_message(timeout=1)
+                assert listening.get_message(timeout=0.05) is None
+        else:
+            async with database.aconnection.pubsub() as listening:
+                await listening.subscribe("quiet")
+                assert await listening.get_message(timeout=1)
+                assert await listening.get_message(timeout=0.05) is None
+        assert not database.server.breaker.troubled
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_without_a_breaker_nothing_is_refused(colour):
+    retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+    async with RedisDatabase(host="127.0.0.1", port=free_port(), retry=retry, breaker=None) as database:
+        for _ in range(5):
+            with pytest.raises(redis.ConnectionError) as caught:
+                await ping(database, colour)
+            assert not isinstance(caught.value, ServerUnavailableError)

@@ -1,0 +1,232 @@
+"""The breaker by itself: what opens it, whom it lets through, what closes it."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+
+import pytest
+import redis
+
+from tenantlimpyd.breaker import Breaker, BreakerPolicy
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import ConfigurationError, LimpydException, ServerUnavailableError
+
+REFUSED = redis.ConnectionError("Error 111 connecting to redis-1:6379. Connection refused.")
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock):
+    return Breaker("redis-1:6379", BreakerPolicy(failures=3, seconds=1.0, longest=4.0), clock)
+
+
+def fail(breaker, times=1, error=REFUSED, waited=0.0, own=5.0, caller=None):
+    caller = object() if caller is None else caller
+    for _ in range(times):
+        breaker.failed(caller, error, waited, own)
+
+
+def test_some_failures_in_a_row_open_it(breaker, clock):
+    fail(breaker, 2)
+    assert breaker.status.state == "closed"
+    breaker.admit(object())
+    fail(breaker)
+    assert breaker.refusing
+    clock.now += 0.4
+    with pytest.raises(ServerUnavailableError) as caught:
+        breaker.admit(object())
+    error = caught.value
+    assert isinstance(error, redis.ConnectionError)
+    assert isinstance(error, LimpydException)
+    assert str(error) == (
+        "redis-1:6379 is taken to be away since 0.4 s: 3 failures in a row, the last ConnectionError: Error 111 connecting "
+        "to redis-1:6379. Connection refused.; the next attempt may go out in 0.6 s. Nothing was sent."
+    )
+    assert error.server == "redis-1:6379"
+    assert error.retry_in == pytest.approx(0.6)
+    copied = pickle.loads(pickle.dumps(error))
+    assert (str(copied), copied.server, copied.retry_in) == (str(error), error.server, error.retry_in)
+    status = breaker.status
+    assert (status.state, status.failures, status.error) == ("open", 3, "ConnectionError")
+    assert status.seconds == pytest.approx(0.4)
+    assert status.retry_in == pytest.approx(0.6)
+
+
+def test_an_answer_in_between_starts_the_count_again(breaker):
+    fail(breaker, 2)
+    assert breaker.troubled
+    breaker.succeeded()
+    assert not breaker.troubled
+    fail(breaker, 2)
+    assert breaker.status.state == "closed"
+
+
+def test_a_connection_that_took_its_whole_time_out_opens_it_at_once(breaker):
+    fail(breaker, error=redis.TimeoutError("Timeout connecting to server"), waited=5.0, own=5.0)
+    assert breaker.status.state == "open"
+
+
+def test_one_caller_at_a_time_is_let_through(breaker, clock):
+    fail(breaker, 3)
+    clock.now += 1.0
+    first, second = object(), object()
+    breaker.admit(first)
+    breaker.admit(first)  # it may ask again: at checkout, and as it connects
+    assert breaker.status.state == "half-open"
+    with pytest.raises(ServerUnavailableError, match="one attempt is under way"):
+        breaker.admit(second)
+    breaker.leave(second)  # not the one
+    with pytest.raises(ServerUnavailableError):
+        breaker.admit(second)
+    breaker.leave(first)
+    breaker.admit(second)
+    breaker.succeeded()
+    assert breaker.status.state == "closed"
+    breaker.admit(first)
+
+
+def test_one_that_went_without_a_word_is_not_waited_for_without_end(breaker, clock):
+    fail(breaker, 3)
+    clock.now += 1.0
+    first, other = object(), object()
+    breaker.admit(first)
+    clock.now += 29.0
+    with pytest.raises(ServerUnavailableError):
+        breaker.admit(other)
+    clock.now += 1.0
+    breaker.admit(other)
+
+
+def test_vain_attempts_double_the_time_up_to_a_bound(breaker, clock):
+    fail(breaker, 3)
+    for seconds in (1.0, 2.0, 4.0, 4.0, 4.0):
+        assert breaker.status.retry_in == pytest.approx(seconds)
+        clock.now += seconds
+        caller = object()
+        breaker.admit(caller)
+        fail(breaker, caller=caller)
+    breaker.succeeded()
+    fail(breaker, 3)
+    assert breaker.status.retry_in == pytest.approx(1.0)
+
+
+def test_failures_of_attempts_that_began_earlier_prolong_nothing(breaker, clock):
+    fail(breaker, 3)
+    clock.now += 0.5
+    fail(breaker, 50)
+    assert breaker.status.retry_in == pytest.approx(0.5)
+    assert breaker.status.failures == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.ResponseError("ERR DB index is out of range"),
+        redis.AuthenticationError("WRONGPASS"),
+        redis.exceptions.AuthorizationError("NOPERM"),
+        redis.BusyLoadingError("LOADING"),
+        redis.exceptions.MaxConnectionsError("Too many connections"),
+        redis.ConnectionError("max number of clients reached"),
+        ServerUnavailableError("refused before"),
+        ValueError("a bug"),
+        KeyboardInterrupt(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_said_by_the_server_or_by_the_program_does_not_count(breaker, clock, error):
+    fail(breaker, 10, error)
+    assert not breaker.troubled
+    fail(breaker, 3)
+    clock.now += 1.0
+    caller = object()
+    breaker.admit(caller)
+    fail(breaker, error=error, caller=caller)
+    breaker.admit(object())  # it is another one's turn
+
+
+@pytest.mark.parametrize(
+    "error", [redis.TimeoutError(), TimeoutError(), ConnectionResetError(), OSError(101, "unreachable")]
+)
+def test_what_counts(breaker, error):
+    fail(breaker, 3, error, waited=1.0)
+    assert breaker.status.state == "open"
+
+
+@pytest.mark.parametrize(
+    ("waited", "own", "counts"),
+    [
+        (0.001, 5.0, False),
+        (0.9, 5.0, False),
+        (1.0, 5.0, True),
+        (0.05, 0.05, True),
+        (0.01, 0.05, False),
+        (0.5, None, False),
+    ],
+)
+def test_impatience_does_not_count(breaker, waited, own, counts):
+    fail(breaker, 3, redis.TimeoutError(), waited=waited, own=own)
+    assert breaker.refusing is counts
+
+
+def test_threads_agree_on_the_one_that_is_let_through(breaker, clock):
+    fail(breaker, 3)
+    clock.now += 1.0
+    start, let_through = threading.Barrier(16), []
+
+    def ask():
+        caller = object()
+        start.wait(5)
+        try:
+            breaker.admit(caller)
+        except ServerUnavailableError:
+            return
+        let_through.append(caller)
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(let_through) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"failures": 0}, "failures must be a whole number"),
+        ({"failures": True}, "failures must be a whole number"),
+        ({"seconds": 0}, "seconds must be a number of seconds"),
+        ({"seconds": float("nan")}, "seconds must be a number of seconds"),
+        ({"longest": "1"}, "longest must be a number of seconds"),
+        ({"seconds": 5.0, "longest": 1.0}, "must not be less"),
+        ({"fails": 3}, "unknown 'fails'"),
+    ],
+)
+def test_a_policy_is_checked(given, said):
+    with pytest.raises(ConfigurationError, match=said):
+        RedisDatabase(host="h", breaker=given)
+    with pytest.raises(ConfigurationError, match="a mapping of its arguments, or None"):
+        RedisDatabase(host="h", breaker=3)
+
+
+def test_one_for_all_databases_of_a_server():
+    one, two = (RedisDatabase(host="h", db=db) for db in (1, 2))
+    assert one.server.breaker is two.server.breaker is not None
+    assert RedisDatabase(host="h", username="u").server.breaker is not one.server.breaker
+    assert RedisDatabase(host="h", breaker=None).server.breaker is None
+    other = RedisDatabase(host="h", breaker={"failures": 5})
+    assert other.server.breaker is not one.server.breaker
+    assert other.server.breaker.policy == BreakerPolicy(failures=5)
