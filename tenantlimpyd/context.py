@@ -37,6 +37,7 @@ class Frame:
         request: for the frame of a request, whether another tenant inside it is refused; None: not a request's.
         outer: the frame below.
         request_below: the nearest frame of a request below, however deep.
+        held: what the router found as the tenant was entered, so that it is there for as long as the tenant is.
     """
 
     tenant: str | None
@@ -45,14 +46,22 @@ class Frame:
     request: bool | None
     outer: Frame | None
     request_below: Frame | None
+    held: object = None
 
     @classmethod
     def above(
-        cls, outer: Frame | None, tenant: str | None, router: object, owner: object, request: bool | None
+        cls,
+        outer: Frame | None,
+        tenant: str | None,
+        router: object,
+        owner: object,
+        request: bool | None,
+        *,
+        held: object = None,
     ) -> Frame:
         """Return a frame on top of another."""
         below = outer if outer is None or outer.request is not None else outer.request_below
-        return cls(tenant, router, owner, request, outer, below)
+        return cls(tenant, router, owner, request, outer, below, held)
 
 
 frames: ContextVar[Frame | None] = ContextVar("tenantlimpyd.frames", default=None)
@@ -62,9 +71,11 @@ left_behind: list[ContextVar[Any]] = []
 """Context variables that belong to the work being done, and not to what it hands on to other threads: its deadline."""
 
 
-def enter(tenant: str | None, router: object, owner: object, *, request: bool | None = None) -> None:
+def enter(
+    tenant: str | None, router: object, owner: object, *, request: bool | None = None, held: object = None
+) -> None:
     """Push a frame."""
-    frames.set(Frame.above(frames.get(), tenant, router, owner, request))
+    frames.set(Frame.above(frames.get(), tenant, router, owner, request, held=held))
 
 
 def leave(owner: object) -> None:
@@ -85,7 +96,7 @@ def _without(top: Frame | None, owner: object) -> Frame | None:
         return top
     stack = frame.outer
     for kept in reversed(above):  # left out of order: the frames entered later stay
-        stack = Frame.above(stack, kept.tenant, kept.router, kept.owner, kept.request)
+        stack = Frame.above(stack, kept.tenant, kept.router, kept.owner, kept.request, held=kept.held)
     return stack
 
 

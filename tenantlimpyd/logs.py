@@ -105,6 +105,17 @@ EVENTS: Mapping[str, Event] = {
         "a router learned of a tenant",
     ),
     "tenant_removed": Event(logging.DEBUG, {"tenant": "tenant id"}, "a router forgot a tenant"),
+    "tenant_replaced": Event(
+        logging.INFO,
+        {"tenant": "tenant id", "server": "its new server", "db": "its new database"},
+        "`replace` gave a tenant another database",
+    ),
+    "tenant_evicted": Event(
+        logging.DEBUG, {"tenant": "tenant id"}, "a tenant that the resolver had found made room for another"
+    ),
+    "tenant_forgotten": Event(
+        logging.INFO, {"tenant": "tenant id"}, "`forget`: the resolver is asked again for a tenant"
+    ),
     "request_refused": Event(
         logging.INFO, {"status": "HTTP status", "reason": "code in the reply"}, "a middleware refused a request"
     ),

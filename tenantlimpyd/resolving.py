@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import threading
-import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from tenantlimpyd.catalog import Unknown
@@ -26,8 +27,29 @@ UNKNOWN_SECONDS = 10.0
 """How long an id that the resolver did not know is refused without asking it again."""
 
 
+class _AbandonedError(Exception):
+    """Whoever asked for many was cancelled: one of the others asks."""
+
+
+class _Ask:
+    """That somebody is asking for a tenant, and what others who want it wait for.
+
+    Attributes:
+        future: the answer.
+        thread: that of the one who asks a blocking resolver.
+        stale: the tenant was invalidated since, so that the answer may be of before.
+    """
+
+    __slots__ = ("future", "stale", "thread")
+
+    def __init__(self) -> None:
+        self.future: Future[Placement] = Future()
+        self.thread: int | None = None
+        self.stale = False
+
+
 class Resolving:
-    """A resolver, with the callers that wait for it.
+    """A resolver, with the callers that wait for it: one asks for all, in whatever threads and event loops they are.
 
     Args:
         resolver: the application's; None: nothing is ever found.
@@ -45,16 +67,21 @@ class Resolving:
         self._look_up = look_up
         self._keep = keep
         self._lock = threading.Lock()
-        self._asking: dict[str, tuple[threading.Lock, int]] = {}
-        self._tasks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Placement]]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._asking: dict[str, _Ask] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.unknown = Unknown(UNKNOWN_SECONDS)
 
     @property
     def awaits(self) -> bool:
         """Whether the resolver is a coroutine function."""
         return inspect.iscoroutinefunction(self._resolver)
+
+    def forget(self, tenant: str) -> None:
+        """Trust no answer about a tenant that was asked for before now, "not mine" included."""
+        self.unknown.forget(tenant)
+        with self._lock:
+            if (ask := self._asking.get(tenant)) is not None:
+                ask.stale = True
 
     def resolve(self, tenant: str) -> Placement:
         """Return the placement of a tenant that is not known yet, blocking.
@@ -63,66 +90,138 @@ class Resolving:
             UnknownTenantError: the resolver does not know it.
             ConfigurationError: the resolver can't be asked from blocking code, or returned something else than a database.
         """
-        if self._resolver is None or tenant in self.unknown:
-            _refuse(tenant)
-        if self.awaits:
-            raise ConfigurationError(
-                f"tenant {tenant!r} is not known yet, and the resolver is a coroutine function: enter the tenant with "
-                "`async with`, or give the router a blocking resolver"
-            )
-        with self._turn(tenant):
-            if (placement := self._look_up(tenant)) is not None:
-                return placement
-            if tenant in self.unknown:
+        while True:
+            if self._resolver is None or tenant in self.unknown:
                 _refuse(tenant)
-            return self._kept(tenant, self._resolver(tenant))
+            if self.awaits:
+                raise ConfigurationError(
+                    f"tenant {tenant!r} is not known yet, and the resolver is a coroutine function: enter the tenant with "
+                    "`async with`, or give the router a blocking resolver"
+                )
+            ask, mine = self._claim(tenant)
+            if mine:
+                return self._answer(tenant, ask)
+            if ask.thread == threading.get_ident():
+                raise ConfigurationError(f"the resolver asks its own router for tenant {tenant!r}, which it is to find")
+            with contextlib.suppress(_AbandonedError):
+                return ask.future.result()
 
     async def aresolve(self, tenant: str) -> Placement:
         """Return the placement of a tenant that is not known yet, awaiting; a blocking resolver runs in a thread."""
-        if self._resolver is None or tenant in self.unknown:
-            _refuse(tenant)
-        if not self.awaits:
-            return await asyncio.to_thread(self.resolve, tenant)
-        tasks = self._tasks.setdefault(asyncio.get_running_loop(), {})
-        task = tasks.get(tenant)
-        if task is None:
-            task = tasks[tenant] = asyncio.create_task(self._ask(tenant))
-            task.add_done_callback(lambda done: (tasks.pop(tenant, None), done.cancelled() or done.exception()))
-        # Shielded: a caller that is cancelled doesn't take the answer from the others.
-        return await asyncio.shield(task)
+        while True:
+            if self._resolver is None or tenant in self.unknown:
+                _refuse(tenant)
+            ask, mine = self._claim(tenant)
+            if mine:
+                # A task of its own: a caller that is cancelled doesn't take the answer from the others.
+                asking = self._aanswer(tenant, ask) if self.awaits else asyncio.to_thread(self._answer, tenant, ask)
+                task: asyncio.Task[Any] = asyncio.create_task(asking)
+                self._tasks.add(task)
+                task.add_done_callback(functools.partial(self._asked, tenant, ask))
+            with contextlib.suppress(_AbandonedError):
+                return await _answered(ask)
 
-    async def _ask(self, tenant: str) -> Placement:
-        answer: Any = self._resolver(tenant)  # type: ignore[misc]
-        return self._kept(tenant, await answer)
+    def _claim(self, tenant: str) -> tuple[_Ask, bool]:
+        """Return who asks for a tenant, and whether it is the caller of this."""
+        with self._lock:
+            ask = self._asking.get(tenant)
+            if ask is not None:
+                return ask, False
+            ask = self._asking[tenant] = _Ask()
+            return ask, True
 
-    def _kept(self, tenant: str, database: Any) -> Placement:
-        if database is None:
-            self.unknown.remember(tenant)
+    def _answer(self, tenant: str, ask: _Ask) -> Placement:
+        ask.thread = threading.get_ident()
+        with self._settling(tenant, ask):
+            while (placement := self._known(tenant)) is None:
+                answer = self._resolver(tenant)  # type: ignore[misc]
+                placement = self._kept(tenant, answer, ask)
+                if placement is not None:
+                    break
+            ask.future.set_result(placement)
+        return placement
+
+    async def _aanswer(self, tenant: str, ask: _Ask) -> None:
+        with self._settling(tenant, ask):
+            while (placement := self._known(tenant)) is None:
+                answer: Any = self._resolver(tenant)  # type: ignore[misc]
+                placement = self._kept(tenant, await answer, ask)
+                if placement is not None:
+                    break
+            ask.future.set_result(placement)
+
+    def _known(self, tenant: str) -> Placement | None:
+        """Return a tenant's placement, if another caller was through just before.
+
+        Raises:
+            UnknownTenantError: what it heard was that there is none.
+        """
+        placement = self._look_up(tenant)
+        if placement is None and tenant in self.unknown:
             _refuse(tenant)
+        return placement
+
+    @contextlib.contextmanager
+    def _settling(self, tenant: str, ask: _Ask) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._settle(tenant, ask, error)
+            raise
+        except BaseException:
+            self._settle(tenant, ask, _AbandonedError())
+            raise
+        else:
+            self._settle(tenant, ask, None)
+
+    def _settle(self, tenant: str, ask: _Ask, error: Exception | None) -> None:
+        with self._lock:  # first, so that who hears of a failure and tries again asks anew
+            if self._asking.get(tenant) is ask:
+                del self._asking[tenant]
+        if error is not None:
+            with contextlib.suppress(InvalidStateError):
+                ask.future.set_exception(error)
+
+    def _asked(self, tenant: str, ask: _Ask, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # perhaps before it began
+            self._settle(tenant, ask, _AbandonedError())
+        else:
+            task.exception()  # whoever waits has it
+
+    def _kept(self, tenant: str, database: Any, ask: _Ask) -> Placement | None:
+        """Return the placement of what the resolver answered; None: the answer is of before the tenant changed."""
         if inspect.isawaitable(database):
             if inspect.iscoroutine(database):
                 database.close()
             raise ConfigurationError(
                 "the resolver returned an awaitable and is no coroutine function: make it an async def"
             )
-        return self._keep(tenant, database)
-
-    @contextlib.contextmanager
-    def _turn(self, tenant: str) -> Iterator[None]:
-        """Let one caller at a time ask for a tenant."""
         with self._lock:
-            lock, waiting = self._asking.get(tenant, (threading.Lock(), 0))
-            self._asking[tenant] = lock, waiting + 1
-        try:
-            with lock:
-                yield
-        finally:
-            with self._lock:
-                _, waiting = self._asking[tenant]
-                if waiting == 1:
-                    del self._asking[tenant]
-                else:
-                    self._asking[tenant] = lock, waiting - 1
+            stale, ask.stale = ask.stale, False
+            if database is None and not stale:
+                self.unknown.remember(tenant)
+        if stale:
+            return None
+        return _refuse(tenant) if database is None else self._keep(tenant, database)
+
+
+async def _answered(ask: _Ask) -> Placement:
+    """Wait for an answer in the running event loop, whichever thread it comes from."""
+    loop = asyncio.get_running_loop()
+    heard = loop.create_future()
+
+    def hear() -> None:
+        if not heard.done():
+            heard.set_result(None)
+
+    def told(_: Future[Placement]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop closed meanwhile: nobody waits
+            loop.call_soon_threadsafe(hear)
+
+    ask.future.add_done_callback(told)
+    await heard
+    return ask.future.result()
 
 
 def _refuse(tenant: str) -> NoReturn:

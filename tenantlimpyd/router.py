@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tenantlimpyd import logs
 from tenantlimpyd.budget import Budget, Gauges, checked_budget
-from tenantlimpyd.catalog import Catalog
+from tenantlimpyd.catalog import Catalog, Recent
 from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.context import enter, frame_of, leave, request_frame_of
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import (
     ConfigurationError,
     NoTenantError,
+    SharedKeyspaceError,
     TenantSwitchError,
     UnknownTenantError,
     WrongTenantError,
@@ -47,6 +48,8 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         tenants: tenant id to ``RedisDatabase``.
         resolver: asked for ids that are not in the map; returns a ``RedisDatabase``, or None: "not mine". It may be a
             coroutine function, for ``async with``. What it returns is kept; ids it does not know are remembered for 10 s.
+        resolver_cache: how many tenants that the resolver found are kept, those entered last; the connections of others
+            close once their commands are done. None: all.
         grammar: what a tenant id looks like: a regular expression that must match all of it.
         budget: how many connections its databases may have together; None: they share that of all that are given none.
             A database that was given one of its own keeps it.
@@ -62,6 +65,7 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         tenants: Mapping[str, RedisDatabase] | None = None,
         *,
         resolver: Resolver | None = None,
+        resolver_cache: int | None = None,
         grammar: str | re.Pattern[str] = DEFAULT_GRAMMAR,
         budget: Budget | None = None,
     ) -> None:
@@ -71,7 +75,14 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         self._grammar = compiled(grammar)
         self._budget = checked_budget(budget)
         self._catalog = Catalog()
-        self._resolving = Resolving(resolver, self._catalog.placements.get, self._keep)
+        if resolver_cache is not None and (
+            not isinstance(resolver_cache, int) or isinstance(resolver_cache, bool) or resolver_cache < 1
+        ):
+            raise ConfigurationError(
+                f"resolver_cache must be a number of tenants, or None, not {shown(resolver_cache)}"
+            )
+        self._recent = Recent(resolver_cache)
+        self._resolving = Resolving(resolver, self._known, self._keep_resolved)
         if tenants is not None and not isinstance(tenants, Mapping):
             raise ConfigurationError(f"tenants must be a mapping of tenant id to RedisDatabase, not {shown(tenants)}")
         for tenant, database in (tenants or {}).items():
@@ -83,6 +94,7 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         source: str | os.PathLike[str] | Mapping[str, Any],
         *,
         resolver: Resolver | None = None,
+        resolver_cache: int | None = None,
         grammar: str | re.Pattern[str] = DEFAULT_GRAMMAR,
         budget: Budget | None = None,
     ) -> Self:
@@ -91,6 +103,7 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         Args:
             source: the path of the file, or the mapping.
             resolver: as for the constructor.
+            resolver_cache: as for the constructor.
             grammar: as for the constructor.
             budget: as for the constructor.
 
@@ -99,7 +112,8 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         """
         from tenantlimpyd.config import databases
 
-        return cls(databases(source, grammar), resolver=resolver, grammar=grammar, budget=budget)
+        found = databases(source, grammar)
+        return cls(found, resolver=resolver, resolver_cache=resolver_cache, grammar=grammar, budget=budget)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} tenants>"
@@ -116,20 +130,64 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         """
         self._keep(self.check_id(tenant), database)
 
-    def _keep(self, tenant: str, database: Any) -> Placement:
-        if not isinstance(database, RedisDatabase):
-            raise ConfigurationError(f"tenant {tenant!r} needs a RedisDatabase, not {shown(database)}")
+    def _keep(self, tenant: str, database: Any, placement: Placement | None = None) -> Placement:
+        self._checked(tenant, database)
         with database.guarded_by(self._catalog):
-            added = self._catalog.add(tenant, Placement(database, self, tenant))
+            added = self._catalog.add(tenant, placement or Placement(database, self, tenant))
         if added:
-            if self._budget is not None and database.budget is None:
-                database.use_budget(self._budget)
+            self._budgeted(database)
             self._resolving.unknown.forget(tenant)
             logs.emit("tenant_added", tenant=tenant, server=database.settings.server, db=database.settings.db)
         return self._catalog.placements[tenant]
 
+    @staticmethod
+    def _checked(tenant: str, database: Any) -> None:
+        if not isinstance(database, RedisDatabase):
+            raise ConfigurationError(f"tenant {tenant!r} needs a RedisDatabase, not {shown(database)}")
+
+    def _budgeted(self, database: RedisDatabase) -> None:
+        if self._budget is not None and database.budget is None:
+            database.use_budget(self._budget)
+
+    def _keep_resolved(self, tenant: str, database: Any, placement: Placement | None = None) -> Placement:
+        kept = self._keep(tenant, database, placement)
+        self._follow(kept)
+        for other in self._recent.add(tenant):
+            self._let_go(other, "tenant_evicted", stale=False)
+        return kept
+
+    def _known(self, tenant: str) -> Placement | None:
+        """Return where a tenant lives; one that was let go for want of room comes back while something uses it."""
+        placement = self._catalog.placements.get(tenant)
+        if placement is not None or (placement := self._catalog.evicted(tenant)) is None:
+            return placement
+        try:
+            return self._keep_resolved(tenant, placement.database, placement)
+        except (SharedKeyspaceError, ConfigurationError):  # its place was taken meanwhile, or it was found again
+            return self._catalog.placements.get(tenant)
+
+    def _follow(self, placement: Placement) -> None:
+        """Let what was made for a tenant before, with the same keyspace, use the settings of now."""
+        for former in self._catalog.former(placement):
+            if former.database.settings != placement.database.settings:
+                former.database.reset(**placement.database.connection_settings)
+
+    def _let_go(self, tenant: str, event: str, *, stale: bool) -> bool:
+        placement = self._catalog.let_go(tenant, stale=stale)
+        if placement is None:
+            return False
+        self._retire(placement)
+        logs.emit(event, tenant=tenant)
+        return True
+
+    def _retire(self, placement: Placement) -> None:
+        placement.database.unguarded_by(self._catalog)  # first: scans that are under way go on
+        placement.database.close()
+
     def remove(self, tenant: str) -> RedisDatabase:
         """Forget a tenant, and close its database's idle connections; commands in flight finish.
+
+        What was made for it before is refused from now on.
 
         Returns:
             Its database.
@@ -140,11 +198,58 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         placement = self._catalog.remove(self.check_id(tenant))
         if placement is None:
             raise UnknownTenantError(f"there is no tenant {tenant!r}", tenant)
-        database: RedisDatabase = placement.database
-        database.unguarded_by(self._catalog)
-        database.close()
+        self._recent.discard(tenant)
+        self._retire(placement)
         logs.emit("tenant_removed", tenant=tenant)
-        return database
+        return placement.database  # type: ignore[no-any-return]
+
+    def replace(self, tenant: str, database: RedisDatabase) -> RedisDatabase:
+        """Give a tenant another database, for example after it was moved or its password changed.
+
+        Commands in flight finish where they began; the old database's connections then close. Objects made before go on, with
+        the new settings, where the keyspace is the same one; else they are refused, since they don't know the new place.
+
+        Returns:
+            The database it had.
+
+        Raises:
+            UnknownTenantError: there is no such tenant.
+            SharedKeyspaceError: another tenant's keys could be there. Nothing was changed.
+            ConfigurationError: not a database.
+        """
+        self._checked(self.check_id(tenant), database)
+        placement = Placement(database, self, tenant)
+        with database.guarded_by(self._catalog):
+            before = self._catalog.replace(tenant, placement)
+        if before is None:
+            database.unguarded_by(self._catalog)
+            raise UnknownTenantError(f"there is no tenant {tenant!r}: add it", tenant)
+        if before.database is not database:
+            self._budgeted(database)
+            self._retire(before)
+            self._follow(placement)
+            logs.emit("tenant_replaced", tenant=tenant, server=database.settings.server, db=database.settings.db)
+        return before.database  # type: ignore[no-any-return]
+
+    def forget(self, tenant: str) -> bool:
+        """Ask the resolver again when the tenant is entered next: what it said before, "not mine" included, may be outdated.
+
+        To be called when something from outside says so, such as a message. Connections close once their commands are done.
+        Whoever is inside the tenant goes on with the database of before, until somebody enters it anew. Objects made before
+        go on where the resolver then returns the same keyspace, and are refused where it doesn't.
+
+        Returns:
+            Whether it was a tenant that the resolver had found. Tenants given or added stay: :meth:`replace` those.
+
+        Raises:
+            InvalidTenantError: not a tenant id.
+        """
+        self._resolving.forget(self.check_id(tenant))
+        found = self._recent.discard(tenant)
+        if not found:
+            self._catalog.disown(tenant)
+            return False
+        return self._let_go(tenant, "tenant_forgotten", stale=True)
 
     def tenants(self) -> tuple[str, ...]:
         """Return the ids of all tenants known: given, added, or found by the resolver so far."""
@@ -183,12 +288,18 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         return (await self._aplaced(self.check_id(tenant))).database  # type: ignore[no-any-return]
 
     def _placed(self, tenant: str) -> Placement:
-        placement = self._catalog.placements.get(tenant)
-        return self._resolving.resolve(tenant) if placement is None else placement
+        placement = self._known(tenant)
+        if placement is None:
+            return self._resolving.resolve(tenant)
+        self._recent.touch(tenant)
+        return placement
 
     async def _aplaced(self, tenant: str) -> Placement:
-        placement = self._catalog.placements.get(tenant)
-        return await self._resolving.aresolve(tenant) if placement is None else placement
+        placement = self._known(tenant)
+        if placement is None:
+            return await self._resolving.aresolve(tenant)
+        self._recent.touch(tenant)
+        return placement
 
     def placement(self) -> Placement:
         """Return where objects made now live: with the current tenant.
@@ -204,7 +315,11 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
                 "new thread carry_tenant()). Data that all tenants share belongs in models bound to a RedisDatabase."
             )
         placement = self._catalog.placements.get(frame.tenant)
-        return self._resolving.resolve(frame.tenant) if placement is None else placement
+        if placement is not None:
+            return placement
+        if isinstance(frame.held, Placement) and self._catalog.still(frame.held):
+            return frame.held  # let go since it was entered
+        return self._placed(frame.tenant)
 
     @property
     def database(self) -> RedisDatabase:
@@ -232,12 +347,12 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         """Raise if an object made for one tenant is used while another one is current.
 
         Raises:
-            WrongTenantError: it is, or its tenant was removed since.
+            WrongTenantError: it is, or its tenant was removed, or moved to another keyspace, since.
         """
-        if self._catalog.placements.get(placement.tenant or "") is not placement:
+        if self._catalog.placements.get(placement.tenant or "") is not placement and not self._catalog.still(placement):
             raise WrongTenantError(
-                f"this object was made before tenant {placement.tenant!r} was removed from the router. Its keys may be "
-                "another tenant's by now: look it up again."
+                f"this object was made before tenant {placement.tenant!r} was removed from the router, or given another "
+                "keyspace. Its keys may be another tenant's by now: look it up again."
             )
         frame = frame_of(self)
         if frame is not None and frame.tenant is not None and frame.tenant != placement.tenant:
@@ -285,17 +400,15 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         checked_id = None if tenant is None else self.check_id(tenant)
         return TenantScope(self, checked_id, allow_switch=True, request=not allow_switch)
 
-    def admit(self, tenant: str | None, *, allow_switch: bool) -> None:
-        """Raise if a tenant can't be entered here; see :meth:`use_tenant`."""
+    def admit(self, tenant: str | None, *, allow_switch: bool) -> Placement | None:
+        """Return where a tenant lives, or raise if it can't be entered here; see :meth:`use_tenant`."""
         self._refuse_switch(tenant, allow_switch=allow_switch)
-        if tenant is not None:
-            self._placed(tenant)
+        return None if tenant is None else self._placed(tenant)
 
-    async def aadmit(self, tenant: str | None, *, allow_switch: bool) -> None:
-        """Raise if a tenant can't be entered here; see :meth:`use_tenant`."""
+    async def aadmit(self, tenant: str | None, *, allow_switch: bool) -> Placement | None:
+        """Return where a tenant lives, or raise if it can't be entered here; see :meth:`use_tenant`."""
         self._refuse_switch(tenant, allow_switch=allow_switch)
-        if tenant is not None:
-            await self._aplaced(tenant)
+        return None if tenant is None else await self._aplaced(tenant)
 
     def _refuse_switch(self, tenant: str | None, *, allow_switch: bool) -> None:
         request = request_frame_of(self)
@@ -328,15 +441,15 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
         return jobs
 
     def _still(self, placement: Placement) -> None:
-        """Raise if a tenant was removed meanwhile: its keys may be another tenant's by now."""
-        if self._catalog.placements.get(str(placement.tenant)) is not placement:
-            raise UnknownTenantError(f"tenant {placement.tenant!r} was removed meanwhile", placement.tenant)
+        """Raise if a tenant was removed meanwhile, or moved: its keys may be another tenant's by now."""
+        if not self._catalog.still(placement):
+            raise UnknownTenantError(f"tenant {placement.tenant!r} was removed or moved meanwhile", placement.tenant)
 
     @contextlib.contextmanager
     def entering(self, tenant: str) -> Iterator[None]:
         """Make a tenant current for a job of a fan-out that was allowed as a whole."""
         owner = object()
-        enter(tenant, self, owner)
+        enter(tenant, self, owner, held=self._catalog.placements.get(tenant))
         try:
             yield
         finally:

@@ -17,11 +17,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Enters(Protocol):
-    """What a scope asks of its router: whether the tenant may be entered here."""
+    """What a scope asks of its router: whether the tenant may be entered here, and where it lives."""
 
-    def admit(self, tenant: str | None, *, allow_switch: bool) -> None: ...
+    def admit(self, tenant: str | None, *, allow_switch: bool) -> object: ...
 
-    async def aadmit(self, tenant: str | None, *, allow_switch: bool) -> None: ...
+    async def aadmit(self, tenant: str | None, *, allow_switch: bool) -> object: ...
 
 
 class TenantScope:
@@ -48,14 +48,13 @@ class TenantScope:
         """The tenant id; None: expressly no tenant."""
         return self._tenant
 
-    def _enter(self) -> None:
+    def _enter(self, held: object) -> None:
         # Told first: if an application's log processor raised after entering, nobody would leave.
         logs.emit("tenant_entered", tenant=self._tenant)
-        enter(self._tenant, self._router, self, request=self._request)
+        enter(self._tenant, self._router, self, request=self._request, held=held)
 
     def __enter__(self) -> str | None:
-        self._router.admit(self._tenant, allow_switch=self._allow_switch)
-        self._enter()
+        self._enter(self._router.admit(self._tenant, allow_switch=self._allow_switch))
         return self._tenant
 
     def __exit__(
@@ -64,8 +63,7 @@ class TenantScope:
         leave(self)
 
     async def __aenter__(self) -> str | None:
-        await self._router.aadmit(self._tenant, allow_switch=self._allow_switch)
-        self._enter()
+        self._enter(await self._router.aadmit(self._tenant, allow_switch=self._allow_switch))
         return self._tenant
 
     async def __aexit__(
