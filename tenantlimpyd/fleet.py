@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ from tenantlimpyd.fanout.outcomes import checked_policy, checked_seconds
 from tenantlimpyd.fanout.plan import checked_concurrency
 from tenantlimpyd.fanout.spread import DEFAULT_TIMEOUT
 from tenantlimpyd.fanout.walks import WalkOrder
+from tenantlimpyd.health import HealthReport, ping, report, servers_of
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
@@ -40,6 +42,14 @@ async def _afacts(database: RedisDatabase) -> ServerFacts:
     return await database.arun(facts())
 
 
+def _ping(database: RedisDatabase) -> Any:
+    return database.run(ping())
+
+
+async def _aping(database: RedisDatabase) -> Any:
+    return await database.arun(ping())
+
+
 class Fleet:
     """The part of a router that works over many tenants.
 
@@ -55,6 +65,7 @@ class Fleet:
 
         def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
         def entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
+        async def adatabase_for(self, tenant: str) -> RedisDatabase: ...
 
     def _order(
         self,
@@ -266,3 +277,39 @@ class Fleet:
         """Check as :meth:`check`, awaiting."""
         jobs = self.jobs(tenants, allow_switch=False)
         return problems(jobs, await afan_out(jobs, _afacts, **self._probing(timeout)))
+
+    def health(self, *, tenants: Iterable[str] | None = None, timeout: float = 2.0) -> HealthReport:
+        """Ask each server, not each tenant, for a sign of life. What is found is told to the servers' breakers too.
+
+        Inside a request, its tenant doesn't matter: nothing of a tenant is read.
+
+        Args:
+            tenants: the ids of those whose servers are asked; None: all that the router knows.
+            timeout: seconds for each server.
+
+        Returns:
+            How each server was, and which tenants that concerns.
+
+        Raises:
+            UnknownTenantError, InvalidTenantError: an id in ``tenants``.
+        """
+        began = time.monotonic()
+        together = servers_of(self.jobs(tenants, allow_switch=True))
+        jobs = [jobs[0] for jobs in together.values()]
+        return report(together, fan_out(jobs, _ping, **self._probing(timeout)), began)
+
+    async def ahealth(
+        self,
+        *,
+        tenants: Iterable[str] | None = None,
+        timeout: float = 2.0,  # noqa: ASYNC109 - for each server
+    ) -> HealthReport:
+        """Ask as :meth:`health`, awaiting. Of ``tenants``, those a resolver has to find are looked up by :meth:`adatabase_for`."""
+        began = time.monotonic()
+        if tenants is not None and not isinstance(tenants, str | bytes):  # which jobs() refuses
+            tenants = list(tenants)
+            for tenant in tenants:
+                await self.adatabase_for(tenant)
+        together = servers_of(self.jobs(tenants, allow_switch=True))
+        jobs = [jobs[0] for jobs in together.values()]
+        return report(together, await afan_out(jobs, _aping, **self._probing(timeout)), began)

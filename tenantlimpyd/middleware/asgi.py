@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from tenantlimpyd import logs
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, UnknownTenantError, shown
+from tenantlimpyd.health import Readiness, Verdict
 from tenantlimpyd.middleware.base import Exempt, Gate, answered
+from tenantlimpyd.middleware.health import LIVE, READY, Desk
 from tenantlimpyd.middleware.identify import AsyncIdentify, Request, from_header, from_path, from_subdomain
 from tenantlimpyd.middleware.replies import (
     INVALID_TENANT,
@@ -20,7 +24,16 @@ from tenantlimpyd.middleware.replies import (
 )
 from tenantlimpyd.router import DatabaseRouter
 
-__all__ = ["ASGIApp", "TenantMiddleware", "from_header", "from_path", "from_subdomain"]
+__all__ = [
+    "ASGIApp",
+    "HealthMiddleware",
+    "Readiness",
+    "TenantMiddleware",
+    "from_header",
+    "from_path",
+    "from_subdomain",
+    "health_app",
+]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -96,6 +109,96 @@ class TenantMiddleware:
         except UnknownTenantError:
             return UNKNOWN_TENANT
         return None
+
+
+class HealthMiddleware:
+    """Answers whether the process lives, and whether it should get requests; everything else goes to the application.
+
+    Put it outside of ``TenantMiddleware``: who asks has no tenant. Replies are JSON, with 200, or 503 where it is not ready.
+    Liveness depends on no server: an orchestrator must not restart a process because a database is away.
+
+    Args:
+        app: the application.
+        router: whose servers are asked: one ``PING`` a server, in :meth:`DatabaseRouter.ahealth`.
+        ready: how much has to be well: ``Readiness.all()``, ``quorum``, ``named`` or ``none``.
+        live_path: where to ask whether the process lives.
+        ready_path: where to ask whether it is ready.
+        timeout: seconds for each server.
+        keep: seconds for which a verdict is good, however often it is asked for.
+        details: whether replies tell of each server: its name, state and error class. For closed networks.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        router: DatabaseRouter,
+        ready: Readiness,
+        live_path: str = LIVE,
+        ready_path: str = READY,
+        timeout: float = 2.0,
+        keep: float = 1.0,
+        details: bool = False,
+    ) -> None:
+        if not callable(app):
+            raise ConfigurationError(f"app must be an ASGI application, not {shown(app)}")
+        self._app = app
+        self._desk = Desk(
+            router, ready, live_path=live_path, ready_path=ready_path, timeout=timeout, keep=keep, details=details
+        )
+        self._asking: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Verdict]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a connection, as ASGI has it."""
+        path = _split(scope)[1] if scope["type"] == "http" else ""
+        if path not in self._desk.paths:
+            await self._app(scope, receive, send)
+            return
+        status, headers, body = self._desk.reply(None if path == self._desk.live_path else await self._verdict())
+        encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+        await send({"type": "http.response.start", "status": int(status), "headers": encoded})
+        await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+    async def _verdict(self) -> Verdict:
+        if (verdict := self._desk.known()) is not None:
+            return verdict
+        loop = asyncio.get_running_loop()
+        task = self._asking.get(loop)
+        if task is None or task.done():
+            task = self._asking[loop] = asyncio.create_task(self._desk.ajudged())
+        # Shielded: a caller that goes doesn't take the answer from the others.
+        return await asyncio.shield(task)
+
+
+def health_app(router: DatabaseRouter, *, ready: Readiness, **options: Any) -> HealthMiddleware:
+    """Return an application that answers the two questions, and everything else with 404; to be mounted or served alone.
+
+    Args:
+        router: as for :class:`HealthMiddleware`.
+        ready: as for :class:`HealthMiddleware`.
+        **options: its further arguments.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+    return HealthMiddleware(_nothing, router=router, ready=ready, **options)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": WEBSOCKET_CLOSE_CODE})
+    else:
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _split(scope: Scope) -> tuple[str, str]:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from tenantlimpyd import logs
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, UnknownTenantError, shown
+from tenantlimpyd.health import Readiness
 from tenantlimpyd.middleware.base import Exempt, Gate, answered, is_coroutine_function
+from tenantlimpyd.middleware.health import LIVE, READY, Desk
 from tenantlimpyd.middleware.identify import Identify, Request, from_header, from_path, from_subdomain
 from tenantlimpyd.middleware.replies import INVALID_TENANT, NO_TENANT, UNKNOWN_TENANT, Refusal
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.scopes import KeptStack
 
-__all__ = ["TenantMiddleware", "WSGIApplication", "from_header", "from_path", "from_subdomain"]
+__all__ = [
+    "HealthMiddleware",
+    "Readiness",
+    "TenantMiddleware",
+    "WSGIApplication",
+    "from_header",
+    "from_path",
+    "from_subdomain",
+    "health_app",
+]
 
 _WITHOUT_PREFIX = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 
@@ -85,6 +97,75 @@ class TenantMiddleware:
         except UnknownTenantError:
             return UNKNOWN_TENANT
         return None
+
+
+class HealthMiddleware:
+    """Answers whether the process lives, and whether it should get requests; everything else goes to the application.
+
+    Put it outside of ``TenantMiddleware``: who asks has no tenant. Replies are JSON, with 200, or 503 where it is not ready.
+    Liveness depends on no server: an orchestrator must not restart a process because a database is away.
+
+    Args:
+        app: the application.
+        router: whose servers are asked: one ``PING`` a server, in :meth:`DatabaseRouter.health`.
+        ready: how much has to be well: ``Readiness.all()``, ``quorum``, ``named`` or ``none``.
+        live_path: where to ask whether the process lives.
+        ready_path: where to ask whether it is ready.
+        timeout: seconds for each server.
+        keep: seconds for which a verdict is good, however often it is asked for.
+        details: whether replies tell of each server: its name, state and error class. For closed networks.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        router: DatabaseRouter,
+        ready: Readiness,
+        live_path: str = LIVE,
+        ready_path: str = READY,
+        timeout: float = 2.0,
+        keep: float = 1.0,
+        details: bool = False,
+    ) -> None:
+        if not callable(app):
+            raise ConfigurationError(f"app must be a WSGI application, not {shown(app)}")
+        self._app = app
+        self._desk = Desk(
+            router, ready, live_path=live_path, ready_path=ready_path, timeout=timeout, keep=keep, details=details
+        )
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request, as WSGI has it."""
+        path = environ.get("PATH_INFO", "")
+        if path not in self._desk.paths:
+            return self._app(environ, start_response)
+        verdict = None if path == self._desk.live_path else self._desk.known() or self._desk.judged()
+        status, headers, body = self._desk.reply(verdict)
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+def health_app(router: DatabaseRouter, *, ready: Readiness, **options: Any) -> HealthMiddleware:
+    """Return an application that answers the two questions, and everything else with 404; to be mounted or served alone.
+
+    Args:
+        router: as for :class:`HealthMiddleware`.
+        ready: as for :class:`HealthMiddleware`.
+        **options: its further arguments.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+    return HealthMiddleware(_nothing, router=router, ready=ready, **options)
+
+
+def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:  # noqa: ARG001 - WSGI's
+    start_response("404 Not Found", [("content-length", "0")])
+    return []
 
 
 class _Streamed(Iterator[bytes]):

@@ -1,0 +1,189 @@
+"""Health: one question a server, what it means for tenants, and what an application makes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer, free_port
+from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, UnknownTenantError
+from tenantlimpyd.health import HealthReport, Readiness, ServerHealth
+from tenantlimpyd.router import DatabaseRouter
+from tests.database.test_breaker import silent
+
+COLOURS = ["blocking", "asyncio"]
+
+
+async def health(router, colour, **options):
+    return router.health(**options) if colour == "blocking" else await router.ahealth(**options)
+
+
+@pytest.fixture
+def router(server):
+    """Fifty tenants on a server that is well, three on one that is not."""
+    tenants = {f"well-{number}": RedisDatabase(**server.settings, db=number) for number in range(50)}
+    gone = free_port()
+    for number in range(3):
+        tenants[f"gone-{number}"] = RedisDatabase(host="127.0.0.1", port=gone, db=number, password="p-secret")
+    with DatabaseRouter(tenants) as made:
+        yield made
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_what_is_found(router, server, colour):
+    report = await health(router, colour)
+    assert not report.ok
+    well, gone = report.servers
+    assert (well.server, well.ok, well.breaker, well.error) == (f"localhost:{server.port}", True, "closed", None)
+    assert well.tenants == tuple(f"well-{number}" for number in range(50))
+    assert (gone.ok, gone.breaker, gone.error) == (False, "open", "ConnectionError")
+    assert report.tenants["gone-1"] is gone
+    assert report.count() == (50, 53)
+    told = json.loads(json.dumps(report.as_dict()))
+    assert (told["ok"], told["tenants"], told["tenants_ok"]) == (False, 53, 50)
+    assert told["servers"][1]["tenants"] == 3
+    assert "secret" not in repr(report) + json.dumps(told)
+    again = await health(router, colour)
+    assert again.servers[1].error == "ServerUnavailableError"  # nobody was asked: the breaker knows
+    assert again.servers[1].seconds < 1
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_one_question_a_server(server, colour):
+    router = DatabaseRouter({f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(60)})
+    commands = router.database_for("t0").connection
+    before = commands.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
+    assert (await health(router, colour)).ok
+    assert commands.info("commandstats")["cmdstat_ping"]["calls"] == before + 1
+    await router.aclose()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_some_tenants_only(router, colour):
+    report = await health(router, colour, tenants=["well-1", "well-2"])
+    assert report.ok
+    assert [server.tenants for server in report.servers] == [("well-1", "well-2")]
+    for wrong, error in ((["nobody"], UnknownTenantError), (["*"], InvalidTenantError), ("well-1", TypeError)):
+        with pytest.raises(error):
+            await health(router, colour, tenants=wrong)
+    with router.request_scope("well-1"):
+        assert (await health(router, colour, tenants=["well-2"])).ok
+
+
+async def test_tenants_that_a_resolver_has_to_find(server):
+    async def resolver(tenant):
+        return RedisDatabase(**server.settings, db=1) if tenant == "found" else None
+
+    router = DatabaseRouter(resolver=resolver)
+    assert (await router.ahealth(tenants=["found"])).count() == (1, 1)
+    await router.aclose()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_server_that_hangs_takes_the_time_it_is_given(server, colour):
+    with silent() as port:
+        router = DatabaseRouter(
+            {"hangs": RedisDatabase(host="127.0.0.1", port=port), "well": RedisDatabase(**server.settings)}
+        )
+        began = time.monotonic()
+        report = await health(router, colour, timeout=0.2)
+        assert time.monotonic() - began < 2
+        assert [each.ok for each in report.servers] == [False, True]
+        assert report.servers[0].error == "TimeoutError"
+        await router.aclose()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_an_error_reply_is_a_sign_of_life_but_a_wrong_password_is_none(server, colour):
+    with EmbeddedServer(password="right", acl=["user weak on >weak -@all +hello"]) as other:
+        where = {"host": "127.0.0.1", "port": other.port}
+        router = DatabaseRouter(
+            {
+                "out-of-range": RedisDatabase(**server.settings, db=1_000_000),
+                "weak": RedisDatabase(**where, username="weak", password="weak", protocol=2),
+                "wrong": RedisDatabase(**where, password="wrong", db=1),
+            }
+        )
+        report = await health(router, colour)
+        assert [each.ok for each in report.servers] == [True, True, False]
+        assert report.servers[2].error == "AuthenticationError"
+        await router.aclose()
+
+
+def test_starting_connects_to_nothing(server):
+    with EmbeddedServer() as fresh:
+        router = DatabaseRouter({f"t{number}": RedisDatabase(**fresh.settings, db=number) for number in range(10)})
+        router.database_for("t1")
+        probe = RedisDatabase(**fresh.settings, client_name="probe", shared=False)
+        with probe, router.use_tenant("t2"):
+            assert probe.connection.info("stats")["total_connections_received"] <= 2  # its own, and that of starting
+        router.close()
+
+
+# Readiness
+
+
+def made(*servers):
+    return HealthReport(
+        tuple(
+            ServerHealth(name, ok, "closed", 0.1, None, tuple(f"{name}-{number}" for number in range(tenants)))
+            for name, ok, tenants in servers
+        ),
+        0.1,
+    )
+
+
+WELL = made(("a", True, 3), ("b", True, 1))
+HALF = made(("a", True, 2), ("b", False, 2))
+GONE = made(("a", False, 3), ("b", False, 1))
+EMPTY = made()
+
+
+@pytest.mark.parametrize(
+    ("readiness", "expected"),
+    [
+        (Readiness.all(), [True, False, False, True]),
+        (Readiness.none(), [True, True, True, True]),
+        (Readiness.quorum(0.5), [True, True, False, True]),
+        (Readiness.quorum(0.51), [True, False, False, True]),
+        (Readiness.quorum(1.0), [True, False, False, True]),
+        (Readiness.quorum(1), [True, True, False, False]),
+        (Readiness.quorum(3), [True, False, False, False]),
+        (Readiness.named("a-0"), [True, True, False, False]),
+        (Readiness.named("a-0", "b-0"), [True, False, False, False]),
+        (Readiness.named("nobody"), [False, False, False, False]),
+        (Readiness.named(servers=["a"]), [True, True, False, False]),
+        (Readiness.named("a-0", servers=["b"]), [True, False, False, False]),
+    ],
+    ids=str,
+)
+def test_what_is_ready(readiness, expected):
+    assert [readiness.judge(report).ready for report in (WELL, HALF, GONE, EMPTY)] == expected
+
+
+def test_what_is_said():
+    assert Readiness.all().judge(HALF).reason == "2 of 4 tenants can be served"
+    assert Readiness.named("b-0", servers=["x"]).judge(HALF).reason == "not well: 'b-0', 'x'"
+    assert Readiness.named("b-0").wanted == ("b-0",)
+    assert Readiness.named("b-0", servers=["x"]).wanted is None
+
+
+def test_one_server_name_with_two_sets_of_credentials():
+    report = made(("a", True, 1), ("a", False, 1))
+    assert not Readiness.named(servers=["a"]).judge(report).ready
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.1, 0.0, True, "half", float("nan")])
+def test_a_quorum_is_a_number(given):
+    with pytest.raises(ConfigurationError, match="a quorum is a number of tenants, or a fraction"):
+        Readiness.quorum(given)
+
+
+def test_somebody_is_named():
+    with pytest.raises(ConfigurationError, match="name tenants or servers"):
+        Readiness.named()
+    with pytest.raises(ConfigurationError, match="several names"):
+        Readiness.named(servers="a")
