@@ -304,7 +304,7 @@ class Fleet:
         tenants: Iterable[str] | None = None,
         timeout: float = 2.0,  # noqa: ASYNC109 - for each server
     ) -> HealthReport:
-        """Ask as :meth:`health`, awaiting. Of ``tenants``, those a resolver has to find are looked up by :meth:`adatabase_for`."""
+        """Ask as :meth:`health`, awaiting; so is a resolver that has to find some of ``tenants``."""
         began = time.monotonic()
         if tenants is not None and not isinstance(tenants, str | bytes):  # which jobs() refuses
             tenants = list(tenants)

@@ -155,7 +155,9 @@ class _Ends:
         *arguments, self._breaker = args
         super().__init__(*arguments)
 
-    def _ended(self, error: Exception) -> bool:
+    def _ended(self, error: Exception, failures: int) -> bool:
+        if isinstance(error, redis.AuthenticationError):  # a renewed token may be right, a wrong password stays wrong
+            return failures > 1
         return isinstance(error, ServerUnavailableError) or (self._breaker is not None and self._breaker.refusing)
 
 
@@ -185,7 +187,7 @@ class BoundedRetry(_Ends, Retry):
                     raise
                 failures += 1
                 fail(error, failures) if with_failure_count else fail(error)
-                if 0 <= self._retries < failures or self._ended(error) or (limit is not None and limit.over):
+                if 0 <= self._retries < failures or self._ended(error, failures) or (limit is not None and limit.over):
                     raise
                 pause = self._backoff.compute(failures)
                 if limit is None:
@@ -219,6 +221,6 @@ class AsyncBoundedRetry(_Ends, AsyncRetry):
                     raise
                 failures += 1
                 await (fail(error, failures) if with_failure_count else fail(error))
-                if 0 <= self._retries < failures or self._ended(error):
+                if 0 <= self._retries < failures or self._ended(error, failures):
                     raise
                 await asyncio.sleep(self._backoff.compute(failures))

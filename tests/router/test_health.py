@@ -149,7 +149,6 @@ EMPTY = made()
         (Readiness.none(), [True, True, True, True]),
         (Readiness.quorum(0.5), [True, True, False, True]),
         (Readiness.quorum(0.51), [True, False, False, True]),
-        (Readiness.quorum(1.0), [True, False, False, True]),
         (Readiness.quorum(1), [True, True, False, False]),
         (Readiness.quorum(3), [True, False, False, False]),
         (Readiness.named("a-0"), [True, True, False, False]),
