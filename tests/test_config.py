@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tenantlimpyd import DatabaseRouter
+from tenantlimpyd.breaker import BreakerPolicy
 from tenantlimpyd.config import databases
 from tenantlimpyd.config.kinds import CODE_ONLY, SETTINGS
+from tenantlimpyd.exceptions import ConfigurationError
 from tenantlimpyd.settings import KNOWN_SETTINGS
 
 TEXT = """
@@ -169,3 +171,67 @@ async def test_a_configured_tenant_is_reached_in_both_colours(server):
         assert router.check() == []
         async with router:
             assert await router.acheck() == []
+
+
+# Sentinels and breakers
+
+
+def test_sentinels_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SENTINEL_PASSWORD", "s-secret")
+    (tmp_path / "password").write_text("d-secret\n")
+    path = tmp_path / "tenants.toml"
+    path.write_text("""
+[servers.main]
+sentinel = { master = "mymaster", hosts = ["s1:26379", "s2"], username = "u", password_env = "SENTINEL_PASSWORD" }
+password_file = "password"
+ssl = true
+breaker = { failures = 5, seconds = 1 }
+
+[tenants.acme]
+server = "main"
+db = 1
+
+[tenants.globex]
+server = "main"
+db = 2
+breaker = false
+""")
+    found = databases(path)
+    acme, globex = found["acme"].settings, found["globex"].settings
+    assert acme.server == "mymaster@s1:26379,s2:26379"
+    assert acme["password"] == "d-secret"
+    assert dict(acme.of_sentinel("s1", 26379))["password"] == "s-secret"
+    assert dict(acme.of_sentinel("s1", 26379))["username"] == "u"
+    assert acme.breaker == BreakerPolicy(failures=5, seconds=1)
+    assert globex.breaker is None
+    assert "secret" not in repr(acme)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sentinel": "mymaster"}, "servers.main.sentinel: must be a table with master and hosts"),
+        ({"sentinel": {"hosts": ["h"]}}, "servers.main.sentinel: master must be the master's name"),
+        ({"sentinel": {"master": "m", "hosts": []}}, "servers.main.sentinel: hosts must be a list"),
+        (
+            {"sentinel": {"master": "m", "hosts": ["h"], "hots": 1}},
+            "servers.main.sentinel.hots: unknown; did you mean 'hosts'",
+        ),
+        ({"sentinel": {"master": "m", "hosts": ["h"], "db": 1}}, "servers.main.sentinel.db: unknown"),
+        (
+            {"sentinel": {"master": "m", "hosts": ["h"], "password_env": "UNSET_ONE"}},
+            "sentinel.password_env: the environment",
+        ),
+        ({"sentinel": {"master": "m", "hosts": ["h"], "ssl": "p-secret"}}, "sentinel.ssl: must be true or false"),
+        ({"sentinel": {"master": "m", "hosts": ["h"]}, "host": "h"}, "sentinel and host are given together"),
+        ({"host": "h", "breaker": 3}, "servers.main.breaker: must be a table such as"),
+        ({"host": "h", "breaker": True}, "servers.main.breaker: must be a table such as"),
+        ({"host": "h", "breaker": {"failures": 0}}, "servers.main.breaker: failures must be a whole number"),
+        ({"db": 1}, "url, host, port, unix_socket_path or sentinel"),
+    ],
+)
+def test_mistakes_about_sentinels_and_breakers(settings, said):
+    with pytest.raises(ConfigurationError) as caught:
+        databases({"servers": {"main": settings}, "tenants": {"acme": {"server": "main"}}})
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -109,10 +109,12 @@ def _tenant(
         problems.add(dotted(*where), f"{_NO_ADDRESS}: give it server (the name of one in servers), {_listed(ADDRESS)}")
     if base is None or len(problems.found) > before:
         return None
-    settings = base | own
-    if not _together(settings, dotted(*where), problems):
+    try:
+        return RedisDatabase(key_prefix=prefix, **(base | own))
+    except ConfigurationError as error:
+        for problem in error.problems:
+            problems.add(dotted(*where), problem)
         return None
-    return RedisDatabase(key_prefix=prefix, **settings)
 
 
 def _server_of(
@@ -136,6 +138,8 @@ def _server_of(
 
 
 def _prefix(prefix: Any, key: str, problems: Problems) -> str:
+    if prefix == "":
+        return ""
     try:
         return RedisDatabase(key_prefix=prefix).key_prefix
     except ConfigurationError as error:
@@ -143,15 +147,13 @@ def _prefix(prefix: Any, key: str, problems: Problems) -> str:
         return ""
 
 
-def _together(settings: Mapping[str, Any], key: str, problems: Problems) -> bool:
+def _together(settings: Mapping[str, Any], key: str, problems: Problems) -> None:
     """Check what no setting shows alone: the URL says one database, ``db`` another."""
     try:
         Settings(settings)
     except ConfigurationError as error:
         for problem in error.problems:
             problems.add(key, problem)
-        return False
-    return True
 
 
 def _described(value: Any) -> str:

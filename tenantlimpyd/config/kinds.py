@@ -10,16 +10,17 @@ from typing import Any
 
 import attrs
 
+from tenantlimpyd.breaker import BreakerPolicy
 from tenantlimpyd.config.problems import Wrong, path_shown
 from tenantlimpyd.exceptions import ConfigurationError, shown
 from tenantlimpyd.settings import KNOWN_SETTINGS, Settings
 
 __all__ = ["ADDRESS", "CODE_ONLY", "SETTINGS", "Kind", "seen"]
 
-ADDRESS = ("url", "host", "port", "unix_socket_path")
+ADDRESS = ("url", "host", "port", "unix_socket_path", "sentinel")
 """The settings that say which server it is."""
 
-_SECRETS = frozenset({"password", "username", "ssl_password", "ssl_keyfile", "url", "ssl_ca_data"})
+_SECRETS = frozenset({"password", "username", "ssl_password", "ssl_keyfile", "url", "ssl_ca_data", "sentinel"})
 _TYPES = {
     dict: "a table",
     list: "an array",
@@ -153,6 +154,21 @@ def _several_of(choices: Mapping[str, Any]) -> Kind:
     return Kind(f"an array of {', '.join(map(repr, choices))}", read)
 
 
+def _breaker(value: Any, folder: Path) -> BreakerPolicy | None:  # noqa: ARG001
+    if value is False:
+        return None
+    _refuse(not isinstance(value, Mapping))
+    try:
+        return Settings({"breaker": dict(value)}).breaker
+    except ConfigurationError as error:
+        raise Wrong("; ".join(problem.removeprefix("breaker: ") for problem in error.problems)) from None
+
+
+def _sentinel(value: Any, folder: Path) -> dict[str, Any]:  # noqa: ARG001
+    _refuse(not isinstance(value, Mapping))
+    return dict(value)
+
+
 _TEXT = Kind("text", _text)
 _PATH = Kind("the path of a file", _path)
 _FLAG = Kind("true or false", _flag)
@@ -166,6 +182,9 @@ _KINDS: dict[str, Kind] = {
     "host": Kind("a host name or address such as 'redis-1', with the port in port (a URL goes into url)", _host),
     "port": _number(1, 65_535),
     "unix_socket_path": Kind("an absolute path such as '/run/redis.sock'", _socket),
+    "sentinel": Kind(
+        "a table with master and hosts, such as {master = 'mymaster', hosts = ['sentinel-1:26379']}", _sentinel
+    ),
     "db": _number(0, _LARGEST),
     "username": _TEXT,
     "password": _TEXT,
@@ -195,6 +214,7 @@ _KINDS: dict[str, Kind] = {
     "encoding": Kind("the name of an encoding such as 'utf-8'", _codec),
     "encoding_errors": _one_of({name: name for name in _ERROR_HANDLERS}),
     "legacy_responses": _FLAG,
+    "breaker": Kind("a table such as {failures = 3, seconds = 0.5, longest = 10.0}, or false", _breaker),
 }
 
 SETTINGS: Mapping[str, Kind] = {name: kind for name, kind in _KINDS.items() if name in KNOWN_SETTINGS}

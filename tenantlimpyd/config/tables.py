@@ -10,12 +10,17 @@ from tenantlimpyd.config.kinds import ADDRESS, CODE_ONLY, SETTINGS
 from tenantlimpyd.config.problems import Problems, Wrong, dotted, meant
 from tenantlimpyd.config.secrets import from_env, from_file
 from tenantlimpyd.exceptions import shown
+from tenantlimpyd.sentinels import read_sentinel
 
 __all__ = ["SERVER_KEYS", "TENANT_KEYS", "is_table", "settings_of"]
 
 _PASSWORDS = ("password", "password_env", "password_file")
 SERVER_KEYS = (*SETTINGS, "password_env", "password_file")
 """What a table of a server may have."""
+_SENTINEL_KEYS = (
+    *("master", "hosts"),
+    *(name for name in SERVER_KEYS if name not in {*ADDRESS, "db", "breaker"}),
+)
 TENANT_KEYS = ("server", "key_prefix", *SERVER_KEYS)
 """What a table of a tenant may have."""
 
@@ -52,8 +57,10 @@ def settings_of(
                 settings["password"] = from_env(value)
             elif name == "password_file":
                 settings["password"] = from_file(value, folder)
-            elif name in SETTINGS:
+            elif name in SETTINGS and name in allowed:
                 settings[name] = SETTINGS[name].of(name, value, folder)
+                if name == "sentinel":
+                    settings[name] = _sentinel_of(value, (*where, name), folder, problems)
             elif name not in allowed:
                 problems.add(key, _unknown(name, value, where, allowed))
         except Wrong as wrong:
@@ -62,6 +69,17 @@ def settings_of(
     if len(several) > 1:
         problems.add(dotted(*where), f"{' and '.join(several)} are given together: keep one")
     return settings
+
+
+def _sentinel_of(
+    table: Mapping[Any, Any], where: tuple[object, ...], folder: Path, problems: Problems
+) -> dict[str, Any]:
+    """Return the setting; its own password may be in the environment, or in a file, too."""
+    settings = settings_of(table, where, _SENTINEL_KEYS, folder, problems)
+    named = {name: table[name] for name in ("master", "hosts") if name in table}
+    for problem in read_sentinel(named)[1]:
+        problems.add(dotted(*where), problem.removeprefix("sentinel: "))
+    return {**settings, **named}
 
 
 def needs_address(settings: Mapping[str, Any], table: Mapping[Any, Any]) -> bool:
