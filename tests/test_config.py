@@ -222,7 +222,7 @@ breaker = false
             {"sentinel": {"master": "m", "hosts": ["h"], "password_env": "UNSET_ONE"}},
             "sentinel.password_env: the environment",
         ),
-        ({"sentinel": {"master": "m", "hosts": ["h"], "ssl": "p-secret"}}, "sentinel.ssl: must be true or false"),
+        ({"sentinel": {"master": "m", "hosts": ["h"], "ssl": "yes"}}, "sentinel.ssl: must be true or false"),
         ({"sentinel": {"master": "m", "hosts": ["h"]}, "host": "h"}, "sentinel and host are given together"),
         ({"host": "h", "breaker": 3}, "servers.main.breaker: must be a table such as"),
         ({"host": "h", "breaker": True}, "servers.main.breaker: must be a table such as"),
