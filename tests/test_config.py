@@ -173,7 +173,7 @@ async def test_a_configured_tenant_is_reached_in_both_colours(server):
             assert await router.acheck() == []
 
 
-# Sentinels and breakers
+# Sentinels, and breakers
 
 
 def test_sentinels_in_a_file(tmp_path, monkeypatch):

@@ -19,6 +19,14 @@ def wsgi_applications_are_wrapped(app: wsgi.WSGIApplication, router: DatabaseRou
     return wsgi.TenantMiddleware(app, router=router, identify=from_path())
 
 
+def health_is_told(app: asgi.ASGIApp, other: wsgi.WSGIApplication, router: DatabaseRouter) -> None:
+    asgi_app: asgi.ASGIApp = asgi.HealthMiddleware(app, router=router, ready=asgi.Readiness.all())
+    wsgi_app: wsgi.WSGIApplication = wsgi.HealthMiddleware(other, router=router, ready=wsgi.Readiness.none(), keep=5)
+    asgi_app = asgi.health_app(router, ready=asgi.Readiness.quorum(1))
+    wsgi_app = wsgi.health_app(router, ready=wsgi.Readiness.named("acme"))
+    asgi.HealthMiddleware(app, router=router, ready="all")  # type: ignore[arg-type]
+
+
 def add(left: int, right: int) -> int:
     return left + right
 

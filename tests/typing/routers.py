@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import assert_type
 
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
+from tenantlimpyd.breaker import BreakerPolicy
+from tenantlimpyd.health import HealthReport, Readiness, ServerHealth
 
 
 def find(tenant: str) -> RedisDatabase | None:
@@ -143,3 +145,24 @@ async def outcomes_carry_the_coroutine_s_type(router: DatabaseRouter) -> None:
     assert_type(outcomes["acme"].value, int | None)
     router.afan_out(acount)  # type: ignore[unused-coroutine]
     await router.afan_out(count)  # type: ignore[arg-type]
+
+
+def tenants_move(router: DatabaseRouter) -> None:
+    DatabaseRouter({}, resolver=find, resolver_cache=1000)
+    DatabaseRouter({}, resolver=find, resolver_cache="1000")  # type: ignore[arg-type]
+    assert_type(router.replace("acme", RedisDatabase(db=2)), RedisDatabase)
+    assert_type(router.forget("acme"), bool)
+    router.replace("acme", None)  # type: ignore[arg-type]
+
+
+async def servers_are_asked_how_they_are(router: DatabaseRouter) -> None:
+    assert_type(router.health(timeout=1.0, tenants=["acme"]), HealthReport)
+    report = await router.ahealth()
+    assert_type(report, HealthReport)
+    assert_type(report.servers, tuple[ServerHealth, ...])
+    assert_type(report.tenants["acme"].ok, bool)
+    verdict = Readiness.quorum(0.5).judge(report)
+    assert_type(verdict.ready, bool)
+    Readiness.named("acme", servers=["redis-1:6379"])
+    Readiness.quorum("half")  # type: ignore[arg-type]
+    RedisDatabase(breaker=BreakerPolicy(failures=5), sentinel={"master": "m", "hosts": ["h:1"]})
