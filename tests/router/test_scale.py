@@ -11,7 +11,7 @@ from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.hosting import Placement
 from tenantlimpyd.router import DatabaseRouter
 
-TENANTS = 10_000
+TENANTS = 5_000
 
 
 def databases(**each):
