@@ -1,0 +1,118 @@
+"""A failover while tenants write: bounded, followed by both colours, and nothing written where nobody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+import redis
+
+from tenantlimpyd import DatabaseRouter, RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+
+TENANTS = 8
+BOUND = 20.0
+"""Seconds in which every tenant must be served again: the sentinels take about two of them."""
+
+
+def until(condition, seconds=20.0):
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not come to pass"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def group():
+    """A master, a replica and three sentinels, on loopback: addresses that sentinels tell must be right for us too."""
+    with ExitStack() as stack:
+        common = {"repl-diskless-sync-delay": 0, "repl-ping-replica-period": 1}
+        master = stack.enter_context(EmbeddedServer(options=common))
+        replicaof = ("127.0.0.1", str(master.port))
+        replica = stack.enter_context(EmbeddedServer(options={**common, "replicaof": replicaof}))
+        sentinels = [stack.enter_context(EmbeddedServer(sentinel=True)) for _ in range(3)]
+        clients = [stack.enter_context(redis.Redis(**each.settings)) for each in sentinels]
+        for client in clients:
+            client.sentinel_monitor("mymaster", "127.0.0.1", master.port, 2)
+            client.sentinel_set("mymaster", "down-after-milliseconds", 500)
+            client.sentinel_set("mymaster", "failover-timeout", 3000)
+        until(lambda: all(len(client.sentinel_sentinels("mymaster")) == 2 for client in clients))
+        until(lambda: all(client.sentinel_slaves("mymaster") for client in clients))
+        with redis.Redis(**replica.settings) as client:
+            until(lambda: client.info("replication")["master_link_status"] == "up")
+        yield master, replica, [f"127.0.0.1:{each.port}" for each in sentinels]
+
+
+@pytest.mark.timeout(120)
+def test_tenants_go_on_after_a_failover(group):
+    master, replica, hosts = group
+    router = DatabaseRouter(
+        {
+            f"t{number}": RedisDatabase(sentinel={"master": "mymaster", "hosts": hosts}, db=number, socket_timeout=2)
+            for number in range(TENANTS)
+        }
+    )
+    stop, failed, wrong = threading.Event(), [], []
+    served = dict.fromkeys(router.tenants(), 0.0)
+
+    def note(tenant, reply):
+        if reply != tenant:
+            wrong.append((tenant, reply))
+        served[tenant] = time.monotonic()
+
+    def blocking(tenant):
+        with router.use_tenant(tenant):
+            while not stop.is_set():
+                try:
+                    router.connection.set("whose", tenant)
+                    note(tenant, router.connection.get("whose") or tenant)
+                except (redis.ConnectionError, redis.TimeoutError) as error:
+                    failed.append(error)
+                    stop.wait(0.01)
+
+    async def awaiting(tenant):
+        async with router.use_tenant(tenant):
+            while not stop.is_set():
+                try:
+                    await router.aconnection.set("whose", tenant)
+                    note(tenant, await router.aconnection.get("whose") or tenant)
+                except (redis.ConnectionError, redis.TimeoutError) as error:
+                    failed.append(error)
+                    await asyncio.sleep(0.01)
+
+    async def many(tenants):
+        await asyncio.gather(*map(awaiting, tenants))
+
+    tenants = list(router.tenants())
+    threads = [threading.Thread(target=blocking, args=(tenant,)) for tenant in tenants[::2]]
+    threads.append(threading.Thread(target=lambda: asyncio.run(many(tenants[1::2]))))
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: all(served.values()))
+        master.kill()
+        killed = time.monotonic()
+        until(lambda: all(when > killed + 0.5 for when in served.values()), BOUND)
+        with redis.Redis(**replica.settings) as client:
+            assert client.info("replication")["role"] == "master"
+        master.start()  # it comes back as a master, until the sentinels tell it otherwise
+        again = time.monotonic()
+        until(lambda: all(when > again + 0.5 for when in served.values()), BOUND)
+        with redis.Redis(**master.settings) as client:  # nobody wrote to it before it became a replica
+            keys = client.info("keyspace")
+            assert client.info("replication")["role"] == "slave" or not keys
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert failed
+    assert wrong == []
+    for number, tenant in enumerate(tenants):
+        with redis.Redis(**replica.settings, db=number, decode_responses=True) as client:
+            assert client.get("whose") == tenant
+    assert router.check() == []
+    router.close()
