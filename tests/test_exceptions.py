@@ -40,6 +40,7 @@ TREE = {
     "WrongTenantError": "TenantError",
     "TenantSwitchError": "TenantError",
     "SharedKeyspaceError": "TenantError",
+    "ServerUnavailableError": "ConnectionError",
     "FanOutError": "LimpydException",
 }
 

@@ -14,11 +14,13 @@ import redis
 import structlog
 from structlog.testing import capture_logs
 
+from tenantlimpyd.breaker import Breaker, BreakerPolicy
 from tenantlimpyd.budget import Budget
 from tenantlimpyd.context import carry_tenant
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
 from tenantlimpyd.logs import EVENTS, add_tenant, emit
+from tenantlimpyd.masters import Master
 from tenantlimpyd.router import DatabaseRouter
 
 
@@ -73,10 +75,28 @@ async def wait_for_a_connection(settings):
     narrow.close()
 
 
+def servers_and_tenants_that_change():
+    now = [0.0]
+    breaker = Breaker("redis-1:6379", BreakerPolicy(failures=1), lambda: now[0])
+    breaker.failed(breaker, redis.ConnectionError("refused"), 0.0, None)
+    now[0] = 1.0
+    breaker.admit(breaker)
+    breaker.succeeded()
+    master = Master([], "mymaster", "mymaster@s:26379", None, list)
+    for port in (1, 2):
+        master._found(("127.0.0.1", port))
+    router = DatabaseRouter(resolver=lambda tenant: RedisDatabase(host="h", db=int(tenant)), resolver_cache=1)
+    for tenant in ("1", "2"):
+        router.database_for(tenant)
+    router.replace("2", RedisDatabase(host="h", db=3))
+    router.forget("2")
+
+
 async def test_every_event_is_sent_with_exactly_its_fields(router):
     structlog.configure()
     with capture_logs() as events:
         await everything(router)
+        servers_and_tenants_that_change()
         emit("request_refused", status=400, reason="no-tenant")  # what a middleware sends
     seen = {event["event"] for event in events}
     assert seen == set(EVENTS)
