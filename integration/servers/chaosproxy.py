@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -30,7 +31,8 @@ class Faults:
     Attributes:
         latency: seconds each chunk is held, in both directions.
         lose_requests: what clients send never reaches the server.
-        lose_replies: the server gets the request and does it; the client never hears of it.
+        lose_replies: the server gets the request and does it; the client never hears of it. TCP knows no holes: once
+            something was lost, the connection stays silent in that direction, also when the fault is over.
         cut_reply_after: reset the connection after so many more bytes of replies.
     """
 
@@ -57,6 +59,7 @@ class ChaosProxy:
         self._server_address = (host, port)
         self._tls = tls
         self._faults = Faults()
+        self._silent: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self._pairs: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = {}
         self._handlers: set[asyncio.Task[Any]] = set()
         self._listener: asyncio.Server | None = None
@@ -214,11 +217,16 @@ class ChaosProxy:
                     await writer.drain()
         writer.close()
 
-    def _on_request(self, data: bytes, _: asyncio.StreamWriter) -> bytes:
-        return b"" if self._faults.lose_requests else data
+    def _on_request(self, data: bytes, server: asyncio.StreamWriter) -> bytes:
+        return b"" if self._lost(server, now=self._faults.lose_requests) else data
+
+    def _lost(self, writer: asyncio.StreamWriter, *, now: bool) -> bool:
+        if now:
+            self._silent.add(writer)
+        return writer in self._silent
 
     def _on_reply(self, data: bytes, client: asyncio.StreamWriter) -> bytes:
-        if self._faults.lose_replies:
+        if self._lost(client, now=self._faults.lose_replies):
             return b""
         left = self._faults.cut_reply_after
         if left is None:

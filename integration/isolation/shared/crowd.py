@@ -1,0 +1,279 @@
+"""One process of the soak: threads, tasks that are cancelled, and children forked from it, all on the same connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import random
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from integration.isolation.shared.clerk import Clerk, at_once, things_of
+from integration.isolation.shared.ledger import Ledger
+from integration.isolation.shared.operations import BRIEF, MIXED
+from integration.isolation.shared.spots import Spot, make_router
+
+__all__ = ["Crowd", "Plan", "work"]
+
+_CHILD_SECONDS = 30
+
+
+@attrs.frozen
+class Plan:
+    """How much one process does.
+
+    Attributes:
+        name: unlike any other process's.
+        operations: how many replies to check.
+        seconds: when to end in any case, so that what hangs is reported as too few operations.
+        threads, tasks: how many of each.
+        fork_every: seconds between two children.
+        child_operations: how many replies each child checks.
+        seed: of all that is left to chance.
+    """
+
+    name: str
+    operations: int
+    seconds: float
+    seed: int
+    threads: int = 3
+    tasks: int = 8
+    fork_every: float = 0.6
+    child_operations: int = 1000
+
+
+class Interrupted(BaseException):
+    """Raised by a signal, wherever the main thread happens to be: as KeyboardInterrupt, or a worker's time limit."""
+
+
+class Gate:
+    """Lets threads work, or one fork: a child forked while a thread holds a lock would find it held for ever."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._closed)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._inside)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._closed = False
+                self._changed.notify_all()
+
+
+class Crowd:
+    """Workers of all kinds on one router."""
+
+    def __init__(self, spots: list[Spot], plan: Plan) -> None:
+        self.spots = spots
+        self.plan = plan
+        self.router = make_router(spots)
+        self.things = things_of(self.router)
+        self.gate = Gate()
+        self.clerks: list[Clerk] = []
+        self.children = Ledger()
+        self.stopping = False
+        self.errors: list[BaseException] = []
+
+    def clerk(self, name: str, operations: Mapping[Any, int], *, awaits: bool) -> Clerk:
+        name = f"{self.plan.name}{name}"
+        chooser = random.Random(f"{self.plan.seed} {name}")
+        return Clerk(self.router, self.spots, self.things, name, operations, chooser, awaits=awaits)
+
+    def run(self) -> Ledger:
+        """Work until enough is checked; return what all noted."""
+        works: list[Callable[[], None]] = []
+        for number in range(self.plan.threads):
+            works.append(self._threaded(clerk := self.clerk(f"t{number}", MIXED, awaits=False)))
+            self.clerks.append(clerk)
+        tasks = [self.clerk(f"a{number}", MIXED, awaits=True) for number in range(self.plan.tasks)]
+        self.clerks += tasks
+        works.append(lambda: asyncio.run(self._tasks(tasks)))
+        threads = [threading.Thread(target=self._guarded, args=(each,)) for each in works]
+        for thread in threads:
+            thread.start()
+        try:
+            self._forking()
+        finally:
+            self.stopping = True
+            for thread in threads:
+                thread.join()
+            self.router.close()
+        if self.errors:
+            raise self.errors[0]
+        whole = Ledger()
+        for ledger in [*(clerk.ledger for clerk in self.clerks), self.children]:
+            whole.add(ledger)
+        return whole
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised in the main thread
+            self.errors.append(error)
+            self.stopping = True
+
+    # Threads and tasks
+
+    def _threaded(self, clerk: Clerk) -> Callable[[], None]:
+        def work() -> None:
+            while not self.stopping:
+                with self.gate.working():
+                    at_once(clerk.operate())
+
+        return work
+
+    async def _tasks(self, clerks: list[Clerk]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for clerk in clerks:
+                group.create_task(self._restless(clerk))
+
+    async def _restless(self, clerk: Clerk) -> None:
+        """Operate; be cancelled, or given too little time, now and then."""
+        while not self.stopping:
+            chance = clerk.chooser.random()
+            if chance < 0.6:
+                await clerk.operate()
+            elif chance < 0.8:
+                task = asyncio.create_task(clerk.operate())
+                for _ in range(clerk.chooser.randrange(25)):
+                    await asyncio.sleep(0)
+                task.cancel()
+                done, _ = await asyncio.wait([task], timeout=30)
+                if not done:
+                    clerk.ledger.broken.append(f"{clerk.kind}: a task was cancelled, and went on")
+                    return
+                clerk.ledger.lost["cancelled"] += task.cancelled()
+            else:
+                try:
+                    await asyncio.wait_for(clerk.operate(), clerk.chooser.choice([0.0005, 0.002, 0.01, 0.05]))
+                except TimeoutError:
+                    clerk.ledger.lost["not in time"] += 1
+
+    # Forks
+
+    def _forking(self) -> None:
+        """Fork children, one after the other, from the thread that is the whole of each."""
+        deadline = time.monotonic() + self.plan.seconds
+        number = 0
+        own = self.clerk("m", BRIEF, awaits=False)
+        self.clerks.append(own)
+        while not self.stopping and time.monotonic() < deadline and self._checked() < self.plan.operations:
+            at_once(own.operate())  # so that this thread has used the connections that its child inherits
+            with self.gate.closed():
+                reading, writing = os.pipe()
+                pid = os.fork()
+            if not pid:
+                os.close(reading)
+                self._child(number, writing)
+            os.close(writing)
+            self._await_child(pid, reading, number)
+            number += 1
+
+    def _checked(self) -> int:
+        return sum(each.ledger.checked.total() for each in self.clerks) + self.children.checked.total()
+
+    def _await_child(self, pid: int, reading: int, number: int) -> None:
+        pieces = []
+        deadline = time.monotonic() + _CHILD_SECONDS + 30
+        with open(reading, "rb", buffering=0) as pipe:
+            while True:
+                if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    os.kill(pid, signal.SIGKILL)
+                    self.children.broken.append(f"a forked child of {self.plan.name} hung")
+                    break
+                if not (piece := pipe.read(1 << 20)):
+                    break
+                pieces.append(piece)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            self.children.broken.append(f"forked child {number} of {self.plan.name} ended with status {status}")
+        else:
+            self.children.add(pickle.loads(b"".join(pieces)))  # our own child's
+
+    def _child(self, number: int, writing: int) -> None:
+        """Be a child: some block, and are interrupted; some run a loop of their own. Never returns."""
+        status = 1
+        try:
+            ledger = self._blocking_child(number) if number % 2 else asyncio.run(self._awaiting_child(number))
+            with open(writing, "wb") as pipe:
+                pipe.write(pickle.dumps(ledger))
+            status = 0
+        except BaseException:  # noqa: BLE001 - the parent sees the status, and this the reason
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _blocking_child(self, number: int) -> Ledger:
+        clerk = self.clerk(f"f{number}", BRIEF, awaits=False)
+        deadline = time.monotonic() + _CHILD_SECONDS
+
+        def interrupt(*_: Any) -> None:
+            raise Interrupted
+
+        # What is interrupted as it makes a socket, or in a finalizer, leaves that to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        sys.unraisablehook = lambda _: None
+        signal.signal(signal.SIGALRM, interrupt)
+        while clerk.ledger.checked.total() < self.plan.child_operations and time.monotonic() < deadline:
+            try:
+                try:
+                    if clerk.chooser.random() < 0.2:
+                        signal.setitimer(signal.ITIMER_REAL, clerk.chooser.uniform(0.00005, 0.005))
+                    at_once(clerk.operate())
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupted:
+                clerk.ledger.lost["interrupted"] += 1
+        return clerk.ledger
+
+    async def _awaiting_child(self, number: int) -> Ledger:
+        clerks = [self.clerk(f"f{number}a{each}", BRIEF, awaits=True) for each in range(3)]
+        deadline = time.monotonic() + _CHILD_SECONDS
+
+        async def work(clerk: Clerk) -> None:
+            share = self.plan.child_operations // len(clerks)
+            while clerk.ledger.checked.total() < share and time.monotonic() < deadline:
+                await clerk.operate()
+
+        await asyncio.gather(*map(work, clerks))
+        whole = Ledger()
+        for clerk in clerks:
+            whole.add(clerk.ledger)
+        return whole
+
+
+def work(spots: list[Spot], plan: Plan) -> Ledger:
+    """Be one process of the soak. Warnings are errors."""
+    warnings.simplefilter("error")
+    return Crowd(spots, plan).run()

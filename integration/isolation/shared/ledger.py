@@ -1,0 +1,70 @@
+"""What one worker asked, was told and can't know; and all of that together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import attrs
+
+__all__ = ["Ledger", "Mark"]
+
+
+@attrs.define
+class Mark:
+    """How often one worker counted one field up.
+
+    Attributes:
+        tried: the most it may stand at: every attempt, those of redis-py too.
+        told: the last count the server confirmed: the least it may stand at.
+    """
+
+    tried: int = 0
+    told: int = 0
+
+
+@attrs.define
+class Ledger:
+    """What became of a worker's operations. Plain data: it goes from process to process.
+
+    Attributes:
+        checked: replies that were compared, by kind of operation.
+        lost: operations that ended without an answer, by why.
+        strays: what was wrong, in words.
+        broken: errors that none of the faults explains.
+        marks: by tenant and worker, joined by ``|``.
+    """
+
+    checked: Counter[str] = attrs.Factory(Counter)
+    lost: Counter[str] = attrs.Factory(Counter)
+    strays: list[str] = attrs.Factory(list)
+    broken: list[str] = attrs.Factory(list)
+    marks: dict[str, Mark] = attrs.Factory(dict)
+
+    def mark(self, tenant: str, worker: str) -> Mark:
+        """Return the mark of a worker's own field in a tenant's hashes."""
+        return self.marks.setdefault(f"{tenant}|{worker}", Mark())
+
+    def compare(self, kind: str, what: str, tenant: str, expected: Any, answer: Any) -> None:
+        """Count a reply, and note it if it is not the one that is the tenant's."""
+        self.checked[kind] += 1
+        if answer != expected:
+            self.stray(f"{kind}: {what} under {tenant} gave {_short(answer)}, not {_short(expected)}")
+
+    def stray(self, what: str) -> None:
+        if len(self.strays) < 1000:
+            self.strays.append(what)
+
+    def add(self, other: Ledger) -> None:
+        """Add what another worker noted."""
+        self.checked += other.checked
+        self.lost += other.lost
+        self.strays += other.strays
+        self.broken += other.broken
+        assert not self.marks.keys() & other.marks.keys(), "two workers have one name"
+        self.marks |= other.marks
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) < 200 else f"{shown[:80]}...{shown[-80:]} ({len(shown):,} characters)"

@@ -1,0 +1,71 @@
+"""The soak: every reply on shared connections is its own tenant's, whatever goes wrong around it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+
+from integration.isolation.shared.crowd import Plan, work
+from integration.isolation.shared.inventory import take_inventory
+from integration.isolation.shared.ledger import Ledger
+from integration.isolation.shared.spots import LIMITED, seed, spots_on
+from integration.isolation.shared.weather import Weather
+from integration.servers import ServerHandle
+
+Servers = Callable[..., list[ServerHandle]]
+
+OPERATIONS = int(os.environ.get("TENANTLIMPYD_TEST_SOAK_OPERATIONS", "200000"))
+SEED = os.environ.get("TENANTLIMPYD_TEST_SOAK_SEED")
+PROCESSES = 2
+KEPT = {"appendonly": True, "appendfsync": "no", "auto_aof_rewrite_percentage": 0}
+"""What is confirmed is in the log, for when the server is killed."""
+
+
+@pytest.mark.timeout(120 + OPERATIONS // 2000)
+def test_isolation_on_shared_connections(servers: Servers, capsys: pytest.CaptureFixture[str]) -> None:
+    number = int(SEED) if SEED else random.randrange(2**32)
+    chooser = random.Random(number)
+    (steady,) = servers(1, options=KEPT)
+    (shaky,) = servers(1, options=KEPT, acl=[f"user {LIMITED} on >pw ~* &* +@all"])
+    proxy = shaky.proxy()
+    spots = spots_on(steady.settings, shaky.settings, shaky.settings_through(proxy))
+    seed(spots)
+    weather = Weather(steady, shaky, proxy, chooser)
+    plans = [
+        Plan(f"p{each}", OPERATIONS // PROCESSES, 60 + OPERATIONS / 4000, chooser.randrange(2**32))
+        for each in range(PROCESSES)
+    ]
+    started = time.monotonic()
+    whole = Ledger()
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with weather.blowing():
+            for running in [pool.submit(work, spots, plan) for plan in plans]:
+                whole.add(running.result())
+    seconds = time.monotonic() - started
+    astray = whole.strays + take_inventory(spots, whole)
+    with capsys.disabled():
+        print(_line(number, whole, weather.faults, astray, seconds, len(spots)))
+    assert astray == []
+    assert whole.broken == []
+    assert whole.checked.total() >= OPERATIONS
+    assert len(weather.faults) >= 8, "the weather was too good"
+
+
+def _line(number: int, whole: Ledger, faults: Counter[str], astray: list[str], seconds: float, spots: int) -> str:
+    return (
+        f"\nsoak: {whole.checked.total():,} checked replies of {spots:,} databases in {seconds:.0f} s, seed {number}: "
+        f"{len(astray)} strays ({_listed(whole.checked)}); without an answer {whole.lost.total():,} "
+        f"({_listed(whole.lost)}); faults {faults.total():,} ({_listed(faults)})"
+    )
+
+
+def _listed(counts: Counter[Any]) -> str:
+    return ", ".join(f"{what} {count:,}" for what, count in counts.most_common())
