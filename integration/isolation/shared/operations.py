@@ -17,6 +17,11 @@ __all__ = ["BRIEF", "MIXED", "SINGLE"]
 _LOOK = "return {ARGV[1], redis.call('GET', KEYS[1]), redis.call('HINCRBY', KEYS[2], ARGV[2], 1)}"
 
 
+async def single(clerk: Clerk, spot: Spot) -> None:
+    number = clerk.chooser.randrange(KEYS)
+    clerk.compare("GET", f"{spot.tenant}:{number}", await clerk.settle(clerk.client.get(f"me:{number}")))
+
+
 async def read(clerk: Clerk, spot: Spot) -> None:
     for _ in range(clerk.chooser.randrange(1, 4)):
         number = clerk.chooser.randrange(KEYS)

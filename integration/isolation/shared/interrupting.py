@@ -1,0 +1,81 @@
+"""Exceptions at exact places: at the n-th line of the code that handles connections, as a signal handler may raise one."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import redis
+
+import tenantlimpyd
+
+__all__ = ["Interrupt", "interrupted_at"]
+
+_HOME = Path(tenantlimpyd.__file__).parent
+_ELSEWHERE = {_HOME / name for name in ("context.py", "fleet.py", "router.py", "scopes.py")}
+"""What enters and leaves tenants: an exception as it leaves one is Python's affair."""
+_PLACES = {
+    *(str(path) for path in _HOME.rglob("*.py") if path not in _ELSEWHERE),
+    *(str(Path(redis.__file__).parent / name) for name in ("client.py", "connection.py", "_parsers/hiredis.py")),
+}
+
+
+class Interrupt(BaseException):
+    """Stands for KeyboardInterrupt, and for what a worker's time limit raises."""
+
+
+def _is_with(frame: FrameType) -> bool:
+    """Whether this is the line of a ``with``: a signal never comes between the end of its block and its exit."""
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith(("with ", "async with "))
+
+
+def _is_finalizer(frame: FrameType | None) -> bool:
+    """Whether this is run by the garbage collector, where Python ignores exceptions."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def interrupted_at(line: int, work: Callable[[], Any], before: Callable[[FrameType], None] | None = None) -> bool:
+    """Do work, and raise :class:`Interrupt` in it as it comes to the n-th line; return whether it came so far.
+
+    Args:
+        line: the number of the line, from 0, over all modules of tenantlimpyd and redis-py's that handle connections.
+        work: what to do.
+        before: called with the frame at every call there.
+    """
+    left = line
+    raised = False
+
+    def inside(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left, raised
+        if event == "line" and not raised and not _is_with(frame):
+            if left == 0:
+                raised = True
+                sys.settrace(None)
+                raise Interrupt
+            left -= 1
+        return inside
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if raised or frame.f_code.co_filename not in _PLACES or _is_finalizer(frame):
+            return None
+        if before is not None:
+            before(frame)
+        return inside
+
+    outer = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupt:
+        pass
+    finally:
+        sys.settrace(outer)
+    return raised

@@ -1,0 +1,146 @@
+"""A few tenants behind an exact proxy, and workers of both colours to ask for them: the stage for faults at exact places."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from integration.isolation.shared.clerk import Clerk, at_once, things_of
+from integration.isolation.shared.exactproxy import ExactProxy
+from integration.isolation.shared.inventory import take_inventory
+from integration.isolation.shared.ledger import Ledger
+from integration.isolation.shared.operations import read
+from integration.isolation.shared.spots import LIMITED, Spot, make_router, seed
+from integration.servers import ServerHandle
+
+__all__ = ["Stage", "set_stage"]
+
+HASTY = 0.05
+"""Seconds for a reply where a test waits for the time-out."""
+
+
+class Stage:
+    """Tenants of one server, all on shared connections through the proxy.
+
+    Args:
+        server: where they live; its user ``limited`` is one of them.
+        proxy: what leads there.
+        patient: seconds for a reply.
+    """
+
+    def __init__(self, server: ServerHandle, proxy: ExactProxy, patient: float = 5.0) -> None:
+        self.server = server
+        self.proxy = proxy
+        self.spots = _spots(server, proxy, patient)
+        self.plain = [spot for spot in self.spots if not (spot.limited or spot.beyond)]
+        self.limited = next(spot for spot in self.spots if spot.limited)
+        self.beyond = next(spot for spot in self.spots if spot.beyond)
+        self.router = make_router(self.spots)
+        self.loop = asyncio.new_event_loop()
+        things = things_of(self.router)
+        self.clerks = {
+            awaits: Clerk(
+                self.router, self.spots, things, "a" if awaits else "b", {read: 1}, random.Random(1), awaits=awaits
+            )
+            for awaits in (False, True)
+        }
+
+    def fresh_connections(self) -> None:
+        """Begin with connections of this moment, none in a state of before."""
+        self.proxy.release()
+        self.router.close()
+        self.loop.run_until_complete(self.router.aclose())
+        for awaits in (False, True):
+            for spot in (*self.plain, self.limited):
+                self.ask(spot, read, awaits=awaits)
+
+    def clerk(self, spot: Spot, operation: Any, *, awaits: bool) -> Clerk:
+        """Return the worker, who does that operation for that tenant next, always with the same choices."""
+        clerk = self.clerks[awaits]
+        clerk.spots = [spot]
+        clerk.chooser = random.Random(1)
+        clerk._choices = [operation], [1]
+        return clerk
+
+    def ask(self, spot: Spot, operation: Any, *, awaits: bool) -> None:
+        """Do an operation, and check what it is answered."""
+        work = self.clerk(spot, operation, awaits=awaits).operate()
+        if awaits:
+            self.loop.run_until_complete(work)
+        else:
+            at_once(work)
+
+    async def cancelled(self, spot: Spot, operation: Any, ready: Callable[[], bool], steps: int = 0) -> None:
+        """Do an operation in a task; cancel it so many steps after something has become true."""
+        task = asyncio.ensure_future(self.clerk(spot, operation, awaits=True).operate())
+        while not ready() and not task.done():
+            await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    def answered(self, spot: Spot, *, awaits: bool) -> bool:
+        """Whether a tenant gets its answers at the second try at the latest, faults being over."""
+        self.proxy.release()
+        for _ in range(2):
+            before = self.ledger.lost.total()
+            self.ask(spot, read, awaits=awaits)
+            if self.ledger.lost.total() == before:
+                return True
+        return False
+
+    @property
+    def ledger(self) -> Ledger:
+        """What both workers noted."""
+        whole = Ledger()
+        for clerk in self.clerks.values():
+            whole.add(clerk.ledger)
+        return whole
+
+    def wrong(self) -> list[str]:
+        """Return what went wrong: strays in answers and on the server, and errors that no fault explains."""
+        ledger = self.ledger
+        return [*ledger.strays, *take_inventory(self.spots, ledger), *ledger.broken]
+
+    def wipe(self) -> None:
+        """Begin anew, with an empty ledger."""
+        for clerk in self.clerks.values():
+            clerk.ledger = Ledger()
+        with self.server.client() as client:
+            client.flushall()
+        seed(self.spots)
+
+    def close(self) -> None:
+        self.proxy.release()
+        self.router.close()
+        self.loop.run_until_complete(self.router.aclose())
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+
+def _spots(server: ServerHandle, proxy: ExactProxy, patient: float) -> list[Spot]:
+    direct: Mapping[str, Any] = server.settings
+    through = {**direct, "port": proxy.port, "socket_timeout": patient, "socket_connect_timeout": 5}
+    limited = {**through, "username": LIMITED, "password": "pw"}
+    return [
+        *(Spot(f"ten-e{db:04}", through, direct, db) for db in (3, 4, 5)),
+        *(Spot(f"ten-f{db:04}", limited, direct, db, limited=True) for db in (6, 7)),
+        Spot("ten-x5000", through, direct, 5000, beyond=True),
+    ]
+
+
+@contextlib.contextmanager
+def set_stage(server: ServerHandle, patient: float = 5.0) -> Iterator[Stage]:
+    """Set the stage on a server that has the limited user."""
+    with ExactProxy(server.host, server.port) as proxy:
+        stage = Stage(server, proxy, patient)
+        stage.wipe()
+        try:
+            yield stage
+        finally:
+            stage.close()

@@ -1,0 +1,163 @@
+"""Faults at every place there is, one by one: whoever has the connection next is answered by its own database."""
+
+from __future__ import annotations
+
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from integration.isolation.shared import operations
+from integration.isolation.shared.batches import batch
+from integration.isolation.shared.interrupting import interrupted_at
+from integration.isolation.shared.stage import Stage
+
+OPERATIONS = [
+    operations.read,
+    operations.write,
+    operations.mistake,
+    operations.script,
+    operations.optimism,
+    operations.own_pipeline,
+    operations.models,
+    operations.scan,
+    operations.pop,
+    batch,
+]
+REPLIES = 40
+"""More replies than most operations have."""
+COLOURS = pytest.mark.parametrize("awaits", [False, True], ids=["blocking", "asyncio"])
+EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def then(stage: Stage, *, awaits: bool) -> None:
+    """Check who comes next: first on the connection that was left, then all."""
+    for spot in (stage.plain[1], stage.plain[0], stage.plain[2]):
+        stage.ask(spot, operations.read, awaits=awaits)
+
+
+@COLOURS
+@EACH
+def test_a_connection_cut_at_any_reply(stage: Stage, operation: Any, awaits: bool) -> None:
+    stage.fresh_connections()
+    for reply in range(REPLIES):
+        for at in (0, 1, 3):
+            stage.proxy.arm(cut=(reply, at))
+            stage.ask(stage.plain[0], operation, awaits=awaits)
+            reached = stage.proxy.passed > reply
+            stage.proxy.release()
+            then(stage, awaits=awaits)
+        if not reached:
+            break
+    assert stage.wrong() == []
+    assert stage.ledger.lost["ConnectionError"] or operation in (batch,)
+    assert all(stage.answered(spot, awaits=awaits) for spot in stage.plain)
+
+
+@COLOURS
+@EACH
+def test_a_reply_that_comes_too_late(hasty_stage: Stage, operation: Any, awaits: bool) -> None:
+    """The caller has given up; the reply comes as the next one expects its own."""
+    stage = hasty_stage
+    stage.fresh_connections()
+    for reply in range(0, 8):
+        stage.proxy.arm(hold=reply)
+        stage.ask(stage.plain[0], operation, awaits=awaits)
+        reached = stage.proxy.passed > reply
+        stage.ask(stage.plain[1], operations.read, awaits=awaits)  # still slow: it may get nothing, or its own
+        stage.proxy.release()
+        then(stage, awaits=awaits)
+        if not reached:
+            break
+    assert stage.wrong() == []
+    assert stage.ledger.lost["TimeoutError"]
+
+
+@EACH
+def test_a_task_cancelled_as_it_waits_for_any_reply(stage: Stage, operation: Any) -> None:
+    stage.fresh_connections()
+    for reply in range(REPLIES):
+        stage.proxy.arm(hold=reply)
+        stage.loop.run_until_complete(stage.cancelled(stage.plain[0], operation, lambda: stage.proxy.holding > 0))
+        reached = stage.proxy.passed > reply
+        follow_up(stage)
+        if not reached:
+            break
+    assert stage.wrong() == []
+    assert all(stage.answered(spot, awaits=True) for spot in stage.plain)
+
+
+def follow_up(stage: Stage) -> None:
+    """Ask for the next tenant while what was held back is still on its way; what else is asked for comes at once."""
+    import asyncio
+
+    async def ask() -> None:
+        asking = asyncio.ensure_future(stage.clerk(stage.plain[1], operations.read, awaits=True).operate())
+        for _ in range(10):  # what it sends makes the proxy pass on what it holds
+            await asyncio.sleep(0)
+        stage.proxy.release()
+        await asking
+
+    stage.loop.run_until_complete(ask())
+    then(stage, awaits=True)
+
+
+@EACH
+def test_a_task_cancelled_at_any_step(stage: Stage, operation: Any) -> None:
+    stage.fresh_connections()
+    for step in range(30):
+        stage.proxy.arm(hold=0)
+        stage.loop.run_until_complete(stage.cancelled(stage.plain[0], operation, lambda: True, step))
+        follow_up(stage)
+    assert stage.wrong() == []
+    assert all(stage.answered(spot, awaits=True) for spot in stage.plain)
+
+
+class Lines:
+    """Asks blocking, and lets replies pass only once somebody reads the socket: until then they are on their way."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def passing(self, frame: FrameType) -> None:
+        if frame.f_code.co_name == "read_from_socket":
+            self.stage.proxy.release()
+        elif frame.f_code.co_name == "send_packed_command":
+            self.stage.proxy.arm(hold=0)
+
+    def ask(self, number: int, operation: Any, line: int = 1_000_000) -> bool:
+        """Ask as a tenant; be interrupted at a line. Return whether it came so far."""
+        spot = self.stage.plain[number]
+        return interrupted_at(line, lambda: self.stage.ask(spot, operation, awaits=False), self.passing)
+
+
+@EACH
+def test_an_interrupt_at_any_line(stage: Stage, operation: Any) -> None:
+    """As a signal handler may raise one."""
+    stage.fresh_connections()
+    lines = Lines(stage)
+    line, step = 0, 3 if operation is operations.read else 11
+    while lines.ask(0, operation, line):
+        lines.ask(1, operations.read)
+        stage.proxy.release()
+        line += step
+    assert stage.wrong() == []
+    assert stage.answered(stage.plain[0], awaits=False)
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["the same tenant", "another one"])
+def test_an_interrupt_where_the_connection_need_not_move(stage: Stage, after: int) -> None:
+    stage.fresh_connections()
+    lines = Lines(stage)
+    line, came = 0, True
+    while came:
+        for _ in range(10):  # until it rests in one database
+            stage.ask(stage.plain[0], operations.single, awaits=False)
+        came = lines.ask(0, operations.single, line)
+        lines.ask(after, operations.read)
+        stage.proxy.release()
+        line += 1
+    assert stage.wrong() == []
+    assert stage.answered(stage.plain[0], awaits=False)
