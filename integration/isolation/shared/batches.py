@@ -55,7 +55,7 @@ def fill(clerk: Clerk, spot: Spot, pipeline: Any, number: int, *, mistakes: bool
 
 async def batch(clerk: Clerk, spot: Spot) -> None:
     """A pipeline of redis-py's, as one MULTI/EXEC or not."""
-    number = clerk.chooser.choice([2, 30, 150, 300])
+    number = clerk.chooser.choice([2, 30, 200, 500])
     async with clerk.entered(clerk.client.pipeline(transaction=clerk.chooser.random() < 0.3)) as pipeline:
         checks = fill(clerk, spot, pipeline, number)
         replies = await clerk.settle(pipeline.execute(raise_on_error=False))

@@ -104,7 +104,8 @@ class Clerk:
         text = str(error)
         kind = type(error).__name__
         refused = isinstance(error, redis.exceptions.NoPermissionError | redis.exceptions.ExecAbortError)
-        refused = refused or (isinstance(error, redis.ResponseError) and "ACL" in text)
+        # A script's command, or MULTI, may have been refused: then EXEC has nothing to carry out.
+        refused = refused or (isinstance(error, redis.ResponseError) and ("ACL" in text or "EXEC without" in text))
         absent = isinstance(error, redis.ResponseError) and "out of range" in text
         if isinstance(error, redis.ConnectionError | redis.TimeoutError | TimeoutError):
             self.ledger.lost[kind] += 1

@@ -32,3 +32,10 @@ def hasty_stage(limiting_server: ServerHandle) -> Iterator[Stage]:
     """One whose callers wait for a short while only."""
     with set_stage(limiting_server, HASTY) as stage:
         yield stage
+
+
+@pytest.fixture
+def persistent_stage(limiting_server: ServerHandle) -> Iterator[Stage]:
+    """One whose callers try once more."""
+    with set_stage(limiting_server, retries=1) as stage:
+        yield stage

@@ -54,6 +54,7 @@ class ExactProxy:
         self.holding = 0
         self._cut: tuple[int, int] | None = None
         self._hold: int | None = None
+        self._longest = 30.0
         self._start(self._accept)
 
     def __enter__(self) -> ExactProxy:
@@ -64,16 +65,19 @@ class ExactProxy:
 
     # Faults
 
-    def arm(self, *, cut: tuple[int, int] | None = None, hold: int | None = None) -> None:
+    def arm(
+        self, *, cut: tuple[int, int] | None = None, hold: int | None = None, longest: float = 30.0
+    ) -> None:
         """Set what happens to the replies from now on; they are numbered from 0.
 
         Args:
             cut: end the connection in that reply, after so many bytes of it.
             hold: keep that reply and the later ones back, each until its client has asked for more on the same connection
                 (so a reply nobody waited for comes when another one is expected), or until :meth:`release`.
+            longest: seconds after which a reply passes in any case.
         """
         with self._changed:
-            self.passed, self._cut, self._hold = 0, cut, hold
+            self.passed, self._cut, self._hold, self._longest = 0, cut, hold, longest
             self._changed.notify_all()
 
     def release(self) -> None:
@@ -159,7 +163,8 @@ class ExactProxy:
                 self.holding += 1
                 self._changed.notify_all()
                 self._changed.wait_for(
-                    lambda: pair.asked > asked or pair.ended or self._closed or self._hold is None, timeout=30
+                    lambda: pair.asked > asked or pair.ended or self._closed or self._hold is None,
+                    timeout=self._longest,
                 )
                 self.holding -= 1
             cut = self._cut if self._cut is not None and self._cut[0] == number else None

@@ -58,17 +58,16 @@ def interrupted_at(line: int, work: Callable[[], Any], before: Callable[[FrameTy
         if event == "line" and not raised and not _is_with(frame):
             if left == 0:
                 raised = True
-                sys.settrace(None)
-                raise Interrupt
+                raise Interrupt  # which ends the tracing
             left -= 1
         return inside
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if raised or frame.f_code.co_filename not in _PLACES or _is_finalizer(frame):
+        if frame.f_code.co_filename not in _PLACES:
             return None
         if before is not None:
             before(frame)
-        return inside
+        return None if raised or _is_finalizer(frame) else inside
 
     outer = sys.gettrace()
     sys.settrace(trace)

@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from integration.isolation.shared.clerk import Clerk, at_once, things_of
 from integration.isolation.shared.exactproxy import ExactProxy
 from integration.isolation.shared.inventory import take_inventory
@@ -29,12 +31,13 @@ class Stage:
         server: where they live; its user ``limited`` is one of them.
         proxy: what leads there.
         patient: seconds for a reply.
+        retries: how often redis-py tries once more.
     """
 
-    def __init__(self, server: ServerHandle, proxy: ExactProxy, patient: float = 5.0) -> None:
+    def __init__(self, server: ServerHandle, proxy: ExactProxy, patient: float = 5.0, retries: int = 0) -> None:
         self.server = server
         self.proxy = proxy
-        self.spots = _spots(server, proxy, patient)
+        self.spots = [attrs.evolve(spot, retries=retries) for spot in _spots(server, proxy, patient)]
         self.plain = [spot for spot in self.spots if not (spot.limited or spot.beyond)]
         self.limited = next(spot for spot in self.spots if spot.limited)
         self.beyond = next(spot for spot in self.spots if spot.beyond)
@@ -81,6 +84,10 @@ class Stage:
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if not task.done():  # it cleans up, and waits for a reply to that
+            self.proxy.release()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -135,10 +142,10 @@ def _spots(server: ServerHandle, proxy: ExactProxy, patient: float) -> list[Spot
 
 
 @contextlib.contextmanager
-def set_stage(server: ServerHandle, patient: float = 5.0) -> Iterator[Stage]:
+def set_stage(server: ServerHandle, patient: float = 5.0, retries: int = 0) -> Iterator[Stage]:
     """Set the stage on a server that has the limited user."""
     with ExactProxy(server.host, server.port) as proxy:
-        stage = Stage(server, proxy, patient)
+        stage = Stage(server, proxy, patient, retries)
         stage.wipe()
         try:
             yield stage
