@@ -43,10 +43,11 @@ class Stage:
         self.beyond = next(spot for spot in self.spots if spot.beyond)
         self.router = make_router(self.spots)
         self.loop = asyncio.new_event_loop()
-        things = things_of(self.router)
+        self.things = things_of(self.router)
+        self.extras: list[Clerk] = []
         self.clerks = {
             awaits: Clerk(
-                self.router, self.spots, things, "a" if awaits else "b", {read: 1}, random.Random(1), awaits=awaits
+                self.router, self.spots, self.things, "a" if awaits else "b", {read: 1}, random.Random(1), awaits=awaits
             )
             for awaits in (False, True)
         }
@@ -66,6 +67,12 @@ class Stage:
         clerk.spots = [spot]
         clerk.chooser = random.Random(1)
         clerk._choices = [operation], [1]
+        return clerk
+
+    def extra(self, name: str, operations: Mapping[Any, int]) -> Clerk:
+        """Return one more worker, who blocks, for all tenants."""
+        clerk = Clerk(self.router, self.spots, self.things, name, operations, random.Random(name), awaits=False)
+        self.extras.append(clerk)
         return clerk
 
     def ask(self, spot: Spot, operation: Any, *, awaits: bool) -> None:
@@ -103,16 +110,20 @@ class Stage:
 
     @property
     def ledger(self) -> Ledger:
-        """What both workers noted."""
+        """What all workers noted."""
         whole = Ledger()
-        for clerk in self.clerks.values():
+        for clerk in (*self.clerks.values(), *self.extras):
             whole.add(clerk.ledger)
         return whole
 
     def wrong(self) -> list[str]:
         """Return what went wrong: strays in answers and on the server, and errors that no fault explains."""
+        return [*self.astray(), *self.ledger.broken]
+
+    def astray(self) -> list[str]:
+        """Return the strays, in answers and on the server."""
         ledger = self.ledger
-        return [*ledger.strays, *take_inventory(self.spots, ledger), *ledger.broken]
+        return [*ledger.strays, *take_inventory(self.spots, ledger)]
 
     def wipe(self) -> None:
         """Begin anew, with an empty ledger."""

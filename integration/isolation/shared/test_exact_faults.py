@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
-from integration.isolation.shared.interrupting import interrupted_at
+from integration.isolation.shared.battery import Lines
 from integration.isolation.shared.spots import named
 from integration.isolation.shared.stage import Stage
 
@@ -133,24 +132,6 @@ def test_a_task_cancelled_after_its_connection_was_made_anew(persistent_stage: S
     assert stage.wrong() == []
 
 
-class Lines:
-    """Asks blocking, and lets replies pass only once somebody reads the socket: until then they are on their way."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-
-    def passing(self, frame: FrameType) -> None:
-        if frame.f_code.co_name == "read_from_socket":
-            self.stage.proxy.release()
-        elif frame.f_code.co_name == "send_packed_command":
-            self.stage.proxy.arm(hold=0, longest=0.05)  # what cleans up after an interrupt isn't watched
-
-    def ask(self, number: int, operation: Any, line: int = 1_000_000) -> bool:
-        """Ask as a tenant; be interrupted at a line. Return whether it came so far."""
-        spot = self.stage.plain[number]
-        return interrupted_at(line, lambda: self.stage.ask(spot, operation, awaits=False), self.passing)
-
-
 LEFT = pytest.mark.filterwarnings("ignore::ResourceWarning")
 """What is interrupted between the making of a socket and its keeping is left to the garbage collector."""
 
@@ -166,22 +147,5 @@ def test_an_interrupt_at_any_line(stage: Stage, operation: Any) -> None:
         lines.ask(1, operations.read)
         stage.proxy.release()
         line += step
-    assert stage.wrong() == []
-    assert stage.answered(stage.plain[0], awaits=False)
-
-
-@LEFT
-@pytest.mark.parametrize("after", [0, 1], ids=["the same tenant", "another one"])
-def test_an_interrupt_where_the_connection_need_not_move(stage: Stage, after: int) -> None:
-    stage.fresh_connections()
-    lines = Lines(stage)
-    line, came = 0, True
-    while came:
-        for _ in range(10):  # until it rests in one database
-            stage.ask(stage.plain[0], operations.single, awaits=False)
-        came = lines.ask(0, operations.single, line)
-        lines.ask(after, operations.read)
-        stage.proxy.release()
-        line += 1
     assert stage.wrong() == []
     assert stage.answered(stage.plain[0], awaits=False)

@@ -1,0 +1,124 @@
+"""Guards of shared connections switched off, one at a time. A seam that is no longer there is an error, not a silence."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from tenantlimpyd import forks, guards, pools, switching
+
+__all__ = ["MUTATIONS"]
+
+Patch = pytest.MonkeyPatch
+
+
+def connections_in_doubt_are_kept(patch: Patch) -> None:
+    """No disconnect on doubt."""
+    patch.setattr(guards._Owing, "doubtful", False)
+
+
+def the_database_is_not_tracked(patch: Patch) -> None:
+    """A connection is taken to be where its next user wants it."""
+    _on_lending(patch, lambda connection: setattr(connection, "selected", connection.db))
+
+
+def a_reply_is_left_unread(patch: Patch) -> None:
+    """A command is given up before its reply is read, now and then, and the reply is no longer counted as owed."""
+    calls = itertools.count(1)
+
+    def forgetting(connection: Any) -> bool:
+        if connection.handshaking or next(calls) % 10:
+            return False
+        connection.owed = 0
+        connection._reading = connection._planned = None
+        return True
+
+    read, aread = guards._Guarded.read_response, guards._AsyncGuarded.read_response
+
+    def read_response(self: Any, *args: Any, **options: Any) -> Any:
+        if forgetting(self):
+            raise Forgotten
+        return read(self, *args, **options)
+
+    async def aread_response(self: Any, *args: Any, **options: Any) -> Any:
+        if forgetting(self):
+            raise Forgotten
+        return await aread(self, *args, **options)
+
+    patch.setattr(guards._Guarded, "read_response", read_response)
+    patch.setattr(guards._AsyncGuarded, "read_response", aread_response)
+
+
+class Forgotten(redis.RedisError):
+    """Ends a command whose reply nobody reads."""
+
+
+def a_refused_select_is_overlooked(patch: Patch) -> None:
+    """What says that SELECT failed is taken for its success."""
+    trip, led = switching.settle_trip, switching.Lead.settle
+
+    def settled(replies: Any) -> list[Any]:
+        return [b"OK" if isinstance(reply, redis.exceptions.NoPermissionError) else reply for reply in replies]
+
+    patch.setattr(switching, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
+    patch.setattr(switching.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
+
+
+def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
+    """As redis-py's users do by hand: SELECT and the command in one write, in no transaction."""
+
+    def plan(at: Any, commands: Any) -> switching.Plan:
+        ahead = [("SELECT", at.db)] if at.selected != at.db else []
+        return switching.Plan((), [*ahead, *commands], switching.Lead(ahead, commands))
+
+    patch.setattr(switching, "plan", plan)
+    patch.setattr(switching, "quick", lambda *_: None)
+
+
+def numbers_are_not_proven_to_exist(patch: Patch) -> None:
+    """SELECT of a number that no connection was in goes into the transaction, where its failure stops nothing."""
+    patch.setattr(guards._Owing, "highest", property(lambda _: 2**31, lambda *_: None))
+
+
+def forks_go_unnoticed(patch: Patch) -> None:
+    """A child takes its parent's connections for its own."""
+    patch.setattr(forks, "_watched", weakref.WeakSet())
+    patch.setattr(guards._Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    patch.setattr(guards._AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+
+
+MUTATIONS: dict[Callable[[Patch], None], str] = {
+    connections_in_doubt_are_kept: "rest_and_interrupt",
+    the_database_is_not_tracked: "rotate",
+    a_reply_is_left_unread: "rotate",
+    a_refused_select_is_overlooked: "refuse",
+    select_is_sent_ahead_of_any_command: "refuse",
+    numbers_are_not_proven_to_exist: "go_beyond",
+    forks_go_unnoticed: "fork",
+}
+"""Each with the drill that must show it."""
+
+
+def _on_lending(patch: Patch, change: Callable[[Any], None]) -> None:
+    lend, alend = pools.Pool.lend, pools.AsyncPool.lend
+
+    @functools.wraps(lend)
+    def lent(self: Any, user: Any) -> Any:
+        connection = lend(self, user)
+        change(connection)
+        return connection
+
+    @functools.wraps(alend)
+    async def alent(self: Any, user: Any) -> Any:
+        connection = await alend(self, user)
+        change(connection)
+        return connection
+
+    patch.setattr(pools.Pool, "lend", lent)
+    patch.setattr(pools.AsyncPool, "lend", alent)

@@ -1,0 +1,37 @@
+"""Guards switched off on purpose, one at a time: the drills that pass with all of them in place report each that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from integration.isolation.shared.battery import DRILLS
+from integration.isolation.shared.mutations import MUTATIONS
+from integration.isolation.shared.stage import Stage
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    # What is interrupted between the making of a socket and its keeping is left to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.mark.parametrize("drill", DRILLS)
+def test_with_all_guards_nothing_goes_astray(hasty_stage: Stage, drill: str) -> None:
+    hasty_stage.fresh_connections()
+    DRILLS[drill](hasty_stage)
+    assert hasty_stage.wrong() == []
+    assert hasty_stage.ledger.checked
+    assert all(hasty_stage.answered(spot, awaits=awaits) for spot in hasty_stage.plain for awaits in (False, True))
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
+def test_without_one_of_them_something_does(
+    hasty_stage: Stage, monkeypatch: pytest.MonkeyPatch, mutation: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    hasty_stage.fresh_connections()
+    with monkeypatch.context() as patch:
+        mutation(patch)
+        DRILLS[MUTATIONS[mutation]](hasty_stage)
+    assert hasty_stage.astray()
