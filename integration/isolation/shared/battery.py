@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import redis
+
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
 from integration.isolation.shared.clerk import at_once
@@ -16,7 +18,7 @@ from integration.isolation.shared.interrupting import interrupted_at
 from integration.isolation.shared.spots import LIMITED
 from integration.isolation.shared.stage import Stage
 
-__all__ = ["DRILLS", "Lines", "revoked"]
+__all__ = ["DRILLS", "NEVER", "Lines", "revoked"]
 
 NEVER = 1_000_000
 
@@ -35,7 +37,7 @@ class Lines:
 
     def ask(self, number: int, operation: Any, line: int = NEVER) -> bool:
         """Ask as a tenant; be interrupted at a line. Return whether it came so far."""
-        spot = self.stage.plain[number]
+        spot = self.stage.spots[number]
         return interrupted_at(line, lambda: self.stage.ask(spot, operation, awaits=False), self.passing)
 
 
@@ -58,12 +60,22 @@ def rotate(stage: Stage) -> None:
                 stage.ask(spot, operation, awaits=awaits)
 
 
+def rotate_slowly(stage: Stage) -> None:
+    """The same, where a reply that nobody waits for comes as the next one is expected."""
+    for operation in (operations.single, operations.write, batch):
+        for spot in (*stage.plain, *stage.plain) * 3:
+            for awaits in (False, True):
+                stage.proxy.arm(hold=0, longest=0.005)
+                stage.ask(spot, operation, awaits=awaits)
+    stage.proxy.release()
+
+
 def rest_and_interrupt(stage: Stage) -> None:
     """Interrupt a command at every line, on a connection that stays in its database."""
     lines = Lines(stage)
     line, came = 0, True
     while came:
-        for _ in range(10):
+        for _ in range(2):
             stage.ask(stage.plain[0], operations.single, awaits=False)
         came = lines.ask(0, operations.single, line)
         lines.ask(0, operations.read)
@@ -153,15 +165,15 @@ def _child(stage: Stage, pipeline: Any, writing: int) -> None:
         clerk = stage.clerk(stage.plain[2], operations.read, awaits=False)
         clerk.name = "child"
         clerk.ledger.strays.clear()
-        for _ in range(100):
+        for number in range(100):
             try:
-                answer = pipeline.echo("the child's")
-            except Exception:  # noqa: BLE001, S110 - refused, as it should be
-                pass
-            else:
-                if answer is pipeline:  # queued: the pipeline watches no more
-                    break
-                clerk.ledger.stray(f"the parent's connection answered {answer!r}")
+                answer = pipeline.echo(f"the child's {number}")
+            except redis.RedisError:  # refused, as it should be
+                continue
+            if answer is pipeline:  # queued: the pipeline watches no more
+                break
+            # By now it may have a connection of its own.
+            clerk.compare("ECHO in a child", f"the child's {number}", answer)
             stage.ask(stage.plain[2], operations.read, awaits=False)
         said = "; ".join(clerk.ledger.strays[:3]) or "well"
     finally:
@@ -186,5 +198,5 @@ def crowd(stage: Stage) -> None:
 
 DRILLS: dict[str, Callable[[Stage], None]] = {
     drill.__name__: drill
-    for drill in (rotate, rest_and_interrupt, move_and_interrupt, refuse, go_beyond, lose_patience, fork, crowd)
+    for drill in (rotate, rotate_slowly, rest_and_interrupt, move_and_interrupt, refuse, go_beyond, lose_patience, fork, crowd)
 }

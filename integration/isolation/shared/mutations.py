@@ -96,7 +96,7 @@ def forks_go_unnoticed(patch: Patch) -> None:
 MUTATIONS: dict[Callable[[Patch], None], str] = {
     connections_in_doubt_are_kept: "rest_and_interrupt",
     the_database_is_not_tracked: "rotate",
-    a_reply_is_left_unread: "rotate",
+    a_reply_is_left_unread: "rotate_slowly",
     a_refused_select_is_overlooked: "refuse",
     select_is_sent_ahead_of_any_command: "refuse",
     numbers_are_not_proven_to_exist: "go_beyond",

@@ -31,10 +31,9 @@ async def read(clerk: Clerk, spot: Spot) -> None:
 
 
 async def write(clerk: Clerk, spot: Spot) -> None:
-    text = clerk.fresh()
-    clerk.compare("SET", True, await clerk.settle(clerk.client.set("last", text)))
-    clerk.count()
+    clerk.count()  # first what no later write hides
     clerk.counted(await clerk.settle(clerk.client.hincrby("hits", clerk.field, 1)))
+    clerk.compare("SET", True, await clerk.settle(clerk.client.set("last", clerk.fresh())))
 
 
 async def large(clerk: Clerk, spot: Spot) -> None:
