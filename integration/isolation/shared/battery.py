@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -41,7 +41,7 @@ class Lines:
         return interrupted_at(line, lambda: self.stage.ask(spot, operation, awaits=False), self.passing)
 
 
-@contextmanager
+@contextlib.contextmanager
 def revoked(stage: Stage, right: str) -> Iterator[None]:
     """Take a right from the limited user for a while."""
     with stage.server.client() as client:
@@ -166,14 +166,11 @@ def _child(stage: Stage, pipeline: Any, writing: int) -> None:
         clerk.name = "child"
         clerk.ledger.strays.clear()
         for number in range(100):
-            try:
+            with contextlib.suppress(redis.RedisError):  # refused, as it should be
                 answer = pipeline.echo(f"the child's {number}")
-            except redis.RedisError:  # refused, as it should be
-                continue
-            if answer is pipeline:  # queued: the pipeline watches no more
-                break
-            # By now it may have a connection of its own.
-            clerk.compare("ECHO in a child", f"the child's {number}", answer)
+                if answer is not pipeline:  # queued: the pipeline watches no more
+                    # By now it may have a connection of its own.
+                    clerk.compare("ECHO in a child", f"the child's {number}", answer)
             stage.ask(stage.plain[2], operations.read, awaits=False)
         said = "; ".join(clerk.ledger.strays[:3]) or "well"
     finally:
