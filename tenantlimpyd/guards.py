@@ -119,6 +119,12 @@ class _Owing:
         reading = self._reading
         return None if reading is None else tuple(first_word(command[0]) for command in reading.commands)
 
+    def _begin(self) -> None:
+        """Take down that the connection is about to be made. What is owed by now is for a command that goes out after."""
+        owed = self.owed
+        self._gone()
+        self.owed = owed
+
     def _fresh(self) -> None:
         """Take down that the handshake is over: the server selected the database."""
         self.selected = int(self.db)
@@ -232,7 +238,7 @@ class _Guarded(_Owing, _Connection):
             self.socket_connect_timeout = limit.shorter(own)
         breaker, began = self.breaker, time.monotonic()
         self.handshaking = True
-        self._gone()
+        self._begin()
         self.altered = False
         try:
             if breaker is not None and breaker.refusing:
@@ -264,11 +270,11 @@ class _Guarded(_Owing, _Connection):
                 return
         packed = self._command_packer.pack(*args)
         check_health = kwargs.get("check_health", True)
+        self.owed += 1  # before it is sent: a signal may end this between sending and what comes after
         if current_limit() is None:
             super().send_packed_command(packed, check_health)  # type: ignore[no-untyped-call]
         else:
             self.send_packed_command(packed, check_health)
-        self.owed += 1
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if command.__class__ is _Unpacked:
@@ -384,7 +390,7 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         self.born = forks.generation
         breaker, began = self.breaker, time.monotonic()
         self.handshaking = True
-        self._gone()
+        self._begin()
         self.altered = False
         try:
             if breaker is not None and breaker.refusing:

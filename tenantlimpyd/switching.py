@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from redis.exceptions import ExecAbortError, ResponseError
+from redis.exceptions import ConnectionError, ExecAbortError, ResponseError  # noqa: A004 - redis-py's
 
 from tenantlimpyd.exceptions import ImplementationError
 
@@ -105,6 +105,7 @@ DISCARD, MULTI = ("DISCARD",), ("MULTI",)
 SHORT = 6_000
 """Bytes up to which what is sent is put together for one write."""
 
+_OK, _QUEUED = (b"OK", "OK"), (b"QUEUED", "QUEUED")
 _NOT_INSIDE = "inside a transaction", "MULTI"
 
 
@@ -271,6 +272,11 @@ def _groups(words: list[str]) -> list[tuple[int, int]] | None:
     return None if begun >= 0 else groups
 
 
+def _out_of_step() -> ConnectionError:
+    """Return the error for a reply that can't be the one to its command: another one's would come next."""
+    return ConnectionError("the connection's replies are out of step with its commands")
+
+
 def settle_trip(at: Mover, commands: Sequence[Any], replies: Sequence[Any]) -> Exception | None:
     """Take down what a round trip of :class:`Plan` did; return the error that keeps the command from being sent.
 
@@ -278,6 +284,8 @@ def settle_trip(at: Mover, commands: Sequence[Any], replies: Sequence[Any]) -> E
     """
     for command, reply in zip(commands, replies, strict=True):
         failed = isinstance(reply, Exception)
+        if not failed and reply not in _OK:
+            return _out_of_step()
         if command is DISCARD:
             if failed:
                 return reply  # type: ignore[no-any-return]
@@ -318,8 +326,8 @@ class Lead:
     def settle(self, at: Mover, replies: Sequence[Any]) -> Exception | None:
         """Take down what the commands ahead did; return the error of the first that failed."""
         for command, reply in zip(self._ahead, replies, strict=False):
-            if isinstance(reply, Exception):
-                return reply
+            if reply not in _OK:
+                return reply if isinstance(reply, Exception) else _out_of_step()
             if command is DISCARD:
                 at.armed, at.stays = False, 0
             else:
@@ -373,6 +381,11 @@ class Frame:
             the commands are to be sent anew outside of a transaction. True: :attr:`results` are there.
         """
         *queued, executed, armed = replies
+        for reply in queued:
+            if reply not in _QUEUED and not isinstance(reply, Exception):
+                return _out_of_step()
+        if armed not in _OK and not isinstance(armed, Exception):
+            return _out_of_step()
         at.armed = not isinstance(armed, Exception)
         at.altered = at.altered or not at.armed
         refused = queued.pop(0) if self.selects else None
@@ -381,8 +394,8 @@ class Frame:
         if isinstance(executed, list):
             if self.selects:
                 selected = executed.pop(0)
-                if isinstance(selected, Exception):  # the rights changed between two parts of one write
-                    return selected
+                if selected not in _OK:  # the rights changed between two parts of one write
+                    return selected if isinstance(selected, Exception) else _out_of_step()
                 at.selected = int(at.db)
             self.results = self._laid_out(queued, executed)
             return True
