@@ -62,6 +62,40 @@ def test_invariant_8_an_interrupt_between_sending_and_reading(opened, monkeypatc
     assert database.connection.get("b") == "of b"
 
 
+def test_invariant_8_an_interrupt_as_sending_returns(opened, monkeypatch):
+    database = opened(db=5)
+    database.connection.mset({"a": "of a", "b": "of b"})
+    from redis.connection import AbstractConnection
+
+    original = AbstractConnection.send_packed_command
+
+    def send_packed_command(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        _interrupt()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AbstractConnection, "send_packed_command", send_packed_command)
+        with pytest.raises(Interrupt):
+            database.connection.get("a")
+    assert idle(database) == []
+    assert database.connection.get("b") == "of b"
+
+
+@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+async def test_a_connection_made_anew_for_a_second_try_is_kept(proxy, client_name, colour):
+    with RedisDatabase(
+        host="127.0.0.1", port=proxy.port, db=5, client_name=client_name, retry=Retry(NoBackoff(), 1)
+    ) as database:
+        ask = database.aconnection.get if colour == "asyncio" else _awaited(database.connection.get)
+        await ask("a")
+        proxy.disturb(cut_reply_after=1)
+        await ask("a")
+        assert proxy.accepted == 2
+        await ask("a")
+        assert proxy.accepted == 2
+        await database.aclose()
+
+
 def test_invariant_8_an_interrupt_in_the_middle_of_a_pipeline(opened, monkeypatch):
     database = opened(db=5)
     database.connection.mset({"a": "of a", "b": "of b"})

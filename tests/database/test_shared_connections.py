@@ -16,6 +16,7 @@ from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd.budget import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.pools import AsyncPool, Pool
 from tenantlimpyd.testing import count_commands
 from tests.database.watching import aeventually, open_connections
 
@@ -456,3 +457,38 @@ async def test_closing_one_database_leaves_the_others_connections(databases, ask
         assert {entry["id"] for entry in open_connections(flushed_server, client_name)} == before
     await databases[0].aclose()
     assert open_connections(flushed_server, client_name) == []
+
+
+@pytest.mark.parametrize("shape", ["read", "write", "write when armed"])
+async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch, colour, shape):
+    """Should a reply of before be unread in spite of all, no tenant is given it, or another one in its place."""
+    databases = [narrow(db, retry=ONCE) for db in (3, 2, 1)]
+    for database, whose in zip(databases, "321", strict=True):
+        await ask(database, lambda client, whose=whose: client.set("whose", whose))
+    if shape != "write when armed":
+        for _ in range(12):
+            await ask(databases[0], lambda client: client.get("whose"))
+    pool = (await ask(databases[0], lambda client: client)).connection_pool
+    connection = await ask(databases[0], lambda client: client.connection_pool.get_connection())
+    asked = b"".join(connection.pack_command("PING"))
+    if colour == "asyncio":
+        connection._writer.write(asked)
+        await pool.release(connection)
+    else:
+        connection._sock.sendall(asked)
+        pool.release(connection)
+
+    async def aready(_):
+        return True
+
+    with monkeypatch.context() as patch:  # as if the reply were not there yet
+        patch.setattr(AsyncPool, "_ready", staticmethod(aready))
+        patch.setattr(Pool, "_ready", staticmethod(lambda _: True))
+        with pytest.raises(redis.ConnectionError, match="out of step"):
+            await ask(
+                databases[1], lambda client: client.get("whose") if shape == "read" else client.append("whose", "!")
+            )
+    whose = [await ask(database, lambda client: client.get("whose")) for database in databases]
+    assert [each[0] for each in whose] == ["3", "2", "1"]
+    for database in databases:
+        await database.aclose()

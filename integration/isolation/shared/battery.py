@@ -142,7 +142,7 @@ def fork(stage: Stage) -> None:
         if not pid:
             _child(stage, pipeline, writing)
         os.close(writing)
-        with open(reading, "rb") as pipe:
+        with os.fdopen(reading, "rb") as pipe:
             for _ in range(100):
                 clerk = stage.clerk(spot, operations.single, awaits=False)
                 with stage.router.use_tenant(spot.tenant):
@@ -195,5 +195,15 @@ def crowd(stage: Stage) -> None:
 
 DRILLS: dict[str, Callable[[Stage], None]] = {
     drill.__name__: drill
-    for drill in (rotate, rotate_slowly, rest_and_interrupt, move_and_interrupt, refuse, go_beyond, lose_patience, fork, crowd)
+    for drill in (
+        rotate,
+        rotate_slowly,
+        rest_and_interrupt,
+        move_and_interrupt,
+        refuse,
+        go_beyond,
+        lose_patience,
+        fork,
+        crowd,
+    )
 }

@@ -175,7 +175,9 @@ class Clerk:
             return
         mark = self.ledger.mark(self.spot.tenant, self.name)
         right = mark.told < reply <= mark.tried
-        self.compare("a count", f"{mark.told + 1} to {mark.tried}", f"{mark.told + 1} to {mark.tried}" if right else reply)
+        self.compare(
+            "a count", f"{mark.told + 1} to {mark.tried}", f"{mark.told + 1} to {mark.tried}" if right else reply
+        )
         mark.told = max(mark.told, reply) if right else mark.told
 
 

@@ -204,7 +204,7 @@ class Crowd:
     def _await_child(self, pid: int, reading: int, number: int) -> None:
         pieces = []
         deadline = time.monotonic() + _CHILD_SECONDS + 30
-        with open(reading, "rb", buffering=0) as pipe:
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
             while True:
                 if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
                     os.kill(pid, signal.SIGKILL)
@@ -224,7 +224,7 @@ class Crowd:
         status = 1
         try:
             ledger = self._blocking_child(number) if number % 2 else asyncio.run(self._awaiting_child(number))
-            with open(writing, "wb") as pipe:
+            with os.fdopen(writing, "wb") as pipe:
                 pipe.write(pickle.dumps(ledger))
             status = 0
         except BaseException:  # noqa: BLE001 - the parent sees the status, and this the reason

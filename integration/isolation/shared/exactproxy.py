@@ -65,9 +65,7 @@ class ExactProxy:
 
     # Faults
 
-    def arm(
-        self, *, cut: tuple[int, int] | None = None, hold: int | None = None, longest: float = 30.0
-    ) -> None:
+    def arm(self, *, cut: tuple[int, int] | None = None, hold: int | None = None, longest: float = 30.0) -> None:
         """Set what happens to the replies from now on; they are numbered from 0.
 
         Args:

@@ -172,7 +172,18 @@ SINGLE: dict[Operation, int] = {read: 6, write: 4, mistake: 1, script: 1}
 BRIEF: dict[Operation, int] = {**SINGLE, binary: 1, large: 1, optimism: 2, own_pipeline: 2, batch: 4}
 """Those that wait for nothing but replies."""
 MIXED: dict[Operation, int] = {
-    **{read: 14, write: 12, large: 1, binary: 2, mistake: 3, script: 4, optimism: 4, scan: 2, models: 2},
-    **{own_pipeline: 5, batch: 50, pop: 1, publish: 1},
+    read: 14,
+    write: 12,
+    large: 1,
+    binary: 2,
+    mistake: 3,
+    script: 4,
+    optimism: 4,
+    scan: 2,
+    models: 2,
+    own_pipeline: 5,
+    batch: 50,
+    pop: 1,
+    publish: 1,
 }
 """All of them; most replies are of batches."""

@@ -86,7 +86,7 @@ class Stage:
     async def cancelled(self, spot: Spot, operation: Any, ready: Callable[[], bool], steps: int = 0) -> None:
         """Do an operation in a task; cancel it so many steps after something has become true."""
         task = asyncio.ensure_future(self.clerk(spot, operation, awaits=True).operate())
-        while not ready() and not task.done():
+        while not ready() and not task.done():  # noqa: ASYNC110 - ready() looks at other threads
             await asyncio.sleep(0)
         for _ in range(steps):
             await asyncio.sleep(0)

@@ -45,10 +45,9 @@ def test_isolation_on_shared_connections(servers: Servers, capsys: pytest.Captur
     ]
     started = time.monotonic()
     whole = Ledger()
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        with weather.blowing():
-            for running in [pool.submit(work, spots, plan) for plan in plans]:
-                whole.add(running.result())
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool, weather.blowing():
+        for running in [pool.submit(work, spots, plan) for plan in plans]:
+            whole.add(running.result())
     seconds = time.monotonic() - started
     astray = whole.strays + take_inventory(spots, whole)
     with capsys.disabled():

@@ -44,7 +44,9 @@ class Weather:
     def blowing(self) -> Iterator[None]:
         """Inject faults until the block is left; whatever is broken then is mended."""
         works = (self._network, self._outages, self._rights)
-        threads = [threading.Thread(target=self._guarded, args=(work,)) for work in zip(works, self._choosers, strict=True)]
+        threads = [
+            threading.Thread(target=self._guarded, args=(work,)) for work in zip(works, self._choosers, strict=True)
+        ]
         for thread in threads:
             thread.start()
         try:
