@@ -7,6 +7,8 @@ same, in the database of whoever had the connection before. So the commands are 
   reply was read. What comes next is queued by the server, not carried out. ``SELECT n``, the commands and EXEC go out in
   one write. A SELECT the server refuses (ACL) makes EXEC abort, and nothing runs. A number out of range would fail only
   in EXEC: so a connection must first have been in a database of that number or a higher one.
+- A server looks at rights once more in EXEC, where a SELECT refused stops nothing. Between queueing and EXEC others are served
+  only where it reads a write piece by piece: so a long one goes out after a SELECT of its own whose reply was read.
 - What can't be in a transaction, or is only told apart there, is sent after a SELECT of its own whose reply was read.
 - Commands that change nothing may follow a SELECT that is not yet known to have worked: where it has not, their replies are
   thrown away.
@@ -103,7 +105,7 @@ TAIL = b"*1\r\n$4\r\nEXEC\r\n*1\r\n$5\r\nMULTI\r\n"
 DISCARD, MULTI = ("DISCARD",), ("MULTI",)
 """The commands, told from those of callers by being these objects."""
 SHORT = 6_000
-"""Bytes up to which what is sent is put together for one write."""
+"""Bytes up to which what is sent is put together for one write, and may write to a database that it goes to in the same one."""
 
 _OK, _QUEUED = (b"OK", "OK"), (b"QUEUED", "QUEUED")
 _NOT_INSIDE = "inside a transaction", "MULTI"
@@ -198,7 +200,7 @@ def plan(at: Mover, commands: Sequence[Sequence[Any]]) -> Plan:
         return verified(at, commands)
     at.stays = 0 if moves and not reads else at.stays + 1
     trip: list[Any] = []
-    if not at.armed or (moves and int(at.db) > at.highest):
+    if not at.armed or (moves and (int(at.db) > at.highest or (not reads and _is_long(commands)))):
         trip = [*([DISCARD] if at.armed else []), *_selects(at), MULTI]
         moves = False
     inside = [command for command, word in zip(commands, words, strict=True) if word not in ("MULTI", "EXEC")]
@@ -221,16 +223,18 @@ def quick(at: Mover, word: str, packed: list[Any], command: Sequence[Any]) -> tu
         if word not in READS:
             return None
         return [_select(db) + packed[0], *packed[1:]], Lead((("SELECT", db),), (command,))
-    if word in _ALONE or (moves and db > at.highest):
+    reads = word in READS
+    short = len(packed) == 1 and len(packed[0]) < SHORT
+    if word in _ALONE or (moves and (db > at.highest or not (short or reads))):
         return None
-    if moves and word not in READS:
+    if moves and not reads:
         at.stays = 0
     elif at.stays >= RESTLESS:
         return None
     else:
         at.stays += 1
     ahead = _select(db) if moves else b""
-    if len(packed) == 1 and len(packed[0]) < SHORT:
+    if short:
         return [ahead + packed[0] + TAIL], Frame([command], (), 1, selects=moves)
     return [ahead, *packed, TAIL], Frame([command], (), 1, selects=moves)
 
@@ -251,6 +255,17 @@ def _selects(at: Mover) -> list[Any]:
     highest = at.reach.top
     top = [("SELECT", highest)] if highest > max(at.highest, int(at.db)) else []
     return [*top, ("SELECT", at.db)]
+
+
+def _is_long(commands: Sequence[Sequence[Any]]) -> bool:
+    """Return whether commands are about as long as :data:`SHORT`, or longer."""
+    left = SHORT
+    for command in commands:
+        for word in command:
+            left -= 12 + (len(word) if isinstance(word, str | bytes | bytearray) else 20)
+        if left <= 0:
+            return True
+    return False
 
 
 def _groups(words: list[str]) -> list[tuple[int, int]] | None:

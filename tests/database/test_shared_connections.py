@@ -111,6 +111,27 @@ async def test_pipelines_move_in_the_same_trip(databases, colour):
         assert set(counted.sent) == {("MULTI", *inside, "EXEC") if transaction else inside}
 
 
+@pytest.mark.parametrize("shape", ["one command", "a pipeline"])
+async def test_a_long_write_goes_out_after_a_select_that_was_answered(databases, colour, ask, shape):
+    """A server reads it piece by piece, and may take the user's right to SELECT away in between."""
+    first, second = databases[:2]
+    for database in (first, second, first):
+        await ask(database, lambda client: client.set("k", "short"))
+    with count_commands() as counted:
+        if shape == "one command":
+            await ask(second, lambda client: client.set("k", "long" * 2_000))
+        else:
+            pipeline = (second.connection if colour == "blocking" else second.aconnection).pipeline(transaction=False)
+            for number in range(200):
+                pipeline.set(f"k{number}", "long enough together")
+            done = pipeline.execute()
+            assert all(done if colour == "blocking" else await done)
+    assert len(counted.wire) == 2
+    assert counted.wire[0][:2] == ("DISCARD", "SELECT")
+    assert "SELECT" not in counted.wire[1]
+    assert await ask(first, lambda client: client.get("k")) == "short"
+
+
 async def fill(database, colour, *, transaction):
     client = database.connection if colour == "blocking" else database.aconnection
     pipeline = client.pipeline(transaction=transaction)
