@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import os
 import pickle
 import random
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -26,6 +28,7 @@ from integration.isolation.shared.spots import Spot, make_router
 __all__ = ["Crowd", "Plan", "work"]
 
 _CHILD_SECONDS = 30
+"""How long a forked child goes on at most."""
 
 
 @attrs.frozen
@@ -37,7 +40,6 @@ class Plan:
         operations: how many replies to check.
         seconds: when to end in any case, so that what hangs is reported as too few operations.
         threads, tasks: how many of each.
-        fork_every: seconds between two children.
         child_operations: how many replies each child checks.
         seed: of all that is left to chance.
     """
@@ -48,7 +50,6 @@ class Plan:
     seed: int
     threads: int = 3
     tasks: int = 8
-    fork_every: float = 0.6
     child_operations: int = 1000
 
 
@@ -215,22 +216,23 @@ class Crowd:
                 pieces.append(piece)
         _, status = os.waitpid(pid, 0)
         if status:
-            self.children.broken.append(f"forked child {number} of {self.plan.name} ended with status {status}")
+            told = b"".join(pieces).decode(errors="replace")
+            self.children.broken.append(f"forked child {number} of {self.plan.name}, status {status}: {told}")
         else:
             self.children.add(pickle.loads(b"".join(pieces)))  # our own child's
 
     def _child(self, number: int, writing: int) -> None:
         """Be a child: some block, and are interrupted; some run a loop of their own. Never returns."""
         status = 1
+        # A child that hangs tells its parent where.
+        faulthandler.dump_traceback_later(_CHILD_SECONDS + 20, exit=True, file=writing)
         try:
             ledger = self._blocking_child(number) if number % 2 else asyncio.run(self._awaiting_child(number))
-            with os.fdopen(writing, "wb") as pipe:
-                pipe.write(pickle.dumps(ledger))
+            faulthandler.cancel_dump_traceback_later()
+            _tell(writing, pickle.dumps(ledger))
             status = 0
-        except BaseException:  # noqa: BLE001 - the parent sees the status, and this the reason
-            import traceback
-
-            traceback.print_exc()
+        except BaseException:  # noqa: BLE001 - its parent is told
+            _tell(writing, traceback.format_exc().encode())
         finally:
             os._exit(status)
 
@@ -271,6 +273,11 @@ class Crowd:
         for clerk in clerks:
             whole.add(clerk.ledger)
         return whole
+
+
+def _tell(writing: int, what: bytes) -> None:
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(what)
 
 
 def work(spots: list[Spot], plan: Plan) -> Ledger:
