@@ -7,6 +7,7 @@ here and the pools' lists of idle connections. It is held for a few steps at a t
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 import weakref
@@ -100,13 +101,13 @@ class Scope:
         self.next_sweep = 0.0
         self.lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
         self.dropped: deque[Callable[[], object]] = deque()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # held once at a time: `held_here` is all that is used of its being one
         self.making = threading.Lock()
         forks.watch(self)
 
     def begin_anew(self) -> None:
         """Forget what is a parent process's."""
-        self.lock, self.making = threading.Lock(), threading.Lock()
+        self.lock, self.making = threading.RLock(), threading.Lock()
         self.open = self.waiting = 0
         for lane in list(self.lanes):
             lane.begin_anew()
@@ -117,11 +118,15 @@ class Scope:
         The garbage collector calls this, in the middle of anything, perhaps of what holds the lock in this thread.
         """
         self.dropped.append(farewell)
-        if self.lock.acquire(blocking=False):
+        if not self.held_here() and self.lock.acquire(blocking=False):
             try:
                 self.bury()
             finally:
                 self.lock.release()
+
+    def held_here(self) -> bool:
+        """Return whether this thread holds the lock: then the garbage collector, or a signal, came in between."""
+        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # as threading.Condition asks it
 
     def bury(self) -> None:
         """Do what is to be done for what was dropped. Lock held."""
@@ -223,6 +228,11 @@ class Lane:
             granted = self._grant(pool, user)
             if granted is not _WAIT:
                 return granted
+            if self.scope.dropped:  # come in the meantime
+                self.scope.bury()
+                granted = self._grant(pool, user)
+                if granted is not _WAIT:
+                    return granted
             if self.scope.budget.on_full == "wait":
                 waiter = Waiter(pool, user)
                 self.waiting.append(waiter)
@@ -263,27 +273,33 @@ class Lane:
     def put(self, pool: Idling, user: User, connection: Any, *, keep: bool) -> None:
         """Take a connection back: to be idle, or where it isn't kept, to be no more."""
         scope = self.scope
+        if scope.held_here():  # the garbage collector found what has a connection: a pipeline that watches, say
+            scope.dropped.append(functools.partial(self._put, pool, user, connection, keep=keep))
+            return
         with scope.lock:
-            used = self.used.get(user, 0)
-            if used > 1:
-                self.used[user] = used - 1
-            else:
-                self.used.pop(user, None)
-            now = time.monotonic()
-            if keep:
-                connection.since = now
-                pool.idle.append(connection)
-            else:
-                self.open -= 1
-                scope.open -= 1
+            self._put(pool, user, connection, keep=keep)
             if scope.dropped:
                 scope.bury()
             if scope.waiting:
                 if self.waiting:
                     self.serve()
                 scope.serve()
-            if now >= scope.next_sweep:
+            if time.monotonic() >= scope.next_sweep:
                 scope.sweep()
+
+    def _put(self, pool: Idling, user: User, connection: Any, *, keep: bool) -> None:
+        """Take a connection back. Lock held."""
+        used = self.used.get(user, 0)
+        if used > 1:
+            self.used[user] = used - 1
+        else:
+            self.used.pop(user, None)
+        if keep:
+            connection.since = time.monotonic()
+            pool.idle.append(connection)
+        else:
+            self.open -= 1
+            self.scope.open -= 1
 
     def close_idle(self) -> None:
         """Close every idle connection. Lock held."""

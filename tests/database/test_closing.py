@@ -10,6 +10,7 @@ import weakref
 
 import pytest
 
+from tenantlimpyd.budget import Budget
 from tenantlimpyd.database import RedisDatabase
 from tests.database.watching import eventually, open_connections
 
@@ -174,3 +175,28 @@ def test_a_database_dropped_while_connections_are_counted_holds_nothing_up(opene
         gc.collect()
     kept.connection.ping()
     eventually(lambda: len(open_connections(flushed_server, client_name)) == 1)
+
+
+def test_a_connection_dropped_while_connections_are_counted_holds_nothing_up(opened):
+    """A pipeline that watches has one, and gives it back as the garbage collector finds it."""
+    database = opened(db=1, budget=Budget(per_server=1, timeout=1))
+
+    def leave():
+        pipeline = database.connection.pipeline()
+        pipeline.watch("k")
+        pipeline.itself = pipeline  # found by the garbage collector only
+
+    def collect():
+        with database.server.scope.lock:
+            gc.collect()
+
+    gc.disable()
+    try:
+        leave()
+        thread = threading.Thread(target=collect, daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+    finally:
+        gc.enable()
+    assert database.connection.ping()
