@@ -15,7 +15,8 @@
     │   ├── TenantSwitchError      a second tenant inside one request
     │   └── SharedKeyspaceError    two tenants would share a keyspace
     ├── ServerUnavailableError     a redis.ConnectionError: the server is taken to be away
-    └── FanOutError                an ExceptionGroup: what failed, tenant by tenant
+    ├── FanOutError                an ExceptionGroup: what failed, tenant by tenant
+    └── ScanInterruptedError       a walk lost its place; also a redis.ConnectionError
 
 Errors of redis-py are not wrapped: they pass through as they are. ``ServerUnavailableError`` is one of them too. All of
 these errors pickle, so that a worker can send them to its caller.
@@ -42,6 +43,7 @@ __all__ = [
     "NoTenantError",
     "RedisError",
     "ResponseError",
+    "ScanInterruptedError",
     "ServerUnavailableError",
     "SharedKeyspaceError",
     "TenantError",
@@ -111,6 +113,13 @@ class ConfigurationError(LimpydException):
         if len(self.problems) == 1:
             return self.problems[0]
         return f"{len(self.problems)} mistakes:\n" + "\n".join(f"- {problem}" for problem in self.problems)
+
+
+class ScanInterruptedError(LimpydException, RedisConnectionError):
+    """A walk lost its place in a tenant's database, and could not begin it anew: keys of it may be missing.
+
+    ``except redis.ConnectionError`` catches it too.
+    """
 
 
 class TenantError(LimpydException):

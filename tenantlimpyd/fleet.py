@@ -12,6 +12,8 @@ from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, afan
 from tenantlimpyd.fanout.outcomes import checked_policy, checked_seconds
 from tenantlimpyd.fanout.plan import checked_concurrency
 from tenantlimpyd.fanout.spread import DEFAULT_TIMEOUT
+from tenantlimpyd.fanout.tokens import Token, question
+from tenantlimpyd.fanout.unique import checked_unique
 from tenantlimpyd.fanout.walks import WalkOrder
 from tenantlimpyd.health import HealthReport, ping, report, servers_of
 
@@ -77,6 +79,8 @@ class Fleet:
         timeout: float | None,
         concurrency: int,
         allow_switch: bool,
+        unique: bool | int,
+        resume: str | None,
     ) -> WalkOrder:
         return WalkOrder(
             self.jobs(tenants, allow_switch=allow_switch),
@@ -86,6 +90,8 @@ class Fleet:
             checked_policy(on_error),
             checked_seconds(timeout),
             checked_concurrency(concurrency),
+            checked_unique(unique),
+            None if resume is None else Token.decoded(resume, question(match, type)),
         )
 
     def scan_keys(
@@ -99,6 +105,8 @@ class Fleet:
         timeout: float | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         allow_switch: bool = False,
+        unique: bool | int = False,
+        resume: str | None = None,
     ) -> Walk[tuple[str, str]]:
         """Scan the keys of all tenants, or some, side by side.
 
@@ -110,18 +118,25 @@ class Fleet:
             on_error: what becomes of failures.
             timeout: seconds each tenant's server may take in all, time spent in the loop's body not counted; None: as long
                 as it answers within 10 seconds each time.
-            concurrency: tenants scanned at once.
+            concurrency: connections at once, over all servers; at most 8 of them to one server.
             allow_switch: whether a request that has a tenant may see others.
+            unique: deliver each key once. True: 1,000,000 keys of the tenants that are being walked are remembered; a
+                number: so many. Beyond that no key is left out, but some may come twice: the walk's ``exact`` says so.
+            resume: the ``token()`` of a walk with the same ``match`` and ``type``, which this one goes on with.
 
         Returns:
             An iterable of tuples of tenant id and key, in the order of arrival. Its ``outcomes`` say what came of each tenant.
 
         Raises:
             UnknownTenantError, InvalidTenantError: an id in ``tenants``.
+            ValueError: ``resume`` is no token, or one of another question.
             TenantSwitchError: inside a request of another tenant.
             FanOutError: from the iteration, when it is through and some tenants failed (``on_error="defer"``).
         """
-        return Walk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _keys)
+        order = self._order(
+            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
+        )
+        return Walk(order, _keys)
 
     def scan_pages(
         self,
@@ -134,9 +149,14 @@ class Fleet:
         timeout: float | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         allow_switch: bool = False,
+        unique: bool | int = False,
+        resume: str | None = None,
     ) -> Walk[tuple[str, list[str]]]:
         """Scan as :meth:`scan_keys`, for tuples of tenant id and a list of keys: faster, where keys are handled in bulk."""
-        return Walk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _page)
+        order = self._order(
+            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
+        )
+        return Walk(order, _page)
 
     def ascan_keys(
         self,
@@ -149,9 +169,14 @@ class Fleet:
         timeout: float | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         allow_switch: bool = False,
+        unique: bool | int = False,
+        resume: str | None = None,
     ) -> AsyncWalk[tuple[str, str]]:
         """Scan as :meth:`scan_keys`, for ``async for``."""
-        return AsyncWalk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _keys)
+        order = self._order(
+            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
+        )
+        return AsyncWalk(order, _keys)
 
     def ascan_pages(
         self,
@@ -164,9 +189,14 @@ class Fleet:
         timeout: float | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         allow_switch: bool = False,
+        unique: bool | int = False,
+        resume: str | None = None,
     ) -> AsyncWalk[tuple[str, list[str]]]:
         """Scan as :meth:`scan_pages`, for ``async for``."""
-        return AsyncWalk(self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch), _page)
+        order = self._order(
+            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
+        )
+        return AsyncWalk(order, _page)
 
     def fan_out(
         self,

@@ -57,6 +57,11 @@ class Limit:
         self.seconds = seconds
         self._expires = None if seconds is None else time.monotonic() + seconds
 
+    def renew(self, seconds: float | None) -> None:
+        """Start the clock again, for something new: what was cancelled before is over."""
+        self.restart(seconds)
+        self._cancelled.clear()
+
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Make this the limit of the current context's commands."""

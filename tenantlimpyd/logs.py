@@ -127,6 +127,22 @@ EVENTS: Mapping[str, Event] = {
         {"tenant": "tenant id", "keys": "keys delivered", "seconds": "time for this tenant, s"},
         "a walk is through with a tenant",
     ),
+    "scan_restarted": Event(
+        logging.WARNING,
+        {
+            "server": "host:port or socket path",
+            "db": "database number",
+            "tenants": "how many tenants have their keys there",
+            "restarts": "how often it was begun anew so far",
+            "reason": "what is no longer the same: `run id`, `role` or `connection`",
+        },
+        "a walk scans a database from its beginning again, since its cursor means nothing any more",
+    ),
+    "scan_not_exact": Event(
+        logging.WARNING,
+        {"remembered": "how many keys are"},
+        "a walk with `unique` has seen more keys than it may remember: from here on a key may come twice",
+    ),
     "scan_finished": Event(
         logging.INFO,
         {**_SCOPE, "keys": "keys delivered", "complete": "false: the consumer stopped, or an error did"},

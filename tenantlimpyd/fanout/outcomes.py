@@ -11,7 +11,7 @@ import attrs
 import redis
 
 from tenantlimpyd import logs
-from tenantlimpyd.exceptions import FanOutError, shown
+from tenantlimpyd.exceptions import FanOutError, ScanInterruptedError, shown
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
@@ -33,17 +33,25 @@ class Outcome(Generic[T]):
     Attributes:
         value: the result; for a walk, how many keys were delivered. None where it failed.
         error: the exception as it was raised, with the tenant's id in its attribute ``tenant``; None where it did not fail.
-        seconds: how long it took.
+        seconds: how long it took. Where several tenants travel together, the time of each trip counts for all of them.
+        restarts: how often a walk scanned its database anew, since a server or its role had changed: keys may have come
+            again.
     """
 
     value: T | None
     error: Exception | None
     seconds: float
+    restarts: int = 0
 
     @property
     def ok(self) -> bool:
         """Whether it did not fail."""
         return self.error is None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a walk lost its place in the middle of this tenant's keys, and could not begin them anew."""
+        return isinstance(self.error, ScanInterruptedError)
 
 
 @attrs.frozen(eq=False)
@@ -138,7 +146,7 @@ class Settled:
         self.outcomes: dict[str, Outcome[Any]] = {}
         self._work = work
 
-    def settle(self, tenant: str, value: Any, error: Exception | None, seconds: float) -> None:
+    def settle(self, tenant: str, value: Any, error: Exception | None, seconds: float, restarts: int = 0) -> None:
         """Keep a tenant's outcome.
 
         Raises:
@@ -151,7 +159,7 @@ class Settled:
             )
         elif self._work == "scan":
             logs.emit("tenant_scanned", tenant=tenant, keys=value, seconds=round(seconds, 6))
-        self.outcomes[tenant] = Outcome(value, error, seconds)
+        self.outcomes[tenant] = Outcome(value, error, seconds, restarts)
         if error is not None and self.policy == "raise":
             raise error
 

@@ -1,6 +1,7 @@
 """In what order tenants are visited, and how many at once: overall, and on one server.
 
-The place of a planner: it sees all jobs before the first is run, and hands them out.
+This one hands out one tenant after another, for functions. Walks and single commands have a planner of their own, which
+puts tenants together (:mod:`tenantlimpyd.fanout.lanes`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 from tenantlimpyd.exceptions import shown
 from tenantlimpyd.fanout.outcomes import Job
 
-__all__ = ["PER_SERVER", "AsyncPlan", "Plan", "ThreadPlan", "checked_concurrency"]
+__all__ = ["PER_SERVER", "AsyncPlan", "HandsOut", "Plan", "ThreadPlan", "checked_concurrency"]
 
 PER_SERVER = 8
 """Tenants visited at once on one server; more would only queue up inside it."""
@@ -30,6 +32,23 @@ def checked_concurrency(concurrency: object) -> int:
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     return concurrency
+
+
+class HandsOut(Protocol):
+    """What decides which work is done next. Its methods are called by one thread at a time."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there will be no more work."""
+        ...
+
+    def pick(self) -> Any:
+        """Return the next piece of work; None: at the moment, there is none."""
+        ...
+
+    def release(self, work: Any, /) -> None:
+        """Count a piece of work as ended."""
+        ...
 
 
 class Plan:
@@ -83,12 +102,12 @@ class Plan:
 class ThreadPlan:
     """A plan that threads take jobs from."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: HandsOut) -> None:
         self._plan = plan
         self._change = threading.Condition()
         self._stopped = False
 
-    def take(self) -> Job | None:
+    def take(self) -> Any:
         """Return the next job, waiting until its server has room; None: there are no more."""
         with self._change:
             while not self._stopped and not self._plan.exhausted:
@@ -98,10 +117,15 @@ class ThreadPlan:
             self._change.notify_all()
             return None
 
-    def done(self, job: Job) -> None:
+    def done(self, job: Any) -> None:
         """Tell that a job has ended."""
         with self._change:
             self._plan.release(job)
+            self._change.notify_all()
+
+    def wake(self) -> None:
+        """Let those that wait look again: there may be more work."""
+        with self._change:
             self._change.notify_all()
 
     def stop(self) -> None:
@@ -114,12 +138,12 @@ class ThreadPlan:
 class AsyncPlan:
     """A plan that tasks of one event loop take jobs from."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: HandsOut) -> None:
         self._plan = plan
         self._change = asyncio.Event()
         self._stopped = False
 
-    async def take(self) -> Job | None:
+    async def take(self) -> Any:
         """Return the next job, waiting until its server has room; None: there are no more."""
         while not self._stopped and not self._plan.exhausted:
             if (job := self._plan.pick()) is not None:
@@ -129,9 +153,13 @@ class AsyncPlan:
         self._change.set()  # those that wait learn that there is nothing left
         return None
 
-    def done(self, job: Job) -> None:
+    def done(self, job: Any) -> None:
         """Tell that a job has ended."""
         self._plan.release(job)
+        self._change.set()
+
+    def wake(self) -> None:
+        """Let those that wait look again: there may be more work."""
         self._change.set()
 
     def stop(self) -> None:

@@ -36,7 +36,7 @@ class _Report:
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Ended):
-            self._settled.settle(event.tenant, event.value, event.error, event.seconds)
+            self._settled.settle(event.job.tenant, event.value, event.error, event.seconds)
 
     def log(self) -> None:
         logs.emit(

@@ -6,6 +6,7 @@ A task whose time is up is cancelled, and with it the command it waits for; redi
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from tenantlimpyd.fanout.outcomes import Job, timed_out
-from tenantlimpyd.fanout.plan import AsyncPlan, Plan
+from tenantlimpyd.fanout.plan import AsyncPlan, HandsOut, Plan
 from tenantlimpyd.fanout.threads import GRACE, Ended, Event, Page
 
 __all__ = ["AsyncVisit", "TaskRun"]
@@ -23,7 +24,7 @@ __all__ = ["AsyncVisit", "TaskRun"]
 class AsyncVisit:
     """One job being run: its clock, and how it delivers."""
 
-    job: Job
+    job: Any
     run: TaskRun
     started: float
     waited: float = 0.0
@@ -60,7 +61,7 @@ class AsyncVisit:
         """Hand over a part of the result; waits while the consumer has enough. That wait does not count."""
         started = time.monotonic()
         try:
-            await self.run.queue.put(Page(self.job.tenant, content))
+            await self.run.queue.put(Page(self.job, content))
         finally:
             self.waited += time.monotonic() - started
 
@@ -115,12 +116,12 @@ Work: TypeAlias = Callable[[AsyncVisit], Awaitable[Any]]
 class TaskRun:
     """One fan-out: starts tasks when it is iterated over, ends them when it is closed or through.
 
-    With ``stops``, no job is begun once one has failed.
+    Arguments as for :class:`~tenantlimpyd.fanout.threads.ThreadedRun`.
     """
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[Job] | HandsOut,
         work: Work,
         *,
         timeout: float | None,
@@ -130,16 +131,21 @@ class TaskRun:
     ) -> None:
         self._stops = stops
         self.timeout = timeout
-        self._jobs = jobs
         self._work = work
-        self._concurrency = concurrency
+        if isinstance(jobs, Sequence):
+            self._missing: float = len(jobs)
+            self._tasks = min(concurrency, len(jobs))
+            self._planned: HandsOut = Plan(jobs, concurrency)
+        else:
+            self._missing, self._tasks, self._planned = math.inf, concurrency, jobs
+        self._plan: AsyncPlan | None = None
         self.queue: asyncio.Queue[Event] = asyncio.Queue(buffer)
 
     async def events(self) -> AsyncIterator[Event]:
         """Iterate over what happens, until every tenant has ended. Leaving the iteration early cancels the tasks."""
-        plan = AsyncPlan(Plan(self._jobs, self._concurrency))
-        missing = len(self._jobs)
-        tasks = [asyncio.create_task(self._serve(plan)) for _ in range(min(missing, self._concurrency))]
+        plan = self._plan = AsyncPlan(self._planned)
+        missing = self._missing
+        tasks = [asyncio.create_task(self._serve(plan)) for _ in range(self._tasks)]
         try:
             while missing:
                 event = await self.queue.get()
@@ -147,6 +153,16 @@ class TaskRun:
                 yield event
         finally:
             await _end(tasks)
+
+    def stop(self) -> None:
+        """Begin no more jobs."""
+        if self._plan is not None:
+            self._plan.stop()
+
+    def wake(self) -> None:
+        """Let idle tasks look whether there is more work."""
+        if self._plan is not None:
+            self._plan.wake()
 
     async def _serve(self, plan: AsyncPlan) -> None:
         while (job := await plan.take()) is not None:
@@ -158,7 +174,7 @@ class TaskRun:
                 plan.done(job)
             await self.queue.put(ended)
 
-    async def _run_one(self, job: Job) -> Ended:
+    async def _run_one(self, job: Any) -> Ended:
         visit = AsyncVisit(job, self, time.monotonic())
         value, error = None, None
         try:
@@ -172,7 +188,7 @@ class TaskRun:
                 raise
             error = RuntimeError("the work for this tenant was cancelled from within")
             error.__cause__ = raised
-        return Ended(job.tenant, value, error, visit.seconds)
+        return Ended(job, value, error, visit.seconds)
 
     async def _called(self, visit: AsyncVisit) -> Any:
         visit.job.check()

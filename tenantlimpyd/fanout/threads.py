@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from tenantlimpyd.fanout.outcomes import Job, timed_out
-from tenantlimpyd.fanout.plan import Plan, ThreadPlan
+from tenantlimpyd.fanout.plan import HandsOut, Plan, ThreadPlan
 from tenantlimpyd.limits import Limit
 
 __all__ = ["Ended", "Page", "ThreadedRun", "Visit"]
@@ -33,17 +33,17 @@ class Stopped(Exception):  # noqa: N818 - not an error: the consumer left
 
 @attrs.frozen
 class Page:
-    """A part of a tenant's result."""
+    """A part of a job's result."""
 
-    tenant: str
+    job: Any
     content: Any
 
 
 @attrs.frozen
 class Ended:
-    """A tenant is through with: its value, or its error, and the seconds it took."""
+    """A job is through with: its value, or its error, and the seconds it took."""
 
-    tenant: str
+    job: Any
     value: Any
     error: Exception | None
     seconds: float
@@ -54,14 +54,20 @@ Event: TypeAlias = Page | Ended
 
 @attrs.define(eq=False)
 class Visit:
-    """One job being run: its limit, and how it delivers."""
+    """One job being run: its limit, and how it delivers.
 
-    job: Job
+    Attributes:
+        given_up: it is no longer waited for, and its outcome told.
+        late: what it delivers is wanted nevertheless.
+    """
+
+    job: Any
     limit: Limit
     run: ThreadedRun
     started: float
     waited: float = 0.0
     given_up: bool = False
+    late: bool = False
     thread: threading.Thread = attrs.field(factory=threading.current_thread)
 
     def begin_answer(self, within: float) -> None:
@@ -77,12 +83,24 @@ class Visit:
         self.limit.restart(min(within, left))
         self.run.watch(self)
 
+    def begin_trip(self, seconds: float) -> None:
+        """Give the server ``seconds`` for its next answer, whatever became of the one before.
+
+        Raises:
+            Stopped: the consumer is gone.
+        """
+        with self.run._change:
+            if self.run._closed or self.given_up:
+                raise Stopped
+            self.limit.renew(seconds)
+        self.run.watch(self)
+
     def deliver(self, content: Any) -> None:
         """Hand over a part of the result; waits while the consumer has enough. That wait does not count."""
         started = time.monotonic()
         self.limit.restart(None)
         try:
-            self.run.put(self, Page(self.job.tenant, content))
+            self.run.put(self, Page(self.job, content))
         finally:
             self.waited += time.monotonic() - started
 
@@ -104,13 +122,18 @@ Work: TypeAlias = Callable[[Visit], Any]
 class ThreadedRun:
     """One fan-out: starts threads when it is iterated over, ends them when it is closed or through.
 
-    With ``stops``, no job is begun once one has failed: the thread that sees the failure says so, before the consumer
-    hears of it.
+    Args:
+        jobs: the work: jobs, or a plan that hands work out as it turns up. Such a run is through when it is closed.
+        work: what is done for each job.
+        timeout: seconds each job has in all; None: no limit but what the work sets itself.
+        concurrency: how many threads there are at most.
+        stops: no job is begun once one has failed. The thread that sees the failure says so, before the consumer hears of it.
+        buffer: how many pages wait for the consumer at most.
     """
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[Job] | HandsOut,
         work: Work,
         *,
         timeout: float | None,
@@ -119,12 +142,15 @@ class ThreadedRun:
         buffer: int = 64,
     ) -> None:
         self._stops = stops
-        self._jobs = jobs
         self._work = work
         self.timeout = timeout
-        self._concurrency = min(concurrency, len(jobs))
+        if isinstance(jobs, Sequence):
+            self._missing: float = len(jobs)
+            self._concurrency = min(concurrency, len(jobs))
+            self._plan = ThreadPlan(Plan(jobs, concurrency))
+        else:
+            self._missing, self._concurrency, self._plan = math.inf, concurrency, ThreadPlan(jobs)
         self._buffer = buffer
-        self._plan = ThreadPlan(Plan(jobs, concurrency))
         self._context: Context = copy_context()
         self._change = threading.Condition()
         self._events: deque[Event] = deque()
@@ -138,13 +164,21 @@ class ThreadedRun:
         try:
             for _ in range(self._concurrency):
                 self._start_thread()
-            missing = len(self._jobs)
+            missing = self._missing
             while missing:
                 event = self._next()
                 missing -= isinstance(event, Ended)
                 yield event
         finally:
             self.close()
+
+    def stop(self) -> None:
+        """Begin no more jobs."""
+        self._plan.stop()
+
+    def wake(self) -> None:
+        """Let idle threads look whether there is more work."""
+        self._plan.wake()
 
     def close(self) -> None:
         """Stop: no new visit, running ones are cut short. Returns when the threads have ended."""
@@ -203,7 +237,7 @@ class ThreadedRun:
             error = timed_out(visit.allowed, error)
         if visit.given_up:
             return False
-        self._report(Ended(visit.job.tenant, value, error, visit.seconds))
+        self._report(Ended(visit.job, value, error, visit.seconds))
         return True
 
     def _limited(self, visit: Visit) -> Any:
@@ -226,7 +260,7 @@ class ThreadedRun:
         with self._change:
             while len(self._events) >= self._buffer and not self._closed:
                 self._change.wait()
-            if self._closed or visit.given_up:
+            if self._closed or (visit.given_up and not visit.late):
                 raise Stopped
             self._events.append(page)
             self._change.notify_all()
@@ -271,5 +305,5 @@ class ThreadedRun:
         if self._stops:
             self._plan.stop()
         self._plan.done(visit.job)
-        self._report(Ended(visit.job.tenant, None, timed_out(visit.allowed), visit.seconds))
+        self._report(Ended(visit.job, None, timed_out(visit.allowed), visit.seconds))
         self._start_thread()

@@ -12,17 +12,23 @@ import attrs
 
 from tenantlimpyd import logs
 from tenantlimpyd.closing import AsyncClosing, Closing
+from tenantlimpyd.fanout.lanes import ANSWER_SECONDS, Chunk, Group, LanePlan
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, Settled
-from tenantlimpyd.fanout.tasks import AsyncVisit, TaskRun
-from tenantlimpyd.fanout.threads import Ended, ThreadedRun, Visit
+from tenantlimpyd.fanout.running import Driving
+from tenantlimpyd.fanout.scans import ScanLane, log_restart
+from tenantlimpyd.fanout.sources import Source, grouped, sources_of
+from tenantlimpyd.fanout.tasks import TaskRun
+from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun
+from tenantlimpyd.fanout.tokens import Token, question
+from tenantlimpyd.fanout.unique import Unique
 from tenantlimpyd.scanning import Pages
 
 __all__ = ["ANSWER_SECONDS", "AsyncWalk", "Walk", "WalkOrder"]
 
 I = TypeVar("I")  # noqa: E741 - the walk's items
 
-ANSWER_SECONDS = 10.0
-"""How long a server may take for one page of a walk, where the walk's own ``timeout`` is not shorter."""
+_BUFFER = 8
+"""What came of so many trips waits for the consumer at most."""
 
 
 @attrs.frozen
@@ -34,7 +40,9 @@ class WalkOrder:
         match, count, type: as for ``RedisDatabase.scan_keys``.
         policy: what becomes of failures.
         timeout: seconds each tenant's server may take in all; None: no limit but for each answer.
-        concurrency: how many tenants are scanned at once.
+        concurrency: how many connections there are at once.
+        unique: how many keys to remember, so that each comes once; 0: none.
+        resume: the token of a walk to go on with.
     """
 
     jobs: Sequence[Job]
@@ -44,11 +52,11 @@ class WalkOrder:
     policy: ErrorPolicy
     timeout: float | None
     concurrency: int
+    unique: int = 0
+    resume: Token | None = None
 
     def __attrs_post_init__(self) -> None:
-        for job in self.jobs:  # wrong arguments are an error of the call, not of each tenant
-            Pages.of(job.database.key_prefix, self.match, self.count, self.type)
-            break
+        Pages.of("", self.match, self.count, self.type)  # wrong arguments are an error of the call, not of each tenant
 
 
 class _Progress:
@@ -57,12 +65,71 @@ class _Progress:
     def __init__(self, order: WalkOrder) -> None:
         self.order = order
         self.settled = Settled(order.policy, "scan")
+        self.unique = Unique(order.unique) if order.unique else None
         self.keys = 0
         self._started = 0.0
+        self._counts: dict[str, int] = {}
+        self._tenants = [job.tenant for job in order.jobs]
+        self._through = order.resume.finished(self._tenants) if order.resume is not None else set()
+        self._jobs = [job for job in order.jobs if job.tenant not in self._through]
+        self.sources: list[Source] = []
+        self.missing = len(self._jobs)
+
+    def plan(self) -> LanePlan:
+        """Group the databases, as they are connected now. Asks nobody."""
+        groups: list[Group[Source]] = []
+        order = self.order
+        for jobs in grouped(self._jobs).values():
+            sources = sources_of(jobs, order.match, order.count, order.type)
+            if order.resume is not None:
+                for source in sources:
+                    order.resume.put(source)
+            self.sources += sources
+            fresh = [source for source in sources if not source.begun]
+            groups.append(Group(jobs[0].server, sources[0].link, fresh, order.timeout))
+            groups[-1].large.extend(source for source in sources if source.begun)
+        return LanePlan(groups, ScanLane, order.concurrency)
 
     def start(self) -> None:
         self._started = time.monotonic()
         logs.emit("scan_started", tenants=len(self.order.jobs), match=self.order.match)
+
+    def hear(self, event: Event) -> Iterator[tuple[str, list[str]]]:
+        """Take notice of what happened; yield the keys it brings, by tenant.
+
+        Raises:
+            Exception: a tenant's error, where the policy is ``raise``.
+        """
+        if isinstance(event, Ended):  # of a lane, which says why tenants failed; unless it was given up itself
+            if event.error is not None:
+                yield from self._hear(Chunk(ends=event.job.give_up(event.error)))
+        else:
+            yield from self._hear(event.content)
+
+    def _hear(self, chunk: Chunk) -> Iterator[tuple[str, list[str]]]:
+        for source, reason in chunk.restarted:
+            source.handed = (b"0", None)
+            log_restart(source, reason)
+        outcomes, counts, unique = self.settled.outcomes, self._counts, self.unique
+        for source, parts, behind in chunk.pieces:
+            for tenant, found in parts:
+                if tenant in outcomes:  # removed meanwhile
+                    continue
+                keys = found if unique is None else unique.new(tenant, found)
+                if keys:
+                    counts[tenant] = counts.get(tenant, 0) + len(keys)
+                    self.keys += len(keys)
+                    yield tenant, keys
+            if behind[0] != b"0":  # the end counts once the server has confirmed it
+                source.handed = behind
+        for end in chunk.ends:
+            tenant = end.job.tenant
+            if tenant not in outcomes:
+                self.missing -= 1
+                if unique is not None:
+                    unique.forget(tenant)
+                found_keys = counts.pop(tenant, 0) if end.error is None else None
+                self.settled.settle(tenant, found_keys, end.error, end.seconds, end.restarts)
 
     def finish(self, *, complete: bool) -> None:
         logs.emit(
@@ -74,8 +141,48 @@ class _Progress:
             complete=complete,
         )
 
+    @property
+    def exact(self) -> bool:
+        return self.unique is not None and self.unique.exact and self.order.resume is None
 
-class Walk(Closing, Generic[I]):
+    def token(self) -> str:
+        """Return the place behind what the consumer has had."""
+        order = self.order
+        through = self._through | {tenant for tenant, outcome in self.settled.outcomes.items() if outcome.ok}
+        unfinished = [source for source in self.sources if any(job.tenant not in through for job in source.jobs)]
+        return Token.of(question(order.match, order.type), self._tenants, through, unfinished).encoded()
+
+
+class _Telling:
+    """What both walks tell of themselves."""
+
+    _progress: _Progress
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome[int]]:
+        """The outcomes so far, by tenant: how many keys were delivered, or the error. Complete when the walk is through.
+
+        Tenants that a resumed walk was through with before are not among them.
+        """
+        return MappingProxyType(self._progress.settled.outcomes)
+
+    @property
+    def exact(self) -> bool:
+        """Whether each key came once so far, which ``unique`` is needed for. Not when there were more than it may remember,
+        nor in a walk that was resumed: what came before it was stopped is not known.
+        """
+        return self._progress.exact
+
+    def token(self) -> str:
+        """Return the walk's place, for ``resume`` in this or another process.
+
+        It counts what the loop has had: keys handed out since the last page was through may come again, none is left out. The
+        text holds no tenant's id, no key and no setting, and has some kilobytes for ten thousand tenants.
+        """
+        return self._progress.token()
+
+
+class Walk(_Telling, Closing, Generic[I]):
     """A blocking walk: iterate over it once.
 
     Items come as they arrive, tenants mixed. Nothing is asked of any server before the first item is asked for.
@@ -86,12 +193,7 @@ class Walk(Closing, Generic[I]):
     def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Sequence[I]]) -> None:
         self._progress = _Progress(order)
         self._unpack = unpack
-        self._items = self._iterate()
-
-    @property
-    def outcomes(self) -> Mapping[str, Outcome[int]]:
-        """The outcomes so far, by tenant: how many keys were delivered, or the error. Complete when the walk is through."""
-        return MappingProxyType(self._progress.settled.outcomes)
+        self._items = self._iterate(self._progress.plan())
 
     def __iter__(self) -> Iterator[I]:
         return self._items
@@ -103,50 +205,25 @@ class Walk(Closing, Generic[I]):
         """End the walk. Harmless when it is through."""
         self._items.close()
 
-    def _iterate(self) -> Generator[I, None, None]:
+    def _iterate(self, plan: LanePlan) -> Generator[I, None, None]:
         progress, unpack = self._progress, self._unpack
         del self  # an abandoned walk ends at once, not when a garbage collector finds the cycle
-        order = progress.order
-        run = ThreadedRun(
-            order.jobs,
-            _scanning(order),
-            timeout=order.timeout,
-            concurrency=order.concurrency,
-            stops=order.policy == "raise",
-        )
+        driving = Driving(stops=progress.order.policy == "raise")
+        run = ThreadedRun(plan, driving.drive, timeout=None, concurrency=plan.lanes, buffer=_BUFFER)
         complete = False
         progress.start()
         try:
             with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
-                for event in events:
-                    if isinstance(event, Ended):
-                        progress.settled.settle(event.tenant, event.value, event.error, event.seconds)
-                    elif event.content:
-                        progress.keys += len(event.content)
-                        yield from unpack(event.tenant, event.content)
+                while progress.missing:
+                    for tenant, keys in progress.hear(next(events)):
+                        yield from unpack(tenant, keys)
             complete = True
         finally:
             progress.finish(complete=complete)
         progress.settled.finish()
 
 
-def _scanning(order: WalkOrder) -> Callable[[Visit], int]:
-    def scan(visit: Visit) -> int:
-        keys = 0
-        with contextlib.closing(visit.job.database.pages(order.match, order.count, order.type)) as pages:
-            while True:
-                visit.begin_answer(ANSWER_SECONDS)
-                page = next(pages, None)
-                if page is None:
-                    return keys
-                if page:
-                    visit.deliver(page)
-                    keys += len(page)
-
-    return scan
-
-
-class AsyncWalk(AsyncClosing, Generic[I]):
+class AsyncWalk(_Telling, AsyncClosing, Generic[I]):
     """A walk for ``async for``: iterate over it once.
 
     Items come as they arrive, tenants mixed. Nothing is asked of any server before the first item is asked for;
@@ -157,12 +234,7 @@ class AsyncWalk(AsyncClosing, Generic[I]):
     def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Sequence[I]]) -> None:
         self._progress = _Progress(order)
         self._unpack = unpack
-        self._items = self._iterate()
-
-    @property
-    def outcomes(self) -> Mapping[str, Outcome[int]]:
-        """The outcomes so far, by tenant: how many keys were delivered, or the error. Complete when the walk is through."""
-        return MappingProxyType(self._progress.settled.outcomes)
+        self._items = self._iterate(self._progress.plan())
 
     def __aiter__(self) -> AsyncIterator[I]:
         return self._items
@@ -174,44 +246,20 @@ class AsyncWalk(AsyncClosing, Generic[I]):
         """End the walk. Harmless when it is through."""
         await self._items.aclose()
 
-    async def _iterate(self) -> AsyncGenerator[I, None]:
+    async def _iterate(self, plan: LanePlan) -> AsyncGenerator[I, None]:
         progress, unpack = self._progress, self._unpack
         del self
-        order = progress.order
-        run = TaskRun(
-            order.jobs,
-            _ascanning(order),
-            timeout=order.timeout,
-            concurrency=order.concurrency,
-            stops=order.policy == "raise",
-        )
+        driving = Driving(stops=progress.order.policy == "raise")
+        run = TaskRun(plan, driving.adrive, timeout=None, concurrency=plan.lanes, buffer=_BUFFER)
         complete = False
         progress.start()
         try:
             async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
-                async for event in events:
-                    if isinstance(event, Ended):
-                        progress.settled.settle(event.tenant, event.value, event.error, event.seconds)
-                    elif event.content:
-                        progress.keys += len(event.content)
-                        for item in unpack(event.tenant, event.content):
+                while progress.missing:
+                    for tenant, keys in progress.hear(await anext(events)):
+                        for item in unpack(tenant, keys):
                             yield item
             complete = True
         finally:
             progress.finish(complete=complete)
         progress.settled.finish()
-
-
-def _ascanning(order: WalkOrder) -> Callable[[AsyncVisit], Any]:
-    async def scan(visit: AsyncVisit) -> int:
-        keys = 0
-        async with contextlib.aclosing(visit.job.database.apages(order.match, order.count, order.type)) as pages:
-            while True:
-                page = await visit.within(visit.time_left(ANSWER_SECONDS), anext(pages, None))
-                if page is None:
-                    return keys
-                if page:
-                    await visit.deliver(page)
-                    keys += len(page)
-
-    return scan

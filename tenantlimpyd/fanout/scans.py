@@ -1,0 +1,344 @@
+"""A lane that scans: pipelined ``SELECT`` and ``SCAN``, and the proof that it was one server, in one role, that answered.
+
+A cursor means something only to the server process it is of. So the server is asked who it is before the first page and
+after the last one; a database is through with only when both answers are the same. Where they differ, and where a connection
+was lost and another process answers now, the database is scanned anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import attrs
+import redis
+
+from tenantlimpyd import logs
+from tenantlimpyd.exceptions import ScanInterruptedError
+from tenantlimpyd.fanout.lanes import (
+    FIRST_BATCH,
+    LARGEST_BATCH,
+    SLOW_TRIP,
+    WAKE,
+    Chunk,
+    End,
+    Group,
+    Lane,
+    Pause,
+    Step,
+    Trip,
+    UnreachableError,
+)
+from tenantlimpyd.fanout.plan import PER_SERVER
+from tenantlimpyd.fanout.sources import Identity, Source, pack, still
+
+__all__ = ["RESTARTS", "ScanLane"]
+
+RESTARTS = 3
+"""How often a database is scanned anew, and how many connections in a row may be lost, before its tenants are interrupted."""
+REPLY_KEYS = 20_000
+"""Keys that the replies to one write should hold at most."""
+TOGETHER = 4
+"""Large databases that share a connection where there are more of them than connections."""
+
+_CHECK = pack(b"INFO", b"server") + pack(b"INFO", b"replication")
+
+
+def _field(info: bytes, name: bytes) -> bytes:
+    start = info.find(b"\n" + name + b":")
+    if start < 0:
+        return b""
+    start += len(name) + 2
+    return info[start : info.find(b"\r", start)]
+
+
+def identity_of(server: Any, replication: Any, connection: object) -> Identity:
+    """Return who answered, from the replies to INFO. Where it may not be called, it is told by the connection alone."""
+    run_id = _field(server, b"run_id") if isinstance(server, bytes) else b""
+    role = b""
+    if isinstance(replication, bytes):
+        role = _field(replication, b"role")
+        if role == b"slave":
+            names = (b"master_host", b"master_port", b"master_link_status", b"master_sync_in_progress")
+            role = b" ".join([role, *(_field(replication, name) for name in names)])
+    return Identity(run_id, role, None if run_id else connection)
+
+
+@attrs.frozen
+class _Layout:
+    """Where what is in the replies to a trip.
+
+    Attributes:
+        before, after: whether the server is asked who it is before and after the pages: two replies each.
+        selects: for each database, whether it is selected first: one reply more.
+    """
+
+    before: bool
+    after: bool
+    selects: Sequence[bool]
+
+
+class ScanLane(Lane[Source]):
+    """One connection's part in a walk."""
+
+    def __init__(self, group: Group[Source]) -> None:
+        super().__init__(group)
+        self._held: list[Source] = []  # what is sent next
+        self._ending: list[Source] = []  # their last page has come, and the server must confirm who it was
+        self._work: list[Source] = []
+        self._identity: Identity | None = None  # of this connection; None: to be asked for
+        self._db: int | None = 0
+        self._connection = object()
+        self._many = False
+        self._laid_aside: list[Source] = []  # for any lane, once what was found is delivered
+
+    def hands(self) -> list[Source]:
+        """Return the work in this lane's hands."""
+        return list(dict.fromkeys([*self._work, *self._held, *self._ending, *self._laid_aside]))
+
+    def _steps(self) -> Generator[Step, Any, None]:
+        while True:
+            self._work = []
+            self._held, gone = self._wanted(self._held or self._take())
+            if gone:
+                yield Chunk(ends=gone)
+            if not self._held and not self._ending:
+                if gone:
+                    continue
+                return
+            trip, plan = self._trip(self._held)
+            self.depart(self._held + self._ending)
+            started = time.monotonic()
+            try:
+                replies = yield trip
+            except Exception as error:  # noqa: BLE001 - every kind is sorted out below
+                took = time.monotonic() - started
+                yield from self._failed(error, trip.seconds, took)
+            else:
+                took = time.monotonic() - started
+                if not self.arrive():
+                    return
+                yield self._answered(replies, plan, took)
+                if self._laid_aside:
+                    # Only now: the next page must not reach the consumer before this one.
+                    with self.group.lock:
+                        self.group.large.extend(self._laid_aside)
+                    self._laid_aside = []
+                    yield WAKE
+            if self.given_up:
+                self._hand_over()
+                return
+
+    # Before a trip
+
+    def _take(self) -> list[Source]:
+        group = self.group
+        with group.lock:
+            large = group.large
+            if large and not (self._many and group.fresh):
+                share = max(1, min(TOGETHER, -(-len(large) // PER_SERVER)))
+                return [large.popleft() for _ in range(share)]
+        self._many = True
+        return self.take_fresh()
+
+    def _wanted(self, work: list[Source]) -> tuple[list[Source], list[End]]:
+        """Sort out tenants that were removed, or pointed elsewhere, meanwhile."""
+        ends: list[End] = []
+        for source in work:
+            for job in source.jobs:
+                try:
+                    still(job, source.link)
+                except Exception as error:  # noqa: BLE001 - becomes the tenant's outcome
+                    ends.append(End(job, None, error, source.seconds, source.restarts))
+        if not ends:
+            return work, ends
+        gone = {end.job for end in ends}
+        for source in work:
+            source.jobs = [job for job in source.jobs if job not in gone]
+        return [source for source in work if source.jobs], ends
+
+    def _trip(self, work: Sequence[Source]) -> tuple[Trip, _Layout]:
+        before = self._identity is None or bool(self._ending)
+        after = False
+        payload: list[bytes] = [_CHECK] if before else []
+        replies = 2 * before + len(work)
+        db = self._db
+        selects: list[bool] = []
+        for source in work:
+            selects.append(source.db != db)
+            if source.db != db:
+                db = source.db
+                number = b"%d" % db
+                payload.append(b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n" % (len(number), number))
+                replies += 1
+            cursor = source.cursor
+            payload += (source.head, b"$%d\r\n%s\r\n" % (len(cursor), cursor), source.tail)
+            after = after or cursor == b"0"
+        if after:
+            payload.append(_CHECK)
+            replies += 2
+        return Trip(payload, replies, self.left([*work, *self._ending])), _Layout(before, after, selects)
+
+    # After it
+
+    def _answered(self, replies: list[Any], layout: _Layout, took: float) -> Chunk:
+        self.group.answered = True
+        ending, self._ending = self._ending, []
+        work, self._held = self._held, []
+        self._work = [*work, *ending]
+        restarted: list[tuple[Source, str]] = []
+        pieces: list[tuple[Source, list[tuple[str, list[str]]], tuple[bytes, Identity]]] = []
+        ends: list[End] = []
+        at = 0
+        if layout.before:
+            self._identity = identity_of(replies[0], replies[1], self._connection)
+            at = 2
+        now = self._identity
+        assert now is not None  # noqa: S101 - asked for by the first trip of every connection
+        for source in ending:
+            source.seconds += took
+            if source.identity == now:
+                ends += _done(source)
+            else:
+                self._restart(source, now, restarted, ends)
+        large: list[Source] = []
+        last: list[Source] = []
+        keys = 0
+        selected: Any = None
+        for source, select in zip(work, layout.selects, strict=True):
+            source.seconds += took
+            if select:
+                selected = replies[at]
+                at += 1
+            page = replies[at]
+            at += 1
+            if isinstance(selected, Exception):
+                # Still in the database before: the page is of that one, and nobody's.
+                self._db = None
+                ends += self.ends([source], selected)
+                continue
+            self._db = source.db
+            if isinstance(page, Exception):
+                ends += self.ends([source], page)
+            elif source.identity is not None and source.identity != now:
+                self._restart(source, now, restarted, ends)
+            else:
+                fresh = source.cursor == b"0"
+                source.identity, source.failures, source.begun = now, 0, True
+                cursor, found = page
+                keys += len(found)
+                source.cursor = cursor
+                pieces.append((source, source.split(found), (cursor, now)))
+                if cursor == b"0":
+                    last.append(source)
+                elif fresh:
+                    large.append(source)
+                else:
+                    self._held.append(source)
+        if not layout.after:
+            self._ending += last
+        elif (after := identity_of(replies[at], replies[at + 1], self._connection)) == now:
+            for source in last:
+                ends += _done(source)
+        else:
+            self._identity, pieces = after, []
+            for source in [*last, *large, *self._held]:
+                self._restart(source, after, restarted, ends)
+            large, self._held = [], []
+        if now.known:
+            self._laid_aside += large
+        else:  # the cursors can't be taken to another connection
+            self._held += large
+        if self._many:
+            self._resize(len(work), keys, took)
+        return Chunk(restarted, pieces, ends)
+
+    def _resize(self, databases: int, keys: int, took: float) -> None:
+        if took > SLOW_TRIP:
+            self.batch = max(1, self.batch // 2)
+        elif databases >= self.batch:
+            each = max(1, keys // databases)
+            self.batch = max(1, min(4 * self.batch, LARGEST_BATCH, max(FIRST_BATCH, REPLY_KEYS // each)))
+
+    def _restart(self, source: Source, now: Identity, restarted: list[tuple[Source, str]], ends: list[End]) -> None:
+        """Scan a database anew, at the next trip of some lane; or not again, after too many times."""
+        before, source.cursor, source.identity = source.identity, b"0", None
+        reason = "run id" if before is not None and before.run_id != now.run_id else "role"
+        if not now.known:
+            reason = "connection"
+        if source.restarts >= RESTARTS:
+            ends += self.ends([source], _interrupted(f"its server changed {source.restarts + 1} times"))
+            return
+        source.restarts += 1
+        restarted.append((source, reason))
+        self._laid_aside.append(source)
+
+    def _failed(self, error: Exception, allowed: float, took: float) -> Generator[Step, Any, None]:
+        unreachable = isinstance(error, UnreachableError)
+        if unreachable and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        self._identity, self._db, self._connection = None, 0, object()
+        work = self.arrive()
+        if not work:
+            return
+        self._work = work
+        for source in work:
+            source.seconds += took
+            source.failures += 1
+        ending, self._ending, self._held = set(self._ending), [], []
+        ends: list[End] = []
+        timed_out = isinstance(error, redis.TimeoutError) or (took >= allowed and isinstance(error, redis.RedisError))
+        if timed_out:
+            ends, others = self.late(work, error, allowed, took)
+        elif unreachable or not isinstance(error, redis.ConnectionError | OSError):
+            ends, others = self._broken(work, error), []
+        else:
+            others = [source for source in work if source.failures <= RESTARTS]
+            ends = self._broken([source for source in work if source.failures > RESTARTS], error)
+        if unreachable or timed_out:
+            ends += self.ends(self.dead_for(error), error)
+        self._ending = [source for source in others if source in ending]
+        self._held = [source for source in others if source not in ending]
+        if ends:
+            yield Chunk(ends=ends)
+        if others and not timed_out:
+            yield Pause(0.02 * 2 ** max(source.failures for source in others))
+
+    def _broken(self, work: Sequence[Source], error: Exception) -> list[End]:
+        ends: list[End] = []
+        for source in work:
+            ends += self.ends([source], _interrupted(str(error), error) if source.begun else error)
+        return ends
+
+    def _hand_over(self) -> None:
+        """Leave to other lanes what this one can't go on with."""
+        for source in self._ending:
+            source.cursor, source.identity = b"0", None
+        with self.group.lock:
+            self.group.large.extend([*self._held, *self._ending])
+        self._held, self._ending = [], []
+
+
+def _done(source: Source) -> list[End]:
+    return [End(job, None, None, source.seconds, source.restarts) for job in source.jobs]
+
+
+def _interrupted(text: str, cause: Exception | None = None) -> ScanInterruptedError:
+    error = ScanInterruptedError(
+        f"the walk was in the middle of this tenant's database when it lost its place, and may lack keys of it: {text}"
+    )
+    error.__cause__ = cause
+    return error
+
+
+def log_restart(source: Source, reason: str) -> None:
+    """Tell that a database is scanned anew."""
+    logs.emit(
+        "scan_restarted",
+        server=source.link.settings.server,
+        db=source.db,
+        tenants=len(source.jobs),
+        restarts=source.restarts,
+        reason=reason,
+    )
