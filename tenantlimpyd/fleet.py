@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tenantlimpyd.checking import Problem, ServerFacts, facts, problems
-from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, afan_out, fan_out
+from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, acall_all, afan_out, call_all, fan_out
+from tenantlimpyd.fanout.commands import checked_step
 from tenantlimpyd.fanout.outcomes import checked_policy, checked_seconds
 from tenantlimpyd.fanout.plan import checked_concurrency
 from tenantlimpyd.fanout.spread import DEFAULT_TIMEOUT
@@ -16,6 +17,7 @@ from tenantlimpyd.fanout.tokens import Token, question
 from tenantlimpyd.fanout.unique import checked_unique
 from tenantlimpyd.fanout.walks import WalkOrder
 from tenantlimpyd.health import HealthReport, ping, report, servers_of
+from tenantlimpyd.operations import Command, Script
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
@@ -133,9 +135,7 @@ class Fleet:
             TenantSwitchError: inside a request of another tenant.
             FanOutError: from the iteration, when it is through and some tenants failed (``on_error="defer"``).
         """
-        order = self._order(
-            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
-        )
+        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
         return Walk(order, _keys)
 
     def scan_pages(
@@ -153,9 +153,7 @@ class Fleet:
         resume: str | None = None,
     ) -> Walk[tuple[str, list[str]]]:
         """Scan as :meth:`scan_keys`, for tuples of tenant id and a list of keys: faster, where keys are handled in bulk."""
-        order = self._order(
-            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
-        )
+        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
         return Walk(order, _page)
 
     def ascan_keys(
@@ -173,9 +171,7 @@ class Fleet:
         resume: str | None = None,
     ) -> AsyncWalk[tuple[str, str]]:
         """Scan as :meth:`scan_keys`, for ``async for``."""
-        order = self._order(
-            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
-        )
+        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
         return AsyncWalk(order, _keys)
 
     def ascan_pages(
@@ -193,11 +189,10 @@ class Fleet:
         resume: str | None = None,
     ) -> AsyncWalk[tuple[str, list[str]]]:
         """Scan as :meth:`scan_pages`, for ``async for``."""
-        order = self._order(
-            match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume
-        )
+        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
         return AsyncWalk(order, _page)
 
+    @overload
     def fan_out(
         self,
         function: Callable[[RedisDatabase], T],
@@ -207,16 +202,44 @@ class Fleet:
         timeout: float | None = DEFAULT_TIMEOUT,
         concurrency: int = DEFAULT_CONCURRENCY,
         allow_switch: bool = False,
-    ) -> dict[str, Outcome[T]]:
-        """Call a function for all tenants, or some, in threads.
+    ) -> dict[str, Outcome[T]]: ...
+
+    @overload
+    def fan_out(
+        self,
+        function: Command | Script,
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = DEFAULT_TIMEOUT,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> dict[str, Outcome[Any]]: ...
+
+    def fan_out(
+        self,
+        function: Callable[[RedisDatabase], Any] | Command | Script,
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = DEFAULT_TIMEOUT,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> dict[str, Outcome[Any]]:
+        """Call a function for all tenants, or some, in threads; or send one command or script to all their databases.
 
         Args:
             function: called with the tenant's database, while that tenant is current: models reach the same one. Commands
                 it sends to that tenant end when its time is up; other work it does can't be ended, only no longer waited for.
+                Or a :class:`~tenantlimpyd.operations.Command` or :class:`~tenantlimpyd.operations.Script`, such as
+                ``Command("DBSIZE")``: it travels to many databases in one write, over at most 8 connections to a server.
+                Its words are the same for all tenants: ``key_prefix`` is not applied. It is sent once: where the connection
+                fails then, the server may have carried it out.
             tenants: tenant ids; None: all.
             on_error: what becomes of failures.
-            timeout: seconds for each tenant; None: no limit.
-            concurrency: tenants at once.
+            timeout: seconds for each tenant; None: no limit, for a command 10 for each answer. Where commands travel
+                together, the time of each trip counts for all of them.
+            concurrency: tenants at once; for a command, connections.
             allow_switch: whether a request that has a tenant may reach others.
 
         Returns:
@@ -224,17 +247,16 @@ class Fleet:
 
         Raises:
             FanOutError: tenants failed, and ``on_error`` is ``"defer"``.
+            ImplementationError: a command that alters the connection, waits, or reaches beyond its database.
             UnknownTenantError, InvalidTenantError, TenantSwitchError: as for :meth:`scan_keys`.
         """
-        return fan_out(
-            self.jobs(tenants, allow_switch=allow_switch),
-            function,
-            entering=self.entering,
-            policy=checked_policy(on_error),
-            timeout=checked_seconds(timeout),
-            concurrency=checked_concurrency(concurrency),
-        )
+        jobs = self.jobs(tenants, allow_switch=allow_switch)
+        policy, seconds, most = checked_policy(on_error), checked_seconds(timeout), checked_concurrency(concurrency)
+        if isinstance(function, Command | Script):
+            return call_all(jobs, checked_step(function), policy=policy, timeout=seconds, concurrency=most)
+        return fan_out(jobs, function, entering=self.entering, policy=policy, timeout=seconds, concurrency=most)
 
+    @overload
     async def afan_out(
         self,
         function: Callable[[RedisDatabase], Awaitable[T]],
@@ -244,16 +266,39 @@ class Fleet:
         timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - for each tenant, not for the call
         concurrency: int = DEFAULT_CONCURRENCY,
         allow_switch: bool = False,
-    ) -> dict[str, Outcome[T]]:
-        """Call a function for all tenants, or some, in tasks; as :meth:`fan_out`, but ``function`` returns an awaitable."""
-        return await afan_out(
-            self.jobs(tenants, allow_switch=allow_switch),
-            function,
-            entering=self.entering,
-            policy=checked_policy(on_error),
-            timeout=checked_seconds(timeout),
-            concurrency=checked_concurrency(concurrency),
-        )
+    ) -> dict[str, Outcome[T]]: ...
+
+    @overload
+    async def afan_out(
+        self,
+        function: Command | Script,
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - for each tenant, not for the call
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> dict[str, Outcome[Any]]: ...
+
+    async def afan_out(
+        self,
+        function: Callable[[RedisDatabase], Awaitable[Any]] | Command | Script,
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - for each tenant, not for the call
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+    ) -> dict[str, Outcome[Any]]:
+        """Call a function for all tenants, or some, in tasks; as :meth:`fan_out`, but ``function`` returns an awaitable.
+
+        Commands and scripts are sent as :meth:`fan_out` does.
+        """
+        jobs = self.jobs(tenants, allow_switch=allow_switch)
+        policy, seconds, most = checked_policy(on_error), checked_seconds(timeout), checked_concurrency(concurrency)
+        if isinstance(function, Command | Script):
+            return await acall_all(jobs, checked_step(function), policy=policy, timeout=seconds, concurrency=most)
+        return await afan_out(jobs, function, entering=self.entering, policy=policy, timeout=seconds, concurrency=most)
 
     # Asking the servers
 

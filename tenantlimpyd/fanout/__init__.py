@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tenantlimpyd.fanout.commands import acall_all, call_all
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome
 from tenantlimpyd.fanout.spread import afan_out, fan_out
 from tenantlimpyd.fanout.walks import AsyncWalk, Walk
 
-__all__ = ["AsyncWalk", "ErrorPolicy", "Job", "Outcome", "Walk", "afan_out", "fan_out"]
+__all__ = ["AsyncWalk", "ErrorPolicy", "Job", "Outcome", "Walk", "acall_all", "afan_out", "call_all", "fan_out"]

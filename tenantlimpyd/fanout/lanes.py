@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -20,7 +20,23 @@ from tenantlimpyd.fanout.outcomes import Job, timed_out
 from tenantlimpyd.fanout.plan import PER_SERVER
 from tenantlimpyd.links import Link
 
-__all__ = ["ANSWER_SECONDS", "FIRST_BATCH", "LARGEST_BATCH", "SLOW_TRIP", "WAKE", "Chunk", "End", "Group", "Lane", "LanePlan", "Pause", "Step", "Trip", "UnreachableError", "Work"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "FIRST_BATCH",
+    "LARGEST_BATCH",
+    "SLOW_TRIP",
+    "WAKE",
+    "Chunk",
+    "End",
+    "Group",
+    "Lane",
+    "LanePlan",
+    "Pause",
+    "Step",
+    "Trip",
+    "UnreachableError",
+    "Work",
+]
 
 ANSWER_SECONDS = 10.0
 """How long a server may take for one answer, where the tenants' own ``timeout`` is not shorter."""
@@ -51,9 +67,8 @@ class Pause:
     seconds: float
 
 
-@attrs.frozen
-class End:
-    """A tenant is through with."""
+class End(NamedTuple):
+    """A tenant is through with. A tuple, since there is one for each of ten thousand tenants."""
 
     job: Job
     value: Any
@@ -131,7 +146,7 @@ class LanePlan:
         concurrency: how many lanes there are at once.
     """
 
-    def __init__(self, groups: Sequence[Group[Any]], lane: type[Lane[Any]], concurrency: int) -> None:
+    def __init__(self, groups: Sequence[Group[Any]], lane: Callable[[Group[Any]], Lane[Any]], concurrency: int) -> None:
         self._lane = lane
         self._concurrency = concurrency
         self._busy: dict[str, int] = {}
@@ -142,7 +157,8 @@ class LanePlan:
         self._turn = deque(self._groups)
         self._open = len(self._groups)
         self._most_lanes = sum(
-            min(PER_SERVER, sum(len(group.fresh) + len(group.large) for group in together)) for together in self._groups.values()
+            min(PER_SERVER, sum(len(group.fresh) + len(group.large) for group in together))
+            for together in self._groups.values()
         )
 
     @property

@@ -79,6 +79,18 @@ class _Layout:
     selects: Sequence[bool]
 
 
+@attrs.define
+class _Found:
+    """What came of a trip: as in a chunk; and what becomes of the databases."""
+
+    restarted: list[tuple[Source, str]] = attrs.field(factory=list)
+    pieces: list[tuple[Source, list[tuple[str, list[str]]], tuple[bytes, Identity]]] = attrs.field(factory=list)
+    ends: list[End] = attrs.field(factory=list)
+    last: list[Source] = attrs.field(factory=list)  # their last page has come
+    large: list[Source] = attrs.field(factory=list)  # more than a page
+    keys: int = 0
+
+
 class ScanLane(Lane[Source]):
     """One connection's part in a walk."""
 
@@ -187,9 +199,9 @@ class ScanLane(Lane[Source]):
         ending, self._ending = self._ending, []
         work, self._held = self._held, []
         self._work = [*work, *ending]
-        restarted: list[tuple[Source, str]] = []
-        pieces: list[tuple[Source, list[tuple[str, list[str]]], tuple[bytes, Identity]]] = []
-        ends: list[End] = []
+        for source in self._work:
+            source.seconds += took
+        found = _Found()
         at = 0
         if layout.before:
             self._identity = identity_of(replies[0], replies[1], self._connection)
@@ -197,62 +209,64 @@ class ScanLane(Lane[Source]):
         now = self._identity
         assert now is not None  # noqa: S101 - asked for by the first trip of every connection
         for source in ending:
-            source.seconds += took
             if source.identity == now:
-                ends += _done(source)
+                found.ends += _done(source)
             else:
-                self._restart(source, now, restarted, ends)
-        large: list[Source] = []
-        last: list[Source] = []
-        keys = 0
+                self._restart(source, now, found)
         selected: Any = None
         for source, select in zip(work, layout.selects, strict=True):
-            source.seconds += took
             if select:
                 selected = replies[at]
                 at += 1
-            page = replies[at]
-            at += 1
             if isinstance(selected, Exception):
                 # Still in the database before: the page is of that one, and nobody's.
                 self._db = None
-                ends += self.ends([source], selected)
-                continue
-            self._db = source.db
-            if isinstance(page, Exception):
-                ends += self.ends([source], page)
-            elif source.identity is not None and source.identity != now:
-                self._restart(source, now, restarted, ends)
+                found.ends += self.ends([source], selected)
             else:
-                fresh = source.cursor == b"0"
-                source.identity, source.failures, source.begun = now, 0, True
-                cursor, found = page
-                keys += len(found)
-                source.cursor = cursor
-                pieces.append((source, source.split(found), (cursor, now)))
-                if cursor == b"0":
-                    last.append(source)
-                elif fresh:
-                    large.append(source)
-                else:
-                    self._held.append(source)
-        if not layout.after:
-            self._ending += last
-        elif (after := identity_of(replies[at], replies[at + 1], self._connection)) == now:
-            for source in last:
-                ends += _done(source)
-        else:
-            self._identity, pieces = after, []
-            for source in [*last, *large, *self._held]:
-                self._restart(source, after, restarted, ends)
-            large, self._held = [], []
-        if now.known:
-            self._laid_aside += large
-        else:  # the cursors can't be taken to another connection
-            self._held += large
+                self._db = source.db
+                self._turn(source, replies[at], now, found)
+            at += 1
+        after = identity_of(replies[at], replies[at + 1], self._connection) if layout.after else None
+        self._conclude(after, now, found)
         if self._many:
-            self._resize(len(work), keys, took)
-        return Chunk(restarted, pieces, ends)
+            self._resize(len(work), found.keys, took)
+        return Chunk(found.restarted, found.pieces, found.ends)
+
+    def _turn(self, source: Source, page: Any, now: Identity, found: _Found) -> None:
+        """Take one page in."""
+        if isinstance(page, Exception):
+            found.ends += self.ends([source], page)
+        elif source.identity is not None and source.identity != now:
+            self._restart(source, now, found)
+        else:
+            fresh = source.cursor == b"0"
+            source.identity, source.failures, source.begun = now, 0, True
+            source.cursor, keys = page
+            found.keys += len(keys)
+            found.pieces.append((source, source.split(keys), (source.cursor, now)))
+            if source.cursor == b"0":
+                found.last.append(source)
+            elif fresh:
+                found.large.append(source)
+            else:
+                self._held.append(source)
+
+    def _conclude(self, after: Identity | None, now: Identity, found: _Found) -> None:
+        """Decide what becomes of databases whose last page has come, and of those that are large."""
+        if after is None:
+            self._ending += found.last
+        elif after == now:
+            for source in found.last:
+                found.ends += _done(source)
+        else:
+            self._identity, found.pieces = after, []
+            for source in [*found.last, *found.large, *self._held]:
+                self._restart(source, after, found)
+            found.large, self._held = [], []
+        if now.known:
+            self._laid_aside += found.large
+        else:  # the cursors can't be taken to another connection
+            self._held += found.large
 
     def _resize(self, databases: int, keys: int, took: float) -> None:
         if took > SLOW_TRIP:
@@ -261,17 +275,21 @@ class ScanLane(Lane[Source]):
             each = max(1, keys // databases)
             self.batch = max(1, min(4 * self.batch, LARGEST_BATCH, max(FIRST_BATCH, REPLY_KEYS // each)))
 
-    def _restart(self, source: Source, now: Identity, restarted: list[tuple[Source, str]], ends: list[End]) -> None:
+    def _restart(self, source: Source, now: Identity, found: _Found) -> None:
         """Scan a database anew, at the next trip of some lane; or not again, after too many times."""
         before, source.cursor, source.identity = source.identity, b"0", None
-        reason = "run id" if before is not None and before.run_id != now.run_id else "role"
         if not now.known:
             reason = "connection"
+        elif before is None or before.run_id != now.run_id:
+            reason = "run id"
+        else:
+            reason = "role"
         if source.restarts >= RESTARTS:
-            ends += self.ends([source], _interrupted(f"its server changed {source.restarts + 1} times"))
+            error = _interrupted(f"its server's {reason} changed {source.restarts + 1} times")
+            found.ends += self.ends([source], error)
             return
         source.restarts += 1
-        restarted.append((source, reason))
+        found.restarted.append((source, reason))
         self._laid_aside.append(source)
 
     def _failed(self, error: Exception, allowed: float, took: float) -> Generator[Step, Any, None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeAlias
@@ -115,12 +114,21 @@ def sources_of(jobs: Sequence[Job], match: str | None, count: int | None, type_:
                 packed = _packed(Pages.of(prefix, match, count, type_))
                 sources.append(Source([job], db, job.database._link, *packed, _after(job.tenant, prefix.encode())))
             continue
-        common = os.path.commonprefix([job.database.key_prefix for job in sharing])
+        common = _common([job.database.key_prefix for job in sharing])
         pattern = escape_glob(common) + "*" if match is None else f"{escape_glob(common)}*{match}"
         packed = _packed(attrs.evolve(Pages.of("", match, count, type_), pattern=pattern if pattern != "*" else None))
         prefixes = [(job.database.key_prefix.encode(), job.tenant) for job in sharing]
         sources.append(Source(sharing, db, link, *packed, _apart(prefixes, None if match is None else matches)))
     return sources
+
+
+def _common(prefixes: list[str]) -> str:
+    """Return what all begin with. What the first and the last in order have in common, those between them have too."""
+    first, last = min(prefixes), max(prefixes)
+    length = next(
+        (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
+    )
+    return first[:length]
 
 
 def pack(*words: bytes) -> bytes:
@@ -178,4 +186,3 @@ def _apart(tenants: list[tuple[bytes, str]], matches: Callable[[bytes], bool] | 
         return [(tenants[place][1], decoded(rests)) for place, rests in by_tenant.items()]
 
     return split
-

@@ -16,7 +16,7 @@ from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun, Visit
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
 
-__all__ = ["DEFAULT_TIMEOUT", "afan_out", "fan_out"]
+__all__ = ["DEFAULT_TIMEOUT", "Report", "afan_out", "fan_out"]
 
 T = TypeVar("T")
 Entering = Callable[[str], contextlib.AbstractContextManager[Any]]
@@ -25,7 +25,7 @@ DEFAULT_TIMEOUT = 10.0
 """Seconds each tenant has, unless the caller says otherwise."""
 
 
-class _Report:
+class Report:
     """The outcomes of one fan-out, and its log events."""
 
     def __init__(self, jobs: Sequence[Job], policy: ErrorPolicy) -> None:
@@ -35,10 +35,16 @@ class _Report:
         logs.emit("fan_out_started", tenants=len(jobs))
 
     def hear(self, event: Event) -> None:
+        """Take notice of what happened."""
         if isinstance(event, Ended):
             self._settled.settle(event.job.tenant, event.value, event.error, event.seconds)
 
+    def settle(self, job: Job, value: Any, error: Exception | None, seconds: float) -> None:
+        """Keep a tenant's outcome."""
+        self._settled.settle(job.tenant, value, error, seconds)
+
     def log(self) -> None:
+        """Send the event of its end."""
         logs.emit(
             "fan_out_finished",
             tenants=len(self._order),
@@ -47,6 +53,7 @@ class _Report:
         )
 
     def result(self) -> dict[str, Outcome[Any]]:
+        """Return the outcomes in the tenants' order, or raise what was deferred."""
         self._settled.finish()
         return {tenant: self._settled.outcomes[tenant] for tenant in self._order}
 
@@ -66,7 +73,7 @@ def fan_out(
         with entering(visit.job.tenant):
             return function(visit.job.database)
 
-    report = _Report(jobs, policy)
+    report = Report(jobs, policy)
     run = ThreadedRun(jobs, work, timeout=timeout, concurrency=concurrency, stops=policy == "raise")
     try:
         with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
@@ -102,7 +109,7 @@ async def afan_out(
                 )
             return await visit.within(timeout, answer)  # type: ignore[no-any-return]
 
-    report = _Report(jobs, policy)
+    report = Report(jobs, policy)
     run = TaskRun(jobs, work, timeout=timeout, concurrency=concurrency, stops=policy == "raise")
     try:
         async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]

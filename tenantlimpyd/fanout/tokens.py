@@ -78,9 +78,7 @@ class Token:
     places: Mapping[str, Place]
 
     @classmethod
-    def of(
-        cls, asked: str, tenants: Collection[str], through: Collection[str], unfinished: Iterable[Source]
-    ) -> Token:
+    def of(cls, asked: str, tenants: Collection[str], through: Collection[str], unfinished: Iterable[Source]) -> Token:
         """Return the place of a walk.
 
         Args:
@@ -110,15 +108,17 @@ class Token:
         """Return it as text."""
         identities = list({place.identity: None for place in self.places.values()})
         number = {identity: place for place, identity in enumerate(identities)}
-        content = json.dumps({
-            "asked": self.question,
-            "buckets": self.buckets,
-            "through": base64.b64encode(self.through).decode(),
-            "servers": [[each.run_id.decode("latin-1"), each.role.decode("latin-1")] for each in identities],
-            "places": [
-                [digest, number[place.identity], int(place.cursor)] for digest, place in self.places.items()
-            ],
-        }).encode()
+        content = json.dumps(
+            {
+                "asked": self.question,
+                "buckets": self.buckets,
+                "through": base64.b64encode(self.through).decode(),
+                "servers": [[each.run_id.decode("latin-1"), each.role.decode("latin-1")] for each in identities],
+                "places": [
+                    [digest, number[place.identity], int(place.cursor)] for digest, place in self.places.items()
+                ],
+            }
+        ).encode()
         return _MARK + base64.urlsafe_b64encode(hashlib.sha256(content).digest()[:8] + zlib.compress(content)).decode()
 
     @classmethod

@@ -1,0 +1,336 @@
+"""``fan_out`` of one command or script: pipelined over many databases, on few connections.
+
+A SELECT that the server refuses does not keep it from carrying out what comes next, in the database of the tenant before.
+So each tenant's command is sent as ``MULTI``, ``SELECT``, the command, ``EXEC``: where the user may not select the database,
+EXEC carries out nothing. A number that is out of range would be refused too late for that: so a lane first goes to the
+highest number it has work for, and where that fails, to each one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import attrs
+import redis
+from redis.client import NEVER_DECODE
+from redis.exceptions import NoScriptError
+
+from tenantlimpyd.exceptions import ImplementationError, shown
+from tenantlimpyd.fanout.lanes import Chunk, End, Group, Lane, LanePlan, Step, Trip, UnreachableError
+from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, timed_out
+from tenantlimpyd.fanout.running import Driving
+from tenantlimpyd.fanout.sources import grouped, pack, still
+from tenantlimpyd.fanout.spread import Report
+from tenantlimpyd.fanout.tasks import TaskRun
+from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun
+from tenantlimpyd.links import Link
+from tenantlimpyd.operations import Command, Script
+
+__all__ = ["acall_all", "call_all", "checked_step"]
+
+_MULTI, _EXEC, _DISCARD = pack(b"MULTI"), pack(b"EXEC"), pack(b"DISCARD")
+_REFUSED = frozenset(
+    {
+        *("SELECT", "RESET", "AUTH", "HELLO", "CLIENT", "QUIT", "MONITOR", "READONLY", "READWRITE", "SHUTDOWN"),
+        *("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "SYNC", "PSYNC", "SWAPDB", "MOVE"),
+        *("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"),
+        *("BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"),
+    }
+)
+"""Commands that alter a connection, wait, or reach beyond the database they are sent to."""
+
+
+def checked_step(step: Command | Script) -> Command | Script:
+    """Return a step if it can be sent to many databases over one connection.
+
+    Raises:
+        ImplementationError: it can't.
+    """
+    if isinstance(step, Command):
+        name = step.args[0] if step.args else ""
+        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+        word = (text.upper().split() or [""])[0]
+        if not word or word in _REFUSED:
+            raise ImplementationError(
+                f"{shown(text)} can't be sent to many databases over one connection: it alters the connection, waits, or "
+                "reaches beyond its database. Give fan_out a function, which has a connection of the tenant's own."
+            )
+    return step
+
+
+@attrs.define(eq=False)
+class _Call:
+    """What is to be asked of one tenant's database."""
+
+    jobs: list[Job]
+    db: int
+    link: Link
+    seconds: float = 0.0
+    restarts: int = 0
+    whole: bool = False  # the script's source must be sent
+
+
+class _CallLane(Lane[_Call]):
+    """One connection's part in a fan-out."""
+
+    def __init__(self, group: Group[_Call], step: Command | Script) -> None:
+        super().__init__(group)
+        self._step = step
+        self._highest = -1
+        self._again: list[_Call] = []
+        self._work: list[_Call] = []
+
+    def hands(self) -> list[_Call]:
+        """Return the work in this lane's hands."""
+        return list(dict.fromkeys([*self._work, *self._again]))
+
+    def _steps(self) -> Generator[Step, Any, None]:
+        with self.group.lock:
+            highest = max((call.db for call in self.group.fresh), default=0)
+        while not self.given_up:
+            self._work, self._again = self._again, []
+            self._work = self._work or self.take_fresh()
+            if not self._work:
+                return
+            ends = self._gone()
+            if self._work and self._highest < 0:
+                ends += yield from self._verify(highest)
+            if self._work:
+                ends += yield from self._ask()
+            if ends:
+                yield Chunk(ends=ends)
+        with self.group.lock:
+            self.group.fresh.extend(self._again)
+
+    def _gone(self) -> list[End]:
+        ends: list[End] = []
+        for call in self._work:
+            try:
+                still(call.jobs[0], call.link)
+            except Exception as error:  # noqa: BLE001 - becomes the tenant's outcome
+                ends.append(End(call.jobs[0], None, error, call.seconds))
+        if ends:
+            gone = {end.job for end in ends}
+            self._work = [call for call in self._work if call.jobs[0] not in gone]
+        return ends
+
+    def _sent(self, payload: list[bytes], replies: int) -> Generator[Step, Any, list[Any] | list[End]]:
+        """Send something on behalf of the work at hand; return the replies, or the ends where the connection failed."""
+        trip = Trip(payload, replies, self.left(self._work))
+        self.depart(self._work)
+        started = time.monotonic()
+        error: Exception | None = None
+        received: list[Any] = []
+        try:
+            received = yield trip
+        except Exception as raised:  # noqa: BLE001 - becomes the tenants' outcome
+            error = raised
+        took = time.monotonic() - started
+        work = self.arrive()
+        for call in work:
+            call.seconds += took
+        if error is None and work:
+            self.group.answered = True
+            return received
+        self._work = []
+        if error is None:  # given up meanwhile
+            return []
+        unreachable = isinstance(error, UnreachableError)
+        if unreachable and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        late = took >= 0.9 * trip.seconds and isinstance(error, redis.RedisError)
+        if late:  # what was sent may have been done: nothing is sent again
+            error = timed_out(trip.seconds if self.group.timeout is None else self.group.timeout, error)
+        if unreachable or late:
+            work += self.dead_for(error)
+        self._highest = -1
+        return self.ends(work, error)
+
+    def _verify(self, highest: int) -> Generator[Step, Any, list[End]]:
+        """See that every number at hand can be selected, and that MULTI is allowed."""
+        replies = yield from self._sent([_select(highest), _MULTI, _DISCARD], 3)
+        if not self._work:
+            return replies
+        if isinstance(replies[1], Exception):
+            return (yield from self._one_by_one())
+        if not isinstance(replies[0], Exception):
+            self._highest = highest
+            return []
+        replies = yield from self._sent([_select(call.db) for call in self._work], len(self._work))
+        if not self._work:
+            return replies
+        refused = {call: reply for call, reply in zip(self._work, replies, strict=True) if isinstance(reply, Exception)}
+        self._work = [call for call in self._work if call not in refused]
+        return [end for call, reply in refused.items() for end in self.ends([call], reply)]
+
+    def _one_by_one(self) -> Generator[Step, Any, list[End]]:
+        """Ask each database after its SELECT has been answered: two round trips each, for users who may not send MULTI."""
+        ends: list[End] = []
+        work = self._work
+        for place, call in enumerate(work):
+            self._work = [call]
+            replies = yield from self._sent([_select(call.db)], 1)
+            if self._work and isinstance(replies[0], Exception):
+                replies, self._work = self.ends([call], replies[0]), []
+            if self._work:
+                replies = yield from self._sent([self._packed(self._whole())], 1)
+            if self._work:
+                ends.append(self._end(call, replies[0]))
+            else:
+                ends += replies
+                if self._highest < 0 and not self.group.answered:
+                    ends += self.ends(work[place + 1 :], ends[-1].error or RuntimeError("the connection failed"))
+                    break
+        self._work = []
+        return ends
+
+    def _ask(self) -> Generator[Step, Any, list[End]]:
+        payload: list[bytes] = []
+        whole = self._packed(self._whole())
+        short = self._packed(self._step.by_digest()) if isinstance(self._step, Script) else whole
+        for place, call in enumerate(self._work):
+            payload += (_MULTI, _select(call.db), whole if call.whole or not place else short, _EXEC)
+        replies = yield from self._sent(payload, 4 * len(self._work))
+        if not self._work:
+            return replies
+        ends: list[End] = []
+        for place, call in enumerate(self._work):
+            begun, selected, queued, executed = replies[4 * place : 4 * place + 4]
+            refused = next((each for each in (begun, selected, queued) if isinstance(each, Exception)), None)
+            if refused is not None:
+                ends += self.ends([call], refused)
+            elif not isinstance(executed, list):
+                ends += self.ends([call], _as_error(executed))
+            elif isinstance(executed[0], Exception):
+                ends += self.ends([call], executed[0])
+            elif isinstance(executed[1], NoScriptError) and not call.whole:
+                call.whole = True
+                self._again.append(call)
+            else:
+                ends.append(self._end(call, executed[1]))
+        self._work = []
+        self.batch = min(512, 4 * self.batch)
+        return ends
+
+    def _whole(self) -> Command:
+        return self._step.by_source() if isinstance(self._step, Script) else self._step
+
+    def _packed(self, command: Command) -> bytes:
+        client = self.group.link.client
+        encoder: Any = client.connection_pool.get_encoder()
+        words: list[bytes] = []
+        for place, word in enumerate(command.args):  # a name such as CONFIG GET is two words
+            parts = str(word).split() if place == 0 and isinstance(word, str) else [word]
+            words += [bytes(encoder.encode(part)) for part in parts]
+        return pack(*words)
+
+    def _end(self, call: _Call, reply: Any) -> End:
+        if isinstance(reply, Exception):
+            return End(call.jobs[0], None, reply, call.seconds)
+        try:
+            value = self._parsed(reply)
+        except Exception as error:  # noqa: BLE001 - such as a reply that is not UTF-8: this tenant's alone
+            return End(call.jobs[0], None, error, call.seconds)
+        return End(call.jobs[0], value, None, call.seconds)
+
+    def _parsed(self, reply: Any) -> Any:
+        if isinstance(self._step, Script):
+            return _text(reply)
+        options = dict(self._step.options)
+        if not options.pop(NEVER_DECODE, False):
+            reply = _text(reply)
+        callbacks: dict[Any, Any] = self.group.link.client.response_callbacks
+        callback = callbacks.get(self._step.args[0])
+        return reply if callback is None else callback(reply, **options)
+
+
+def _select(db: int) -> bytes:
+    return pack(b"SELECT", b"%d" % db)
+
+
+def _as_error(reply: Any) -> Exception:
+    return reply if isinstance(reply, Exception) else redis.ResponseError("the server discarded the command")
+
+
+def _text(reply: Any) -> Any:
+    """Return a reply with its bytes as text."""
+    if isinstance(reply, bytes):
+        return reply.decode()
+    if isinstance(reply, list):
+        return [_text(each) for each in reply]
+    if isinstance(reply, dict):
+        return {_text(name): _text(value) for name, value in reply.items()}
+    if isinstance(reply, set):
+        return {_text(each) for each in reply}
+    return reply
+
+
+class _Asking:
+    """One fan-out of a step, in either colour."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        step: Command | Script,
+        policy: ErrorPolicy,
+        timeout: float | None,
+        concurrency: int,
+    ) -> None:
+        self.driving = Driving(stops=policy == "raise")
+        self.missing = len(jobs)
+        groups = []
+        for together in grouped(jobs).values():
+            calls = [_Call([job], job.database.settings.db, job.database._link) for job in together]
+            groups.append(Group(together[0].server, calls[0].link, calls, timeout))
+        self.plan = LanePlan(groups, lambda group: _CallLane(group, step), concurrency)
+        self.report = Report(jobs, policy)
+
+    def hear(self, event: Event) -> None:
+        for end in self._ends(event):
+            self.missing -= 1
+            self.report.settle(end.job, end.value, end.error, end.seconds)
+
+    @staticmethod
+    def _ends(event: Event) -> Iterator[End]:
+        if not isinstance(event, Ended):
+            yield from event.content.ends
+        elif event.error is not None:
+            yield from event.job.give_up(event.error)
+
+
+def call_all(
+    jobs: Sequence[Job], step: Command | Script, *, policy: ErrorPolicy, timeout: float | None, concurrency: int
+) -> dict[str, Outcome[Any]]:
+    """Send a command or script to each job's database."""
+    asking = _Asking(jobs, step, policy, timeout, concurrency)
+    run = ThreadedRun(asking.plan, asking.driving.drive, timeout=None, concurrency=asking.plan.lanes)
+    try:
+        with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
+            while asking.missing:
+                asking.hear(next(events))
+    finally:
+        asking.report.log()
+    return asking.report.result()
+
+
+async def acall_all(
+    jobs: Sequence[Job],
+    step: Command | Script,
+    *,
+    policy: ErrorPolicy,
+    timeout: float | None,  # noqa: ASYNC109 - for each tenant
+    concurrency: int,
+) -> dict[str, Outcome[Any]]:
+    """Send a command or script to each job's database, awaiting."""
+    asking = _Asking(jobs, step, policy, timeout, concurrency)
+    run = TaskRun(asking.plan, asking.driving.adrive, timeout=None, concurrency=asking.plan.lanes)
+    try:
+        async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
+            while asking.missing:
+                asking.hear(await anext(events))
+    finally:
+        asking.report.log()
+    return asking.report.result()
