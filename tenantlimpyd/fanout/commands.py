@@ -119,13 +119,14 @@ class _CallLane(Lane[_Call]):
 
     def _sent(self, payload: list[bytes], replies: int) -> Generator[Step, Any, list[Any] | list[End]]:
         """Send something on behalf of the work at hand; return the replies, or the ends where the connection failed."""
-        trip = Trip(payload, replies, self.left(self._work))
+        allowed = self.left(self._work)
         self.depart(self._work)
         started = time.monotonic()
         error: Exception | None = None
         received: list[Any] = []
         try:
-            received = yield trip
+            yield from self.connect(allowed)
+            received = yield Trip(payload, replies, max(0.0, allowed - (time.monotonic() - started)))
         except Exception as raised:  # noqa: BLE001 - becomes the tenants' outcome
             error = raised
         took = time.monotonic() - started
@@ -136,17 +137,22 @@ class _CallLane(Lane[_Call]):
             self.group.answered = True
             return received
         self._work = []
+        self._highest, self.db, self.connected = -1, None, False
         if error is None:  # given up meanwhile
             return []
         unreachable = isinstance(error, UnreachableError)
         if unreachable and isinstance(error.__cause__, Exception):
             error = error.__cause__
-        late = took >= 0.9 * trip.seconds and isinstance(error, redis.RedisError)
+        if self.crowded_out(error):
+            with self.group.lock:
+                self.group.fresh.extend(work)
+            self.given_up = True
+            return []
+        late = took >= 0.9 * allowed and isinstance(error, redis.RedisError)
         if late:  # what was sent may have been done: nothing is sent again
-            error = timed_out(trip.seconds if self.group.timeout is None else self.group.timeout, error)
+            error = timed_out(allowed if self.group.timeout is None else self.group.timeout, error)
         if unreachable or late:
             work += self.dead_for(error)
-        self._highest = -1
         return self.ends(work, error)
 
     def _verify(self, highest: int) -> Generator[Step, Any, list[End]]:
@@ -157,8 +163,9 @@ class _CallLane(Lane[_Call]):
         if isinstance(replies[1], Exception):
             return (yield from self._one_by_one())
         if not isinstance(replies[0], Exception):
-            self._highest = highest
+            self._highest, self.db = highest, highest
             return []
+        self.db = None
         replies = yield from self._sent([_select(call.db) for call in self._work], len(self._work))
         if not self._work:
             return replies
@@ -178,12 +185,13 @@ class _CallLane(Lane[_Call]):
             if self._work:
                 replies = yield from self._sent([self._packed(self._whole())], 1)
             if self._work:
+                self.db = call.db
                 ends.append(self._end(call, replies[0]))
             else:
                 ends += replies
-                if self._highest < 0 and not self.group.answered:
-                    ends += self.ends(work[place + 1 :], ends[-1].error or RuntimeError("the connection failed"))
-                    break
+            if self.given_up:
+                self._again += work[place + 1 :]
+                break
         self._work = []
         return ends
 
@@ -197,15 +205,19 @@ class _CallLane(Lane[_Call]):
         if not self._work:
             return replies
         ends: list[End] = []
+        self.db = self._work[-1].db
         for place, call in enumerate(self._work):
             begun, selected, queued, executed = replies[4 * place : 4 * place + 4]
             refused = next((each for each in (begun, selected, queued) if isinstance(each, Exception)), None)
             if refused is not None:
                 ends += self.ends([call], refused)
+                self.db = None
             elif not isinstance(executed, list):
                 ends += self.ends([call], _as_error(executed))
+                self.db = None
             elif isinstance(executed[0], Exception):
                 ends += self.ends([call], executed[0])
+                self.db = None
             elif isinstance(executed[1], NoScriptError) and not call.whole:
                 call.whole = True
                 self._again.append(call)
@@ -219,8 +231,7 @@ class _CallLane(Lane[_Call]):
         return self._step.by_source() if isinstance(self._step, Script) else self._step
 
     def _packed(self, command: Command) -> bytes:
-        client = self.group.link.client
-        encoder: Any = client.connection_pool.get_encoder()
+        encoder: Any = self.group.link.server.client.connection_pool.get_encoder()
         words: list[bytes] = []
         for place, word in enumerate(command.args):  # a name such as CONFIG GET is two words
             parts = str(word).split() if place == 0 and isinstance(word, str) else [word]
@@ -242,7 +253,7 @@ class _CallLane(Lane[_Call]):
         options = dict(self._step.options)
         if not options.pop(NEVER_DECODE, False):
             reply = _text(reply)
-        callbacks: dict[Any, Any] = self.group.link.client.response_callbacks
+        callbacks: dict[Any, Any] = self.group.link.server.client.response_callbacks
         callback = callbacks.get(self._step.args[0])
         return reply if callback is None else callback(reply, **options)
 

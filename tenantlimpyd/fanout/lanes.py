@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import attrs
+from redis.exceptions import MaxConnectionsError
 
 from tenantlimpyd.fanout.outcomes import Job, timed_out
 from tenantlimpyd.fanout.plan import PER_SERVER
@@ -51,13 +52,19 @@ FRESH_LANE = 1024
 
 
 @attrs.frozen
+class Connect:
+    """A connection is needed; the lane is sent the number of the database it is in."""
+
+    seconds: float
+
+
+@attrs.frozen
 class Trip:
     """Commands to be sent in one write; the lane is sent their replies."""
 
     payload: list[bytes]
     replies: int
     seconds: float
-    decode: bool = False
 
 
 @attrs.frozen
@@ -97,11 +104,11 @@ class Wake:
 
 
 WAKE = Wake()
-Step: TypeAlias = Trip | Pause | Chunk | Wake
+Step: TypeAlias = Connect | Trip | Pause | Chunk | Wake
 
 
 class UnreachableError(Exception):
-    """Thrown into a lane instead of a trip's replies: there is no connection. Its cause says why."""
+    """Thrown into a lane that wanted a connection: there is none. Its cause says why."""
 
 
 class Work(Protocol):
@@ -134,6 +141,8 @@ class Group(Generic[W]):
     @property
     def wants_lane(self) -> bool:
         """Whether there is work that another lane would make quicker."""
+        if self.lanes >= self.link.server.hub.shared.limit:
+            return False
         return bool(self.large) or (bool(self.fresh) and len(self.fresh) >= self.lanes * FRESH_LANE)
 
 
@@ -207,6 +216,7 @@ class Lane(Generic[W]):
     """One connection's part in the work of a group. Run by :meth:`steps`.
 
     Attributes:
+        db: the number of the database that its connection is in; None: that is not certain.
         travelling: the work in the trip that is under way.
         given_up: the trip was given up, and its work with it.
     """
@@ -214,6 +224,8 @@ class Lane(Generic[W]):
     def __init__(self, group: Group[W]) -> None:
         self.group = group
         self.batch = FIRST_BATCH
+        self.db: int | None = None
+        self.connected = False
         self.travelling: list[W] = []
         self.given_up = False
 
@@ -291,6 +303,16 @@ class Lane(Generic[W]):
         timeout = self.group.timeout or 0.0
         up = [each for each in work if each.seconds >= 0.99 * timeout]
         return self.ends(up, timed_out(timeout, error)), [each for each in work if each not in up]
+
+    def connect(self, seconds: float) -> Generator[Step, Any, None]:
+        """See that there is a connection."""
+        if not self.connected:
+            self.db = yield Connect(seconds)
+            self.connected = True
+
+    def crowded_out(self, error: Exception) -> bool:
+        """Return whether there is no connection for this lane, while others of its group have one."""
+        return isinstance(error, MaxConnectionsError) and self.group.lanes > 1
 
     def dead_for(self, error: Exception) -> list[W]:
         """Take all work that was not begun, where the server has never answered: it would meet the same error."""

@@ -1,7 +1,7 @@
 """One connection of a server, lent to a lane: what is written goes out at once, and every reply is read.
 
-The connection is nobody else's meanwhile, so it may be moved from database to database. It is closed when it comes back: it
-is in any database by then.
+The connection is nobody else's meanwhile, so the lane may move it from database to database; it says which one it is in when
+it gives the connection back. One whose state is not certain is closed.
 
 Reading takes replies that have come already straight from hiredis's reader. redis-py's own method does the same at ten
 times the cost, which tells where there are two replies for each of ten thousand databases. That reader is private to
@@ -10,18 +10,24 @@ redis-py: nothing outside of this module knows of it.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import redis
 from hiredis import PushNotification
 
 from tenantlimpyd.closing import AsyncClosing, Closing
-from tenantlimpyd.links import Link
+from tenantlimpyd.servers import Server
 
 __all__ = ["AsyncLease", "Lease"]
 
-_NOTHING = object()
+_DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
+
+
+class _Borrower:
+    """Who uses the connection, for the pool. Connections are made in database 0."""
+
+    db = 0
+    retired = False
 
 
 def _reader(connection: Any) -> Any:
@@ -29,17 +35,12 @@ def _reader(connection: Any) -> Any:
     return getattr(getattr(connection, "_parser", None), "_reader", None)
 
 
-def _new(pool: Any) -> Any:
-    """Return a connection with a pool's settings, which will be in database 0."""
-    return pool.connection_class(**{**pool.connection_kwargs, "db": 0})
-
-
-def _buffered(reader: Any, count: int, decode: bool) -> list[Any]:
-    """Return replies, at most ``count``, that have come already; errors stand among them as exceptions."""
+def _buffered(reader: Any, count: int) -> list[Any]:
+    """Return replies, at most ``count``, that have come already, undecoded; errors stand among them as exceptions."""
     replies: list[Any] = []
     gets = reader.gets
     while len(replies) < count:
-        reply = gets() if decode else gets(False)
+        reply = gets(False)
         kind = reply.__class__
         if kind is object:  # redis-py's mark for "not enough data"
             break
@@ -51,104 +52,132 @@ def _buffered(reader: Any, count: int, decode: bool) -> list[Any]:
     return replies
 
 
+def _written(connection: Any, payload: list[bytes]) -> tuple[list[bytes], int]:
+    """Return what is to be written, and how many replies there will be before those that were asked for.
+
+    A connection that goes from tenant to tenant may rest inside a transaction that nothing was put in
+    (:mod:`tenantlimpyd.switching`).
+    """
+    before = int(connection.armed)
+    connection.armed = False
+    return [b"".join([_DISCARD, *payload] if before else payload)], before
+
+
+def _settle(connection: Any, db: int | None) -> bool:
+    """Take down which database a connection is in; return whether it can be used by others."""
+    if db is None or not connection.is_connected:
+        return False
+    connection.selected = db
+    connection.highest = max(connection.highest, db)
+    return True
+
+
 class Lease(Closing):
-    """A blocking connection."""
+    """A blocking connection of a server."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._connection: Any = None
-        self._pid = 0
 
-    def connect(self) -> None:
-        """Connect, where that was not done yet. It is in database 0."""
+    def connect(self) -> int:
+        """Take a connection, and return which database it is in."""
         if self._connection is None:
-            connection = _new(self._link.client.connection_pool)
-            try:
-                connection.connect()
-            except BaseException:
-                connection.disconnect()
-                raise
-            self._connection, self._pid = connection, os.getpid()
+            self._connection = self._server.pools()[0].lend(_Borrower())
+        return int(self._connection.selected)
 
-    def exchange(self, payload: list[bytes], count: int, *, decode: bool = False) -> list[Any]:
+    def exchange(self, payload: list[bytes], count: int) -> list[Any]:
         """Send commands in one write, and read their replies.
 
         Args:
             payload: the commands, packed.
             count: how many replies there will be.
-            decode: whether they are text.
 
         Returns:
-            The replies; where a command failed, an exception.
+            The replies, undecoded; where a command failed, an exception.
 
         Raises:
             redis.ConnectionError, redis.TimeoutError: the connection failed, and is closed.
         """
-        if self._pid != os.getpid():
-            raise redis.ConnectionError("this was begun in another process, which may be reading on: begin it anew")
         connection = self._connection
         try:
-            connection.send_packed_command([b"".join(payload)])
+            written, before = _written(connection, payload)
+            connection.owed += 1  # until the last reply is read
+            connection.send_packed_command(written)
             replies: list[Any] = []
-            while len(replies) < count:
+            while len(replies) < before + count:
                 connection.owed += 1  # what reading a reply takes off again
                 try:
-                    replies.append(connection.read_response(disable_decoding=not decode))
+                    replies.append(connection.read_response(disable_decoding=True))
                 except redis.ResponseError as error:
                     replies.append(error)
                 if (reader := _reader(connection)) is not None:
-                    replies += _buffered(reader, count - len(replies), decode)
+                    replies += _buffered(reader, before + count - len(replies))
+            connection.owed -= 1
         except BaseException:
             self.close()
             raise
-        return replies
+        return replies[before:] if before else replies
+
+    def give_back(self, db: int | None) -> None:
+        """Give the connection back.
+
+        Args:
+            db: which database it is in; None: that is not certain, and it is closed.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if not _settle(connection, db):
+                connection.disconnect()
+            self._server.pools()[0].release(connection)
 
     def close(self) -> None:
-        """Close the connection; :meth:`connect` makes another."""
-        connection, self._connection = self._connection, None
-        if connection is not None and self._pid == os.getpid():
-            connection.disconnect()
+        """Close the connection; :meth:`connect` takes another."""
+        self.give_back(None)
 
 
 class AsyncLease(AsyncClosing):
-    """An asyncio connection; see :class:`Lease`."""
+    """An asyncio connection of a server; see :class:`Lease`."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._connection: Any = None
 
-    async def connect(self) -> None:
-        """Connect, where that was not done yet. It is in database 0."""
+    async def connect(self) -> int:
+        """Take a connection, and return which database it is in."""
         if self._connection is None:
-            connection = _new(self._link.aclient.connection_pool)
-            try:
-                await connection.connect()
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
-            self._connection = connection
+            self._connection = await self._server.of_loop().pool.lend(_Borrower())
+        return int(self._connection.selected)
 
-    async def exchange(self, payload: list[bytes], count: int, *, decode: bool = False) -> list[Any]:
+    async def exchange(self, payload: list[bytes], count: int) -> list[Any]:
         """Send commands in one write, and read their replies; as :meth:`Lease.exchange`."""
         connection = self._connection
         try:
-            await connection.send_packed_command([b"".join(payload)])
+            written, before = _written(connection, payload)
+            connection.owed += 1
+            await connection.send_packed_command(written)
             replies: list[Any] = []
-            while len(replies) < count:
+            while len(replies) < before + count:
                 connection.owed += 1
                 try:
-                    replies.append(await connection.read_response(disable_decoding=not decode))
+                    replies.append(await connection.read_response(disable_decoding=True))
                 except redis.ResponseError as error:
                     replies.append(error)
                 if (reader := _reader(connection)) is not None:
-                    replies += _buffered(reader, count - len(replies), decode)
+                    replies += _buffered(reader, before + count - len(replies))
+            connection.owed -= 1
         except BaseException:
             await self.aclose()
             raise
-        return replies
+        return replies[before:] if before else replies
 
-    async def aclose(self) -> None:
-        """Close the connection; :meth:`connect` makes another."""
+    async def give_back(self, db: int | None) -> None:
+        """Give the connection back; as :meth:`Lease.give_back`."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            if not _settle(connection, db):
+                await connection.disconnect(nowait=True)
+            await self._server.of_loop().pool.release(connection)
+
+    async def aclose(self) -> None:
+        """Close the connection; :meth:`connect` takes another."""
+        await self.give_back(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tenantlimpyd.fanout.lanes import Chunk, Pause, Trip, UnreachableError
+from tenantlimpyd.fanout.lanes import Chunk, Connect, Pause, Trip, UnreachableError
 from tenantlimpyd.fanout.leases import AsyncLease, Lease
 from tenantlimpyd.fanout.tasks import AsyncVisit
 from tenantlimpyd.fanout.threads import Visit
@@ -27,10 +27,10 @@ class Driving:
         """Run a lane in this thread, to its end."""
         visit.late = True
         steps = visit.job.steps()
-        with Lease(visit.job.group.link) as lease:
+        with Lease(visit.job.group.link.server) as lease:
             step = next(steps, None)
             while step is not None:
-                if isinstance(step, Trip):
+                if isinstance(step, Trip | Connect):
                     visit.begin_trip(step.seconds)
                     try:
                         replies = _exchange(lease, step)
@@ -51,14 +51,15 @@ class Driving:
                 else:
                     visit.run.wake()
                 step = next(steps, None)
+            lease.give_back(visit.job.db)
 
     async def adrive(self, visit: AsyncVisit) -> None:
         """Run a lane in this task, to its end."""
         steps = visit.job.steps()
-        async with AsyncLease(visit.job.group.link) as lease:
+        async with AsyncLease(visit.job.group.link.server) as lease:
             step = next(steps, None)
             while step is not None:
-                if isinstance(step, Trip):
+                if isinstance(step, Trip | Connect):
                     try:
                         replies = await visit.within(step.seconds, _aexchange(lease, step))
                     except Exception as error:  # noqa: BLE001 - the lane knows what to do
@@ -77,28 +78,31 @@ class Driving:
                 else:
                     visit.run.wake()
                 step = next(steps, None)
+            await lease.give_back(visit.job.db)
 
     def _failing(self, chunk: Chunk) -> bool:
         return self._stops and any(end.error is not None for end in chunk.ends)
 
 
-def _exchange(lease: Lease, trip: Trip) -> list[Any]:
+def _exchange(lease: Lease, step: Trip | Connect) -> Any:
+    if isinstance(step, Trip):
+        return lease.exchange(step.payload, step.replies)
     try:
-        lease.connect()
+        return lease.connect()
     except Exception as error:
         raise UnreachableError from error
-    return lease.exchange(trip.payload, trip.replies, decode=trip.decode)
 
 
-async def _aexchange(lease: AsyncLease, trip: Trip) -> list[Any]:
+async def _aexchange(lease: AsyncLease, step: Trip | Connect) -> Any:
+    if isinstance(step, Trip):
+        return await lease.exchange(step.payload, step.replies)
     try:
-        await lease.connect()
+        return await lease.connect()
     except Exception as error:
         raise UnreachableError from error
-    return await lease.exchange(trip.payload, trip.replies, decode=trip.decode)
 
 
-def _sent(steps: Any, replies: list[Any]) -> Any:
+def _sent(steps: Any, replies: Any) -> Any:
     try:
         return steps.send(replies)
     except StopIteration:

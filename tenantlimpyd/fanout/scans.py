@@ -100,7 +100,6 @@ class ScanLane(Lane[Source]):
         self._ending: list[Source] = []  # their last page has come, and the server must confirm who it was
         self._work: list[Source] = []
         self._identity: Identity | None = None  # of this connection; None: to be asked for
-        self._db: int | None = 0
         self._connection = object()
         self._many = False
         self._laid_aside: list[Source] = []  # for any lane, once what was found is delivered
@@ -119,14 +118,16 @@ class ScanLane(Lane[Source]):
                 if gone:
                     continue
                 return
-            trip, plan = self._trip(self._held)
             self.depart(self._held + self._ending)
-            started = time.monotonic()
+            allowed, started = self.left([*self._held, *self._ending]), time.monotonic()
             try:
-                replies = yield trip
+                yield from self.connect(allowed)
+                payload, expected, plan = self._trip(self._held)
+                replies = yield Trip(payload, expected, max(0.0, allowed - (time.monotonic() - started)))
             except Exception as error:  # noqa: BLE001 - every kind is sorted out below
                 took = time.monotonic() - started
-                yield from self._failed(error, trip.seconds, took)
+                if not (yield from self._failed(error, allowed, took)):
+                    return
             else:
                 took = time.monotonic() - started
                 if not self.arrive():
@@ -170,12 +171,12 @@ class ScanLane(Lane[Source]):
             source.jobs = [job for job in source.jobs if job not in gone]
         return [source for source in work if source.jobs], ends
 
-    def _trip(self, work: Sequence[Source]) -> tuple[Trip, _Layout]:
+    def _trip(self, work: Sequence[Source]) -> tuple[list[bytes], int, _Layout]:
         before = self._identity is None or bool(self._ending)
         after = False
         payload: list[bytes] = [_CHECK] if before else []
         replies = 2 * before + len(work)
-        db = self._db
+        db = self.db
         selects: list[bool] = []
         for source in work:
             selects.append(source.db != db)
@@ -190,7 +191,7 @@ class ScanLane(Lane[Source]):
         if after:
             payload.append(_CHECK)
             replies += 2
-        return Trip(payload, replies, self.left([*work, *self._ending])), _Layout(before, after, selects)
+        return payload, replies, _Layout(before, after, selects)
 
     # After it
 
@@ -220,10 +221,10 @@ class ScanLane(Lane[Source]):
                 at += 1
             if isinstance(selected, Exception):
                 # Still in the database before: the page is of that one, and nobody's.
-                self._db = None
+                self.db = None
                 found.ends += self.ends([source], selected)
             else:
-                self._db = source.db
+                self.db = source.db
                 self._turn(source, replies[at], now, found)
             at += 1
         after = identity_of(replies[at], replies[at + 1], self._connection) if layout.after else None
@@ -292,14 +293,18 @@ class ScanLane(Lane[Source]):
         found.restarted.append((source, reason))
         self._laid_aside.append(source)
 
-    def _failed(self, error: Exception, allowed: float, took: float) -> Generator[Step, Any, None]:
+    def _failed(self, error: Exception, allowed: float, took: float) -> Generator[Step, Any, bool]:
+        """Decide what becomes of the work; return whether the lane goes on."""
         unreachable = isinstance(error, UnreachableError)
         if unreachable and isinstance(error.__cause__, Exception):
             error = error.__cause__
-        self._identity, self._db, self._connection = None, 0, object()
+        self._identity, self.db, self._connection, self.connected = None, None, object(), False
         work = self.arrive()
         if not work:
-            return
+            return False
+        if self.crowded_out(error):
+            self._hand_over()
+            return False
         self._work = work
         for source in work:
             source.seconds += took
@@ -322,6 +327,7 @@ class ScanLane(Lane[Source]):
             yield Chunk(ends=ends)
         if others and not timed_out:
             yield Pause(0.02 * 2 ** max(source.failures for source in others))
+        return True
 
     def _broken(self, work: Sequence[Source], error: Exception) -> list[End]:
         ends: list[End] = []
@@ -331,7 +337,7 @@ class ScanLane(Lane[Source]):
 
     def _hand_over(self) -> None:
         """Leave to other lanes what this one can't go on with."""
-        for source in self._ending:
+        for source in self._ending:  # to be confirmed by whoever scans it again
             source.cursor, source.identity = b"0", None
         with self.group.lock:
             self.group.large.extend([*self._held, *self._ending])
@@ -354,7 +360,7 @@ def log_restart(source: Source, reason: str) -> None:
     """Tell that a database is scanned anew."""
     logs.emit(
         "scan_restarted",
-        server=source.link.settings.server,
+        server=source.link.server.name,
         db=source.db,
         tenants=len(source.jobs),
         restarts=source.restarts,

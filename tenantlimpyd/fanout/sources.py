@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -13,6 +13,7 @@ from tenantlimpyd.fanout.outcomes import Job
 from tenantlimpyd.keys import escape_glob
 from tenantlimpyd.links import Link
 from tenantlimpyd.scanning import Pages
+from tenantlimpyd.servers import Server
 
 __all__ = ["Identity", "Source", "Split", "decoded", "grouped", "pack", "sources_of", "still"]
 
@@ -86,12 +87,11 @@ def still(job: Job, link: Link) -> None:
         job.database._still(link)
 
 
-def grouped(jobs: Iterable[Job]) -> dict[Hashable, list[Job]]:
-    """Return jobs by what they can share a connection for: all settings but the number of the database."""
-    groups: dict[Hashable, list[Job]] = {}
+def grouped(jobs: Iterable[Job]) -> dict[Server, list[Job]]:
+    """Return jobs by what they share connections with: all settings but the number of the database."""
+    groups: dict[Server, list[Job]] = {}
     for job in jobs:
-        identity = frozenset(item for item in job.database.settings._identity() if item[0] != "db")
-        groups.setdefault(identity, []).append(job)
+        groups.setdefault(job.database._link.server, []).append(job)
     return groups
 
 
