@@ -109,7 +109,7 @@ class _CallLane(Lane[_Call]):
         ends: list[End] = []
         for call in self._work:
             try:
-                still(call.jobs[0], call.link)
+                still(call.jobs[0])
             except Exception as error:  # noqa: BLE001 - becomes the tenant's outcome
                 ends.append(End(call.jobs[0], None, error, call.seconds))
         if ends:
@@ -165,7 +165,6 @@ class _CallLane(Lane[_Call]):
         if not isinstance(replies[0], Exception):
             self._highest, self.db = highest, highest
             return []
-        self.db = None
         replies = yield from self._sent([_select(call.db) for call in self._work], len(self._work))
         if not self._work:
             return replies
@@ -294,7 +293,7 @@ class _Asking:
         self.missing = len(jobs)
         groups = []
         for together in grouped(jobs).values():
-            calls = [_Call([job], job.database.settings.db, job.database._link) for job in together]
+            calls = [_Call([job], job.link.db, job.link) for job in together]
             groups.append(Group(together[0].server, calls[0].link, calls, timeout))
         self.plan = LanePlan(groups, lambda group: _CallLane(group, step), concurrency)
         self.report = Report(jobs, policy)

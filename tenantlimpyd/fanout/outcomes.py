@@ -12,6 +12,7 @@ import redis
 
 from tenantlimpyd import logs
 from tenantlimpyd.exceptions import FanOutError, ScanInterruptedError, shown
+from tenantlimpyd.links import Link
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
@@ -62,11 +63,13 @@ class Job:
         tenant: the tenant id.
         database: its database, as it was when the work was asked for.
         check: raises if the tenant is no longer there; called when the work begins.
+        link: what the database is connected with, as it was then.
     """
 
     tenant: str
     database: RedisDatabase
     check: Callable[[], None] = lambda: None
+    link: Link = attrs.field(default=attrs.Factory(lambda self: self.database._link, takes_self=True), repr=False)
 
     @property
     def server(self) -> str:

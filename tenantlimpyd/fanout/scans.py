@@ -161,7 +161,7 @@ class ScanLane(Lane[Source]):
         for source in work:
             for job in source.jobs:
                 try:
-                    still(job, source.link)
+                    still(job)
                 except Exception as error:  # noqa: BLE001 - becomes the tenant's outcome
                     ends.append(End(job, None, error, source.seconds, source.restarts))
         if not ends:
@@ -221,7 +221,6 @@ class ScanLane(Lane[Source]):
                 at += 1
             if isinstance(selected, Exception):
                 # Still in the database before: the page is of that one, and nobody's.
-                self.db = None
                 found.ends += self.ends([source], selected)
             else:
                 self.db = source.db

@@ -48,7 +48,7 @@ class Source:
     Attributes:
         jobs: its tenants, as far as they are still wanted.
         db: its number.
-        link: what its tenants' database was connected with when the walk was asked for.
+        link: whose connections are used.
         head, tail: the packed SCAN before its cursor, and after it.
         split: tells its keys' tenants.
         cursor: of the next page.
@@ -75,7 +75,7 @@ class Source:
     handed: tuple[bytes, Identity | None] = (b"0", None)
 
 
-def still(job: Job, link: Link) -> None:
+def still(job: Job) -> None:
     """Raise if a job's keys may be another tenant's by now.
 
     Raises:
@@ -83,15 +83,15 @@ def still(job: Job, link: Link) -> None:
         redis.ConnectionError: its database was closed or pointed elsewhere.
     """
     job.check()
-    if link.retired:
-        job.database._still(link)
+    if job.link.retired:
+        job.database._still(job.link)
 
 
 def grouped(jobs: Iterable[Job]) -> dict[Server, list[Job]]:
     """Return jobs by what they share connections with: all settings but the number of the database."""
     groups: dict[Server, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(job.database._link.server, []).append(job)
+        groups.setdefault(job.link.server, []).append(job)
     return groups
 
 
@@ -99,11 +99,11 @@ def sources_of(jobs: Sequence[Job], match: str | None, count: int | None, type_:
     """Return what is to be scanned for jobs that share their connections, in their order."""
     by_db: dict[int, list[Job]] = {}
     for job in jobs:
-        by_db.setdefault(job.database.settings.db, []).append(job)
+        by_db.setdefault(job.link.db, []).append(job)
     plain = _packed(Pages.of("", match, count, type_))
     sources: list[Source] = []
     for db, sharing in by_db.items():
-        link = sharing[0].database._link
+        link = sharing[0].link
         if len(sharing) == 1 and not (prefix := sharing[0].database.key_prefix):
             sources.append(Source(sharing, db, link, *plain, _whole(sharing[0].tenant)))
             continue
@@ -112,7 +112,7 @@ def sources_of(jobs: Sequence[Job], match: str | None, count: int | None, type_:
             for job in sharing:
                 prefix = job.database.key_prefix
                 packed = _packed(Pages.of(prefix, match, count, type_))
-                sources.append(Source([job], db, job.database._link, *packed, _after(job.tenant, prefix.encode())))
+                sources.append(Source([job], db, job.link, *packed, _after(job.tenant, prefix.encode())))
             continue
         common = _common([job.database.key_prefix for job in sharing])
         pattern = escape_glob(common) + "*" if match is None else f"{escape_glob(common)}*{match}"

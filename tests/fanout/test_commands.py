@@ -133,9 +133,7 @@ async def test_a_select_that_is_refused_lets_nothing_run_in_the_database_before(
 
 async def test_users_who_may_not_send_multi(flushed_server):
     with redis.Redis(**flushed_server.settings) as admin:
-        admin.acl_setuser(
-            "plain", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-multi"], reset=True
-        )
+        admin.acl_setuser("plain", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-multi"], reset=True)
         own = {"username": "plain", "password": "x"}
         databases = {f"m{n}": RedisDatabase(**flushed_server.settings, **own, db=n) for n in range(6)}
         databases["far"] = RedisDatabase(**flushed_server.settings, **own, db=10_000)
@@ -151,8 +149,10 @@ async def test_users_who_may_not_send_multi(flushed_server):
 
 @pytest.mark.parametrize(
     "command",
-    [Command("SELECT", 1), Command("select 1"), Command(b"AUTH", "x"), Command("BLPOP", "x", 0), Command("MULTI")]
-    + [Command("SUBSCRIBE", "x"), Command(), Command("SWAPDB", 1, 2), Command("CLIENT REPLY", "OFF")],
+    [
+        *(Command("SELECT", 1), Command("select 1"), Command(b"AUTH", "x"), Command("BLPOP", "x", 0), Command("MULTI")),
+        *(Command("SUBSCRIBE", "x"), Command(), Command("SWAPDB", 1, 2), Command("CLIENT REPLY", "OFF")),
+    ],
     ids=lambda command: str(command.args[:1]),
 )
 async def test_commands_that_can_not_travel_together_are_refused(fleet, command):

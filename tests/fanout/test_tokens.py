@@ -9,7 +9,6 @@ import sys
 import zlib
 
 import pytest
-import redis
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +59,11 @@ def test_a_tenant_more_costs_only_its_bucket():
 
 def test_places_are_put_back_only_where_they_were():
     identity = Identity(b"run", b"master")
-    sources = [Stands("a", b"17", identity), Stands("b", b"0", identity), Stands("c", b"5", Identity(b"", b"", object()))]
+    sources = [
+        Stands("a", b"17", identity),
+        Stands("b", b"0", identity),
+        Stands("c", b"5", Identity(b"", b"", object())),
+    ]
     token = Token.decoded(Token.of(ASKED, "abc", (), sources).encoded(), ASKED)
     again = [Stands(tenant, b"0", None) for tenant in "abcd"]
     for source in again:
@@ -71,7 +74,10 @@ def test_places_are_put_back_only_where_they_were():
 
 def test_its_size_is_bounded():
     tenants = [f"tenant-with-a-long-name-{number}" for number in range(10_000)]
-    sources = [Stands(tenant, b"%d" % (2**63 - number), Identity(b"r" * 40, b"master")) for number, tenant in enumerate(tenants)]
+    sources = [
+        Stands(tenant, b"%d" % (2**63 - number), Identity(b"r" * 40, b"master"))
+        for number, tenant in enumerate(tenants)
+    ]
     assert len(Token.of(ASKED, tenants, tenants[::2], ()).encoded()) < 10_000
     assert len(Token.of(ASKED, tenants, tenants[::2], sources).encoded()) < 50_000
 
@@ -176,11 +182,9 @@ def test_resumed_again_and_again(large):
     seen, token, rounds = set(), None, 0
     while True:
         walk = large.scan_pages(count=50, resume=token)
-        pages = 0
-        for tenant, keys in walk:
+        for page, (tenant, keys) in enumerate(walk):
             seen.update((tenant, key) for key in keys)
-            pages += 1
-            if pages == 25:
+            if page == 24:
                 break
         else:
             break
@@ -234,7 +238,11 @@ def test_another_process_goes_on(large, flushed_server):
         token = walk.token()
     found = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(flushed_server.port)],
-        input=token, capture_output=True, text=True, check=True, timeout=30,
+        input=token,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
     ).stdout
     rest = {tuple(line.split()) for line in found.splitlines()}
     assert seen | rest == EVERYTHING
