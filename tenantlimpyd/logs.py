@@ -171,6 +171,11 @@ def emit(event: str, **fields: Any) -> None:
         _stdlib.log(level, "%s %s", event, text, extra={"tenantlimpyd": fields})
 
 
+def wanted(event: str) -> bool:
+    """Return whether anybody may hear an event, for those that are sent ten thousand times."""
+    return structlog.is_configured() or _stdlib.isEnabledFor(EVENTS[event].level)
+
+
 def connection_opened(connection: Any) -> None:
     """Send ``connection_opened`` for a connection of redis-py."""
     path = getattr(connection, "path", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -435,10 +434,11 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
             placements = list(self._catalog.placements.copy().values())
         else:
             placements = [self._placed(tenant) for tenant in dict.fromkeys(map(self.check_id, tenants))]
-        jobs = [Job(str(each.tenant), each.database, functools.partial(self._still, each)) for each in placements]
-        for job in jobs:
-            self._refuse_switch(job.tenant, allow_switch=allow_switch)
-        return jobs
+        if request_frame_of(self) is not None:
+            for each in placements:
+                self._refuse_switch(each.tenant, allow_switch=allow_switch)
+        still = self._still
+        return [Job(str(each.tenant), each.database, still, each) for each in placements]
 
     def _still(self, placement: Placement) -> None:
         """Raise if a tenant was removed meanwhile, or moved: its keys may be another tenant's by now."""

@@ -90,12 +90,15 @@ class Chunk:
 
     Attributes:
         restarted: work that begins anew; why.
-        pieces: parts of results: the work, the parts by tenant, and the cursor and identity behind them.
+        pieces: parts of results: the work, the parts by tenant, and the cursor and identity behind them; None: it was the
+            last part, as far as is known.
+        done: work that is through without a failure.
         ends: tenants that are through.
     """
 
     restarted: Sequence[tuple[Any, str]] = ()
-    pieces: Sequence[tuple[Any, list[tuple[str, list[str]]], tuple[bytes, Any]]] = ()
+    pieces: Sequence[tuple[Any, list[tuple[str, list[str]]], tuple[bytes, Any] | None]] = ()
+    done: Sequence[Any] = ()
     ends: Sequence[End] = ()
 
 

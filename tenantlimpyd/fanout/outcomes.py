@@ -62,19 +62,25 @@ class Job:
     Attributes:
         tenant: the tenant id.
         database: its database, as it was when the work was asked for.
-        check: raises if the tenant is no longer there; called when the work begins.
+        still: raises if the tenant is no longer there; given ``placement``.
+        placement: what the router knows the tenant by.
         link: what the database is connected with, as it was then.
     """
 
     tenant: str
     database: RedisDatabase
-    check: Callable[[], None] = lambda: None
+    still: Callable[[Any], None] = lambda _placement: None
+    placement: Any = None
     link: Link = attrs.field(default=attrs.Factory(lambda self: self.database._link, takes_self=True), repr=False)
+
+    def check(self) -> None:
+        """Raise if the tenant is no longer there."""
+        self.still(self.placement)
 
     @property
     def server(self) -> str:
         """What shares its connections and its load: the server."""
-        return self.database.settings.server
+        return self.link.server.name
 
 
 def checked_policy(on_error: object) -> ErrorPolicy:
@@ -148,6 +154,7 @@ class Settled:
         self.policy = policy
         self.outcomes: dict[str, Outcome[Any]] = {}
         self._work = work
+        self._each = work == "scan" and logs.wanted("tenant_scanned")
 
     def settle(self, tenant: str, value: Any, error: Exception | None, seconds: float, restarts: int = 0) -> None:
         """Keep a tenant's outcome.
@@ -160,7 +167,7 @@ class Settled:
             logs.emit(
                 "tenant_failed", tenant=tenant, error=type(error).__name__, seconds=round(seconds, 6), work=self._work
             )
-        elif self._work == "scan":
+        elif self._each:
             logs.emit("tenant_scanned", tenant=tenant, keys=value, seconds=round(seconds, 6))
         self.outcomes[tenant] = Outcome(value, error, seconds, restarts)
         if error is not None and self.policy == "raise":

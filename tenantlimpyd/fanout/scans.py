@@ -30,7 +30,6 @@ from tenantlimpyd.fanout.lanes import (
     Trip,
     UnreachableError,
 )
-from tenantlimpyd.fanout.plan import PER_SERVER
 from tenantlimpyd.fanout.sources import Identity, Source, pack, still
 
 __all__ = ["RESTARTS", "ScanLane"]
@@ -39,8 +38,11 @@ RESTARTS = 3
 """How often a database is scanned anew, and how many connections in a row may be lost, before its tenants are interrupted."""
 REPLY_KEYS = 20_000
 """Keys that the replies to one write should hold at most."""
-TOGETHER = 4
-"""Large databases that share a connection where there are more of them than connections."""
+TOGETHER = 8
+"""Large databases that share a connection, a page of each in a trip. A server does one thing after another, so that more
+connections would make nothing quicker."""
+LEAST_LANES = 2
+"""Connections that large databases are spread over: while one's replies are read here, the server works for the other."""
 
 _CHECK = pack(b"INFO", b"server") + pack(b"INFO", b"replication")
 
@@ -84,7 +86,8 @@ class _Found:
     """What came of a trip: as in a chunk; and what becomes of the databases."""
 
     restarted: list[tuple[Source, str]] = attrs.field(factory=list)
-    pieces: list[tuple[Source, list[tuple[str, list[str]]], tuple[bytes, Identity]]] = attrs.field(factory=list)
+    pieces: list[tuple[Source, list[tuple[str, list[str]]], tuple[bytes, Identity] | None]] = attrs.field(factory=list)
+    done: list[Source] = attrs.field(factory=list)
     ends: list[End] = attrs.field(factory=list)
     last: list[Source] = attrs.field(factory=list)  # their last page has come
     large: list[Source] = attrs.field(factory=list)  # more than a page
@@ -150,7 +153,7 @@ class ScanLane(Lane[Source]):
         with group.lock:
             large = group.large
             if large and not (self._many and group.fresh):
-                share = max(1, min(TOGETHER, -(-len(large) // PER_SERVER)))
+                share = max(1, min(TOGETHER, -(-len(large) // max(1, LEAST_LANES + 1 - group.lanes))))
                 return [large.popleft() for _ in range(share)]
         self._many = True
         return self.take_fresh()
@@ -211,7 +214,7 @@ class ScanLane(Lane[Source]):
         assert now is not None  # noqa: S101 - asked for by the first trip of every connection
         for source in ending:
             if source.identity == now:
-                found.ends += _done(source)
+                found.done.append(source)
             else:
                 self._restart(source, now, found)
         selected: Any = None
@@ -230,7 +233,7 @@ class ScanLane(Lane[Source]):
         self._conclude(after, now, found)
         if self._many:
             self._resize(len(work), found.keys, took)
-        return Chunk(found.restarted, found.pieces, found.ends)
+        return Chunk(found.restarted, found.pieces, found.done, found.ends)
 
     def _turn(self, source: Source, page: Any, now: Identity, found: _Found) -> None:
         """Take one page in."""
@@ -243,8 +246,9 @@ class ScanLane(Lane[Source]):
             source.identity, source.failures, source.begun = now, 0, True
             source.cursor, keys = page
             found.keys += len(keys)
-            found.pieces.append((source, source.split(keys), (source.cursor, now)))
-            if source.cursor == b"0":
+            last = source.cursor == b"0"
+            found.pieces.append((source, source.split(keys), None if last else (source.cursor, now)))
+            if last:
                 found.last.append(source)
             elif fresh:
                 found.large.append(source)
@@ -256,8 +260,7 @@ class ScanLane(Lane[Source]):
         if after is None:
             self._ending += found.last
         elif after == now:
-            for source in found.last:
-                found.ends += _done(source)
+            found.done += found.last
         else:
             self._identity, found.pieces = after, []
             for source in [*found.last, *found.large, *self._held]:
@@ -341,10 +344,6 @@ class ScanLane(Lane[Source]):
         with self.group.lock:
             self.group.large.extend([*self._held, *self._ending])
         self._held, self._ending = [], []
-
-
-def _done(source: Source) -> list[End]:
-    return [End(job, None, None, source.seconds, source.restarts) for job in source.jobs]
 
 
 def _interrupted(text: str, cause: Exception | None = None) -> ScanInterruptedError:

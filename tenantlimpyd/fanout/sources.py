@@ -50,7 +50,8 @@ class Source:
         db: its number.
         link: whose connections are used.
         head, tail: the packed SCAN before its cursor, and after it.
-        split: tells its keys' tenants.
+        splits: tells its keys' tenants, where there are several.
+        prefix: what its keys begin with, where there is one tenant.
         cursor: of the next page.
         identity: the server the cursor is of; None: that of no server yet.
         seconds: time the server took so far.
@@ -65,7 +66,8 @@ class Source:
     link: Link
     head: bytes
     tail: bytes
-    split: Split
+    splits: Split | None = None
+    prefix: bytes = b""
     cursor: bytes = b"0"
     identity: Identity | None = None
     seconds: float = 0.0
@@ -73,6 +75,15 @@ class Source:
     failures: int = 0
     begun: bool = False
     handed: tuple[bytes, Identity | None] = (b"0", None)
+
+    def split(self, keys: list[bytes]) -> list[tuple[str, list[str]]]:
+        """Return a page's keys by tenant, without their prefixes."""
+        if self.splits is not None:
+            return self.splits(keys)
+        if prefix := self.prefix:
+            length = len(prefix)
+            keys = [key[length:] for key in keys if key.startswith(prefix)]
+        return [(self.jobs[0].tenant, decoded(keys))] if keys else []
 
 
 def still(job: Job) -> None:
@@ -105,14 +116,14 @@ def sources_of(jobs: Sequence[Job], match: str | None, count: int | None, type_:
     for db, sharing in by_db.items():
         link = sharing[0].link
         if len(sharing) == 1 and not (prefix := sharing[0].database.key_prefix):
-            sources.append(Source(sharing, db, link, *plain, _whole(sharing[0].tenant)))
+            sources.append(Source(sharing, db, link, *plain))
             continue
         matches = (lambda _key: True) if match is None else matcher(match)
         if len(sharing) == 1 or matches is None:
             for job in sharing:
                 prefix = job.database.key_prefix
                 packed = _packed(Pages.of(prefix, match, count, type_))
-                sources.append(Source([job], db, job.link, *packed, _after(job.tenant, prefix.encode())))
+                sources.append(Source([job], db, job.link, *packed, prefix=prefix.encode()))
             continue
         common = _common([job.database.key_prefix for job in sharing])
         pattern = escape_glob(common) + "*" if match is None else f"{escape_glob(common)}*{match}"
@@ -153,20 +164,6 @@ def decoded(keys: list[bytes]) -> list[str]:
     if len(joined) == len(keys):
         return joined
     return [key.decode("utf-8", "surrogateescape") for key in keys]
-
-
-def _whole(tenant: str) -> Split:
-    return lambda keys: [(tenant, decoded(keys))] if keys else []
-
-
-def _after(tenant: str, prefix: bytes) -> Split:
-    length = len(prefix)
-
-    def split(keys: list[bytes]) -> list[tuple[str, list[str]]]:
-        own = [key[length:] for key in keys if key.startswith(prefix)]
-        return [(tenant, decoded(own))] if own else []
-
-    return split
 
 
 def _apart(tenants: list[tuple[bytes, str]], matches: Callable[[bytes], bool] | None) -> Split:

@@ -120,16 +120,22 @@ class _Progress:
                     counts[tenant] = counts.get(tenant, 0) + len(keys)
                     self.keys += len(keys)
                     yield tenant, keys
-            if behind[0] != b"0":  # the end counts once the server has confirmed it
+            if behind is not None:  # the end counts once the server has confirmed it
                 source.handed = behind
+        for source in chunk.done:
+            for job in source.jobs:
+                self._settle(job.tenant, None, source.seconds, source.restarts)
         for end in chunk.ends:
-            tenant = end.job.tenant
-            if tenant not in outcomes:
-                self.missing -= 1
-                if unique is not None:
-                    unique.forget(tenant)
-                found_keys = counts.pop(tenant, 0) if end.error is None else None
-                self.settled.settle(tenant, found_keys, end.error, end.seconds, end.restarts)
+            self._settle(end.job.tenant, end.error, end.seconds, end.restarts)
+
+    def _settle(self, tenant: str, error: Exception | None, seconds: float, restarts: int) -> None:
+        if tenant in self.settled.outcomes:
+            return
+        self.missing -= 1
+        if self.unique is not None:
+            self.unique.forget(tenant)
+        keys = self._counts.pop(tenant, 0)
+        self.settled.settle(tenant, None if error is not None else keys, error, seconds, restarts)
 
     def finish(self, *, complete: bool) -> None:
         logs.emit(
