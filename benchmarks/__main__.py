@@ -1,4 +1,5 @@
-"""Prints figures beside redis-py and other libraries, all from this run: ``python -m benchmarks``, or ``make bench``.
+"""Prints figures beside redis-py and other libraries, all from this run: ``python -m benchmarks``, or ``make bench``;
+``python -m benchmarks walks`` those of walks alone.
 
 They are figures, not a test: the exit code is 0 whatever they are.
 """
@@ -17,7 +18,7 @@ from rich.table import Table
 from benchmarks import acases, cases, others, rotating, walks
 from benchmarks.page import Page
 from benchmarks.pairs import Figure, acompare, compare
-from benchmarks.setting import DATABASES, KEYS, Setting, environment, many_tenants, one_tenant, settings_line
+from benchmarks.setting import Setting, environment, one_tenant, settings_line
 
 WIDTH = 132
 NOTE = "Ratio: our time over the peer's, the median of paired rounds (A B B A), with quartiles. Lower is better."
@@ -51,6 +52,10 @@ class Report:
         cells = (name, peer, f"{figure.ratio:.2f}", spread, mark, f"{figure.ours:,.1f}", f"{figure.peer:,.1f}")
         self._table.add_row("  " + cells[0], *cells[1:])
         self._page.add(self._part, *cells)
+
+    def say(self, text: str) -> None:
+        """Add a line that is no comparison."""
+        self._table.add_row("  " + text)
 
     def print(self) -> None:
         """Print what was added."""
@@ -107,24 +112,16 @@ def rotate(report: Report, seconds: float) -> None:
             report.add(name, peer, figure, rotating.AIM)
 
 
-def walking(report: Report, seconds: float) -> None:
-    """Measure walks over many databases."""
-    report.section(f"walk of {2 * DATABASES} databases of {KEYS:,} keys")
-    with many_tenants() as (router, peers):
-        peer = walks.in_turn(peers)
-        for name, ours in (("scan_keys, key by key", walks.by_key), ("scan_pages, list by list", walks.by_page)):
-            figure = compare(ours(router), peer, seconds=seconds, repeat=1)
-            report.add(name, "redis-py, one after another", figure)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["all", "walks"], default="all", help="what to measure")
     parser.add_argument("--seconds", type=float, default=1.8, help="time for each line (default: %(default)s)")
     parser.add_argument("--no-walk", action="store_true", help="leave the walk over many databases out")
     parser.add_argument("--no-rotation", action="store_true", help="leave the rotation over many tenants out")
     parser.add_argument("--no-others", action="store_true", help="leave limpyd, rom and walrus out")
     parser.add_argument("--page", type=Path, help="a page of documentation, whose figures are replaced by these")
+    parser.add_argument("--picture", type=Path, help="where to draw how walks grow, as SVG")
     given = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     page = Page()
@@ -134,14 +131,15 @@ def main(arguments: list[str] | None = None) -> None:
     with one_tenant() as setting:
         page.environment = environment(setting) + (f"; {libraries}" if libraries else "")
         console.print(page.environment, settings_line(setting), sep="\n", soft_wrap=True)
-        objects = blocking(setting, report, given.seconds)
-        asyncio.run(awaiting(setting, report, given.seconds))
-        if not given.no_others:
-            comparing(setting, objects, report, given.seconds)
-    if not given.no_rotation:
+        if given.what == "all":
+            objects = blocking(setting, report, given.seconds)
+            asyncio.run(awaiting(setting, report, given.seconds))
+            if not given.no_others:
+                comparing(setting, objects, report, given.seconds)
+    if given.what == "all" and not given.no_rotation:
         rotate(report, given.seconds)
-    if not given.no_walk:
-        walking(report, 2 * given.seconds)
+    if given.what == "walks" or not given.no_walk:
+        walks.measure(report, 2 * given.seconds, given.picture)
     report.print()
     if given.page is not None:
         page.write(given.page)
