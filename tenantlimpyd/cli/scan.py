@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +46,16 @@ PerTenant = Annotated[
 Policy = Annotated[
     OnError, typer.Option(help="When a tenant fails: 'raise' stops; the others go on with the next tenants.")
 ]
+Unique = Annotated[
+    bool, typer.Option("--unique", help="Print each key once, as far as a million keys can be remembered.")
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file for the scan's place: written when it ends before all tenants are through, gone on from when it is "
+        "there, and removed when they are.",
+    ),
+]
 Summary = Annotated[
     bool | None,
     typer.Option("--summary/--no-summary", help="A table of tenants on stderr. Without either: on a terminal."),
@@ -59,6 +72,8 @@ def scan(
     count: Count = None,
     timeout: PerTenant = None,
     on_error: Policy = OnError.defer,
+    unique: Unique = False,
+    resume: Resume = None,
     summary: Summary = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -68,22 +83,51 @@ def scan(
     Keys are escaped where a terminal could obey them. The exit code is 1 if a tenant failed; stderr says which, and why.
     """
     with reporting(), open_router(ctx, config, verbose=verbose) as router:
-        walk = router.scan_pages(
-            pattern,
-            count,
-            key_type,
-            tenants=tenant or None,
-            on_error="raise" if on_error is OnError.stop else "collect",
-            timeout=timeout,
-        )
-        with walk, View(len(router.jobs(tenant or None, allow_switch=False)), as_json=as_json) as view:
+        try:
+            walk = router.scan_pages(
+                pattern,
+                count,
+                key_type,
+                tenants=tenant or None,
+                on_error="raise" if on_error is OnError.stop else "collect",
+                timeout=timeout,
+                unique=unique,
+                resume=_token(resume),
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--resume") from None
+        with walk, View(walk.tenants, as_json=as_json) as view, _keeping_place(walk, resume):
             _print_all(walk, view)
         view.summary(walk.outcomes, wanted=summary)
+        if unique and not walk.exact:
+            warn("some keys may have been printed more than once: not all could be remembered")
         failed = {name: outcome.error for name, outcome in walk.outcomes.items() if outcome.error is not None}
         for name, error in failed.items():
             warn(f"tenant {name} failed: {type(error).__name__}: {error}")
         if failed:
             raise typer.Exit(FAILED)
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None or not path.exists():
+        return None
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path} can't be read: {error}", param_hint="--resume") from None
+
+
+@contextlib.contextmanager
+def _keeping_place(walk: Walk[tuple[str, list[str]]], path: Path | None) -> Iterator[None]:
+    """Write where the walk was when it ends early, by whatever end."""
+    try:
+        yield
+    finally:
+        if path is not None:
+            if walk.complete:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(walk.token() + "\n", encoding="ascii")
 
 
 def _print_all(walk: Walk[tuple[str, list[str]]], view: View) -> None:

@@ -73,7 +73,7 @@ class _Progress:
         self._through = order.resume.finished(self._tenants) if order.resume is not None else set()
         self._jobs = [job for job in order.jobs if job.tenant not in self._through]
         self.sources: list[Source] = []
-        self.missing = len(self._jobs)
+        self.missing = self.tenants = len(self._jobs)
 
     def plan(self) -> LanePlan:
         """Group the databases, as they are connected now. Asks nobody."""
@@ -171,6 +171,17 @@ class _Telling:
         Tenants that a resumed walk was through with before are not among them.
         """
         return MappingProxyType(self._progress.settled.outcomes)
+
+    @property
+    def tenants(self) -> int:
+        """How many tenants this walk visits: those of ``tenants``, without those that a resumed walk was through with."""
+        return self._progress.tenants
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tenant is through, and none has failed."""
+        settled = self._progress.settled
+        return not self._progress.missing and not settled.failed
 
     @property
     def exact(self) -> bool:

@@ -155,3 +155,55 @@ def test_a_reader_that_goes_away_is_no_error(config, server):
         scan.stdout.close()
         assert scan.stderr.read() == b""
         assert scan.wait(timeout=30) == 141
+
+
+def test_unique(cli, config):
+    result = cli("scan", "-c", config, "--unique")
+    assert (result.exit_code, keys(result)) == (0, ALL)
+
+
+def test_a_scan_that_failed_goes_on_where_it_was(cli, broken_config, tmp_path):
+    place = tmp_path / "place"
+    broken = cli("scan", "-c", broken_config, "--resume", place)
+    assert broken.exit_code == 1
+    assert place.read_text().startswith("tlw1.")
+    again = cli("scan", "-c", broken_config, "--resume", place)
+    assert again.exit_code == 1
+    assert keys(again) == []  # the healthy tenants are through
+
+
+def test_a_scan_that_is_through_leaves_no_place(cli, config, tmp_path):
+    place = tmp_path / "place"
+    assert keys(cli("scan", "-c", config, "--resume", place)) == ALL
+    assert not place.exists()
+
+
+def test_an_interrupted_scan_leaves_its_place(config, server, tmp_path):
+    place = tmp_path / "place"
+    with redis.Redis(**server.settings, db=41) as acme:
+        acme.mset({f"many:{number}": "x" for number in range(20_000)})
+        try:
+            command = [sys.executable, "-m", "tenantlimpyd", "scan", "-c", str(config), "--resume", str(place)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                first = [process.stdout.readline()]
+                process.send_signal(signal.SIGINT)
+                first += process.stdout.readlines()
+                process.wait(20)
+            assert len(first) < 20_000
+            assert place.exists()
+            first = [line for line in first if line.endswith("\n")]  # the last one may be cut
+            rest = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+            found = {tuple(line.rstrip("\n").split("\t")) for line in [*first, *rest.splitlines()]}
+            assert {key for tenant, key in found if tenant == "acme"} >= {f"many:{number}" for number in range(20_000)}
+            assert not place.exists()
+        finally:
+            acme.delete(*acme.keys("many:*"))
+
+
+@pytest.mark.parametrize("text", ["nonsense", "tlw1.AAAA", "\u00e9"])
+def test_a_file_that_holds_no_place(cli, config, tmp_path, text):
+    place = tmp_path / "place"
+    place.write_text(text)
+    result = cli("scan", "-c", config, "--resume", place)
+    assert result.exit_code == 2
+    assert "--resume" in result.stderr
