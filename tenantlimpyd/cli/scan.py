@@ -102,8 +102,8 @@ def scan(
         if unique and not walk.exact:
             warn("some keys may have been printed more than once: not all could be remembered")
         failed = {name: outcome.error for name, outcome in walk.outcomes.items() if outcome.error is not None}
-        for name, error in failed.items():
-            warn(f"tenant {name} failed: {type(error).__name__}: {error}")
+        for name, failure in failed.items():
+            warn(f"tenant {name} failed: {type(failure).__name__}: {failure}")
         if failed:
             raise typer.Exit(FAILED)
 
