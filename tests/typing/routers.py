@@ -3,11 +3,13 @@
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
 from tenantlimpyd.breaker import BreakerPolicy
+from tenantlimpyd.fanout import Outcome
 from tenantlimpyd.health import HealthReport, Readiness, ServerHealth
+from tenantlimpyd.operations import Command, Script
 
 
 def find(tenant: str) -> RedisDatabase | None:
@@ -109,7 +111,25 @@ def walks_give_tenants_and_keys(router: DatabaseRouter) -> None:
         next(iter(walk))
     assert_type(walk.outcomes["acme"].seconds, float)
     assert_type(walk.outcomes["acme"].ok, bool)
+    assert_type(walk.outcomes["acme"].interrupted, bool)
+    assert_type(walk.token(), str)
+    assert_type(walk.exact, bool)
+    router.scan_keys(unique=True, resume=walk.token())
+    router.scan_pages(unique=50_000)
     router.scan_keys(on_error="ignore")  # type: ignore[arg-type]
+    router.scan_keys(resume=5)  # type: ignore[arg-type]
+
+
+def commands_are_sent_to_all_tenants(router: DatabaseRouter) -> None:
+    assert_type(router.fan_out(Command("DBSIZE")), dict[str, Outcome[Any]])
+    assert_type(router.fan_out(Script("return 1"), timeout=1), dict[str, Outcome[Any]])
+    assert_type(router.fan_out(count), dict[str, Outcome[int]])
+    router.fan_out("DBSIZE")  # type: ignore[call-overload]
+
+
+async def commands_are_sent_to_all_tenants_in_asyncio(router: DatabaseRouter) -> None:
+    assert_type(await router.afan_out(Command("DBSIZE")), dict[str, Outcome[Any]])
+    router.afan_out(Command("DBSIZE"))  # type: ignore[unused-coroutine]
 
 
 async def walks_give_tenants_and_keys_in_asyncio(router: DatabaseRouter) -> None:
