@@ -139,6 +139,7 @@ class Group(Generic[W]):
         self.large: deque[W] = deque()
         self.lanes = 0
         self.answered = False
+        self.crowded = 0
         self.dead: Exception | None = None
 
     @property
@@ -314,8 +315,11 @@ class Lane(Generic[W]):
             self.connected = True
 
     def crowded_out(self, error: Exception) -> bool:
-        """Return whether there is no connection for this lane, while others of its group have one."""
-        return isinstance(error, MaxConnectionsError) and self.group.lanes > 1
+        """Return whether there is no connection for this lane, while others of its group may have one: not for ever."""
+        if not isinstance(error, MaxConnectionsError) or self.group.lanes < 2:
+            return False
+        self.group.crowded += 1
+        return self.group.crowded <= 2 * PER_SERVER
 
     def dead_for(self, error: Exception) -> list[W]:
         """Take all work that was not begun, where the server has never answered: it would meet the same error."""

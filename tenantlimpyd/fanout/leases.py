@@ -56,7 +56,8 @@ def _written(connection: Any, payload: list[bytes]) -> tuple[list[bytes], int]:
     """Return what is to be written, and how many replies there will be before those that were asked for.
 
     A connection that goes from tenant to tenant may rest inside a transaction that nothing was put in
-    (:mod:`tenantlimpyd.switching`).
+    (:mod:`tenantlimpyd.switching`). It was looked at when it was lent: a health check of redis-py's now would be a command
+    in that transaction.
     """
     before = int(connection.armed)
     connection.armed = False
@@ -102,7 +103,7 @@ class Lease(Closing):
         try:
             written, before = _written(connection, payload)
             connection.owed += 1  # until the last reply is read
-            connection.send_packed_command(written)
+            connection.send_packed_command(written, check_health=False)
             replies: list[Any] = []
             while len(replies) < before + count:
                 connection.owed += 1  # what reading a reply takes off again
@@ -154,7 +155,7 @@ class AsyncLease(AsyncClosing):
         try:
             written, before = _written(connection, payload)
             connection.owed += 1
-            await connection.send_packed_command(written)
+            await connection.send_packed_command(written, check_health=False)
             replies: list[Any] = []
             while len(replies) < before + count:
                 connection.owed += 1

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import RedisDatabase
+from tenantlimpyd.budget import Budget
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.exceptions import LimpydException, ScanInterruptedError, UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter
@@ -435,3 +436,50 @@ def test_walks_of_many_threads_at_once(wide):
         thread.join(30)
     assert failures == []
     router.close()
+
+
+@COLOURS
+@pytest.mark.parametrize("on_full", ["raise", "wait"])
+async def test_a_budget_that_others_have_used_up_fails_the_walk_and_does_not_hang_it(flushed_server, colour, on_full):
+    filled(flushed_server, tenants=4)
+    budget = Budget(per_server=1, per_tenant=1, on_full=on_full, timeout=0.1)
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**flushed_server.settings, db=n, budget=budget) for n in range(4)})
+    found, walk = await walked(router, colour, count=50)
+    assert len(set(found)) == 4 * 2500
+    if colour == "blocking":
+        held = router.database_for("t0").scan_keys(count=10)
+        next(held)
+    else:
+        held = router.database_for("t0").ascan_keys(count=10)
+        await anext(held)
+    _, walk = await walked(router, "blocking" if colour == "blocking" else "asyncio", on_error="collect")
+    assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
+    if colour == "blocking":
+        held.close()
+    else:
+        await held.aclose()
+    await router.aclose()
+
+
+@COLOURS
+async def test_connections_that_are_looked_after(flushed_server, colour):
+    """redis-py's own health check, which is due at the next use here, does not get in between."""
+    expected = filled(flushed_server, tenants=3, keys=50)
+    router = fleet_of(flushed_server, range(3), health_check_interval=60)
+
+    def due(pool):
+        for connection in pool._available_connections:
+            connection.next_health_check = 1e-9
+
+    for _ in range(2):
+        if colour == "blocking":
+            for n in (0, 1, 2, 0):
+                router.database_for(f"t{n}").connection.get("x")  # they go from tenant to tenant, and rest armed
+            due(router.database_for("t0")._link.server.pools()[0])
+            assert set(router.scan_keys()) == expected
+        else:
+            for n in (0, 1, 2, 0):
+                await router.database_for(f"t{n}").aconnection.get("x")
+            due(router.database_for("t0")._link.server.of_loop().pool)
+            assert {item async for item in router.ascan_keys()} == expected
+    await router.aclose()
