@@ -42,6 +42,7 @@ TREE = {
     "SharedKeyspaceError": "TenantError",
     "ServerUnavailableError": "ConnectionError",
     "FanOutError": "LimpydException",
+    "ScanInterruptedError": "LimpydException",
 }
 
 
