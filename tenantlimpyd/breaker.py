@@ -124,7 +124,8 @@ class Breaker:
     def _close(self) -> None:
         self.refusing = self.troubled = False
         self._failures = 0
-        self._error: Exception | None = None
+        self._error: str | None = None  # not the exception itself: its traceback would keep its callers' frames alive
+        self._told = ""
         self._opened = self._next = 0.0
         self._period = self.policy.seconds
         self._caller: int | None = None
@@ -135,12 +136,11 @@ class Breaker:
         """Its state now."""
         with self._lock:
             now = self._clock()
-            error = None if self._error is None else type(self._error).__name__
             if not self.refusing:
-                return BreakerStatus("closed", self._failures, error, 0.0, 0.0)
+                return BreakerStatus("closed", self._failures, self._error, 0.0, 0.0)
             left = self._wait(now)
             state: State = "open" if self._caller is None and left > 0 else "half-open"
-            return BreakerStatus(state, self._failures, error, now - self._opened, left)
+            return BreakerStatus(state, self._failures, self._error, now - self._opened, left)
 
     def _wait(self, now: float) -> float:
         until = self._lease if self._caller is not None else self._next
@@ -172,7 +172,7 @@ class Breaker:
             "one attempt is under way" if self._caller is not None else f"the next attempt may go out in {left:.1f} s"
         )
         return ServerUnavailableError(
-            f"{self.server} is taken to be away since {since:.1f} s: {times}, the last {_told(self._error)}; {when}. "
+            f"{self.server} is taken to be away since {since:.1f} s: {times}, the last {self._told}; {when}. "
             "Nothing was sent.",
             self.server,
             left,
@@ -229,7 +229,8 @@ class Breaker:
             if self.refusing and self._caller != id(caller) and now < self._next:
                 return  # of an attempt that began before it opened
             self._failures += 1
-            self._error = error if isinstance(error, Exception) else redis.TimeoutError("given up by its caller")
+            last = error if isinstance(error, Exception) else redis.TimeoutError("given up by its caller")
+            self._error, self._told = type(last).__name__, _told(last)
             self.troubled = True
             self._caller = None
             if self.refusing:
@@ -239,7 +240,7 @@ class Breaker:
             else:
                 self._opened = now
             self.refusing, self._next = True, now + self._period
-            told = (self._failures, type(self._error).__name__, self._period)
+            told = (self._failures, self._error, self._period)
         logs.emit("breaker_opened", server=self.server, failures=told[0], error=told[1], seconds=told[2])
 
     @staticmethod
@@ -256,6 +257,6 @@ class Breaker:
         return waited >= enough  # else somebody was in a hurry; a cancelled task, for example
 
 
-def _told(error: Exception | None) -> str:
+def _told(error: Exception) -> str:
     text = str(error).splitlines()[0][:200] if str(error) else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

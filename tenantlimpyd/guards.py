@@ -250,8 +250,12 @@ class _Guarded(_Owing, _Connection):
             if breaker is not None:
                 # A socket that was shut down because time is up is no fault of the server.
                 hurried = limit is not None and limit.over and isinstance(error, redis.ConnectionError)
-                reason = redis.TimeoutError("no time left") if hurried else error
-                breaker.failed(self, reason, time.monotonic() - began, own_timeout)
+                breaker.failed(
+                    self,
+                    redis.TimeoutError("no time left") if hurried else error,
+                    time.monotonic() - began,
+                    own_timeout,
+                )
             raise
         finally:
             self.socket_connect_timeout, self.handshaking = own, False

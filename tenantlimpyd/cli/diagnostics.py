@@ -16,7 +16,7 @@ def configure_logging(*, verbose: bool) -> None:
     """Send log events to stderr.
 
     Args:
-        verbose: all of them; else warnings and above, without ``tenant_failed``: commands tell of failures themselves.
+        verbose: all of them; else warnings and above, without those of failures that commands tell of themselves.
     """
     structlog.configure(
         processors=[
@@ -33,6 +33,6 @@ def configure_logging(*, verbose: bool) -> None:
 
 
 def _told_by_commands(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
-    if event["event"] == "tenant_failed":
+    if event["event"] in ("tenant_failed", "breaker_opened"):
         raise structlog.DropEvent
     return event

@@ -173,10 +173,15 @@ async def _outage(router: DatabaseRouter, second: EmbeddedServer, client: httpx.
     notes = await _notes(client, "acme")
     teller.claim("acme's clients are served meanwhile.", len(notes) == NOTES, notes)
     second.start()
+    started = time.monotonic()
+    while not (ready := all(server.ok for server in (await router.ahealth()).servers)):
+        if time.monotonic() > started + 10 * DEADLINE:
+            break
+        await asyncio.sleep(0.05)
+    seconds = time.monotonic() - started
+    teller.claim(f"The server is back, and after {seconds:.2f} s router.ahealth() says so.", ready, seconds)
     notes = await _notes(client, ON_SECOND_SERVER)
-    teller.claim(
-        f"The server is back, with the same router: {ON_SECOND_SERVER} has its notes.", len(notes) == NOTES, notes
-    )
+    teller.claim(f"With the same router, {ON_SECOND_SERVER} has its notes.", len(notes) == NOTES, notes)
 
 
 def _scan(router: DatabaseRouter, teller: Teller) -> None:

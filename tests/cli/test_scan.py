@@ -81,7 +81,8 @@ def test_escaping_tells_keys_apart():
 def test_a_failed_tenant_is_named_and_the_others_are_complete(cli, broken_config, policy):
     result = cli("scan", "-c", broken_config, "--timeout", "0.3", "--on-error", policy)
     assert (result.exit_code, keys(result)) == (1, ALL)
-    assert "tenant dead failed: TimeoutError: not done within 0.3 s" in result.stderr
+    assert "tenant dead failed: " in result.stderr
+    assert "Connection refused" in result.stderr
     assert "hunter2" not in result.output
 
 
@@ -95,12 +96,13 @@ def test_the_summary(cli, broken_config):
     result = cli("scan", "-c", broken_config, "--timeout", "0.3", "--summary")
     assert "6 keys of 4 tenants" in result.stderr
     rows = [[part.strip() for part in line.strip("│").split("│")] for line in result.stderr.splitlines() if "│" in line]
-    assert [(row[0], row[1], row[3]) for row in rows] == [
+    assert [(row[0], row[1], row[3]) for row in rows if row[0] != "dead"] == [
         ("acme", "3", "ok"),
-        ("dead", "", "TimeoutError"),
         ("globex", "1", "ok"),
         ("initech", "2", "ok"),
     ]
+    # Which of the two it is depends on whether another walk has just found the server dead.
+    assert [row[3] in ("ConnectionError", "ServerUnavailableError") for row in rows if row[0] == "dead"] == [True]
     assert keys(result) == ALL
 
 
