@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 import attrs
@@ -224,7 +225,8 @@ class Crowd:
     def _child(self, number: int, writing: int) -> None:
         """Be a child: some block, and are interrupted; some run a loop of their own. Never returns."""
         status = 1
-        # A child that hangs tells its parent where.
+        # A child that hangs or crashes tells its parent where.
+        faulthandler.enable(file=writing)
         faulthandler.dump_traceback_later(_CHILD_SECONDS + 20, exit=True, file=writing)
         try:
             ledger = self._blocking_child(number) if number % 2 else asyncio.run(self._awaiting_child(number))
@@ -240,7 +242,12 @@ class Crowd:
         clerk = self.clerk(f"f{number}", BRIEF, awaits=False)
         deadline = time.monotonic() + _CHILD_SECONDS
 
-        def interrupt(*_: Any) -> None:
+        def interrupt(_: int, frame: FrameType | None) -> None:
+            for each, _ in traceback.walk_stack(frame):
+                if each.f_code.co_name == "pack":
+                    # hiredis's pack_command crashes where an exception reaches it: a little later, then.
+                    signal.setitimer(signal.ITIMER_REAL, 0.0001)
+                    return
             raise Interrupted
 
         # What is interrupted as it makes a socket, or in a finalizer, leaves that to the garbage collector.
