@@ -9,11 +9,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
 import redis
 
 import tenantlimpyd
 
-__all__ = ["Interrupt", "interrupted_at"]
+__all__ = ["LEFT_BEHIND", "Interrupt", "interrupted_at"]
 
 _HOME = Path(tenantlimpyd.__file__).parent
 _ELSEWHERE = {_HOME / name for name in ("context.py", "fleet.py", "router.py", "scopes.py")}
@@ -22,6 +23,14 @@ _PLACES = {
     *(str(path) for path in _HOME.rglob("*.py") if path not in _ELSEWHERE),
     *(str(Path(redis.__file__).parent / name) for name in ("client.py", "connection.py", "_parsers/hiredis.py")),
 }
+
+
+LEFT_BEHIND = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+"""What is interrupted between the making of a socket and its keeping is left to the garbage collector; what is interrupted
+as it is finalized, Python only reports."""
 
 
 class Interrupt(BaseException):

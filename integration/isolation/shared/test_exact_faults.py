@@ -10,6 +10,7 @@ import pytest
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
 from integration.isolation.shared.battery import Lines
+from integration.isolation.shared.interrupting import LEFT_BEHIND
 from integration.isolation.shared.spots import named
 from integration.isolation.shared.stage import Stage
 
@@ -30,7 +31,7 @@ REPLIES = 40
 COLOURS = pytest.mark.parametrize("awaits", [False, True], ids=["blocking", "asyncio"])
 EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), *LEFT_BEHIND]
 
 
 def then(stage: Stage, *, awaits: bool) -> None:
@@ -63,7 +64,7 @@ def test_a_reply_that_comes_too_late(hasty_stage: Stage, operation: Any, awaits:
     """The caller has given up; the reply comes as the next one expects its own."""
     stage = hasty_stage
     stage.fresh_connections()
-    for reply in range(8):
+    for reply in (0, 1, 2, 4, 7):
         stage.proxy.arm(hold=reply)
         stage.ask(stage.plain[0], operation, awaits=awaits)
         reached = stage.proxy.passed > reply
@@ -133,11 +134,6 @@ def test_a_task_cancelled_after_its_connection_was_made_anew(persistent_stage: S
     assert stage.wrong() == []
 
 
-LEFT = pytest.mark.filterwarnings("ignore::ResourceWarning")
-"""What is interrupted between the making of a socket and its keeping is left to the garbage collector."""
-
-
-@LEFT
 @EACH
 def test_an_interrupt_at_any_line(stage: Stage, operation: Any) -> None:
     """As a signal handler may raise one."""

@@ -7,14 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from integration.isolation.shared.battery import DRILLS
+from integration.isolation.shared.interrupting import LEFT_BEHIND
 from integration.isolation.shared.mutations import MUTATIONS
 from integration.isolation.shared.stage import Stage
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    # What is interrupted between the making of a socket and its keeping is left to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = [pytest.mark.timeout(120), *LEFT_BEHIND]
 
 
 @pytest.mark.parametrize("drill", DRILLS)

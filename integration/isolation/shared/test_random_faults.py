@@ -6,19 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
 from integration.isolation.shared.battery import NEVER, Lines, revoked
+from integration.isolation.shared.interrupting import LEFT_BEHIND
 from integration.isolation.shared.stage import Stage
 
-pytestmark = [
-    pytest.mark.timeout(180),
-    # What is interrupted between the making of a socket and its keeping is left to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = [pytest.mark.timeout(180), *LEFT_BEHIND]
 
 ASKED = {
     operation.__name__: operation
@@ -132,8 +130,6 @@ class Machine:
             pipeline.reset()
 
     def _checked(self, tenant: int, work: Callable[[Any], None]) -> None:
-        import redis
-
         clerk = self.stage.clerk(self.stage.spots[tenant], operations.single, awaits=False)
         clerk.spot, clerk.kind = self.stage.spots[tenant], "held"
         try:
