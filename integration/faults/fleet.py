@@ -19,11 +19,15 @@ from tenantlimpyd import DatabaseRouter, RedisDatabase
 
 __all__ = ["FAULTS", "KEYS", "TIMEOUT", "Fault", "Fleet", "Leftovers"]
 
-KEYS = 3000
-"""Keys of each tenant: far more pages than a walk keeps in store."""
+KEYS = 300
+"""Keys of a healthy tenant: few, so that it is through well within its time on a machine that is busy, too."""
+LARGE = 3000
+"""Keys of a tenant whose server breaks: with 10 a page, more pages than a walk keeps in store."""
 TIMEOUT = 1.0
 """Seconds each tenant has."""
 SLACK = 1.0
+RECOVERY = 15.0
+"""Seconds within which a server that is back is used again."""
 
 
 class Fault:
@@ -66,15 +70,15 @@ class Fleet:
         }
         self.router = DatabaseRouter({tenant: RedisDatabase(**settings) for tenant, settings in databases.items()})
 
-    def seed(self, keys: int = KEYS) -> None:
+    def seed(self) -> None:
         """Give every tenant its keys, by connections of their own."""
         for tenant, settings in self._direct.items():
             with redis.Redis(**settings) as client:
-                client.mset({f"{tenant}:{number}": number for number in range(keys)})
+                client.mset(dict.fromkeys(self.keys_of(tenant), "x"))
 
-    @staticmethod
-    def keys_of(tenant: str, keys: int = KEYS) -> set[str]:
-        return {f"{tenant}:{number}" for number in range(keys)}
+    def keys_of(self, tenant: str) -> set[str]:
+        """Return the keys a tenant was given."""
+        return {f"{tenant}:{number}" for number in range(LARGE if tenant in self.broken else KEYS)}
 
     def check_outcomes(self, outcomes: Any) -> None:
         """Raise unless the healthy are well, and the broken are named within their deadline."""
@@ -84,6 +88,20 @@ class Fleet:
             assert isinstance(outcome.error, redis.TimeoutError | redis.ConnectionError), outcome
             assert outcome.error.tenant == tenant
             assert outcome.seconds < TIMEOUT + SLACK
+
+    def recover(self) -> None:
+        """Wait until every server is said to be well again: those that were broken are not asked for a short while."""
+        deadline = time.monotonic() + RECOVERY
+        while not (health := self.router.health(timeout=TIMEOUT)).ok:
+            assert time.monotonic() < deadline, health
+            time.sleep(0.05)
+
+    async def arecover(self) -> None:
+        """Wait as :meth:`recover`, awaiting."""
+        deadline = time.monotonic() + RECOVERY
+        while not (health := await self.router.ahealth(timeout=TIMEOUT)).ok:
+            assert time.monotonic() < deadline, health
+            await asyncio.sleep(0.05)
 
 
 class Leftovers:

@@ -77,7 +77,8 @@ async def test_an_asyncio_walk(fleet: Fleet, fault: Fault) -> None:
     await fleet.router.aclose()
     await leftovers.acheck()
     fault.end(fleet.breaking, fleet.proxy)
-    fleet.seed(10)
+    fleet.seed()
+    await fleet.arecover()
     outcomes = await fleet.router.afan_out(lambda database: database.aconnection.get("nothing"))
     assert all(outcome.ok for outcome in outcomes.values())
     await fleet.router.aclose()
@@ -132,6 +133,7 @@ async def test_an_asyncio_fan_out(fleet: Fleet, fault: Fault) -> None:
     await fleet.router.aclose()
     await leftovers.acheck()
     fault.end(fleet.breaking, fleet.proxy)
+    await fleet.arecover()
     assert all(outcome.ok for outcome in (await fleet.router.afan_out(lambda d: d.aconnection.dbsize())).values())
     await fleet.router.aclose()
 
@@ -140,6 +142,7 @@ def works_again(fleet: Fleet, fault: Fault) -> None:
     """End the fault, and raise unless the same router finds everything again."""
     fault.end(fleet.breaking, fleet.proxy)
     fleet.seed()
+    fleet.recover()
     assert all(outcome.ok for outcome in fleet.router.fan_out(lambda database: database.connection.ping()).values())
     found: dict[str, set[str]] = defaultdict(set)
     for tenant, key in fleet.router.scan_keys(match="*:*"):
@@ -174,6 +177,7 @@ def test_a_server_restarted_during_a_walk(servers: Servers) -> None:
         )
     fleet.router.close()
     leftovers.check()
+    fleet.recover()
     assert all(outcome.ok for outcome in fleet.router.fan_out(lambda database: database.connection.ping()).values())
     for tenant in fleet.router.tenants():
         assert set(fleet.router.database_for(tenant).scan_keys()) == fleet.keys_of(tenant)
@@ -214,4 +218,5 @@ def test_check_names_the_broken(fleet: Fleet, fault: Fault) -> None:
     for tenant in fleet.healthy:
         assert not any(tenant in problem for problem in problems)
     fault.end(fleet.breaking, fleet.proxy)
+    fleet.recover()
     assert fleet.router.check() == []

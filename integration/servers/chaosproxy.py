@@ -160,9 +160,14 @@ class ChaosProxy:
             return
         raise OSError(f"the chaos proxy can't listen on {HOST}:{self.port or 'any port'}")
 
-    def _close_port(self) -> None:
+    async def _close_port(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
+            # Connections that were accepted, and not yet handed over, would be left open by a server that is closed.
+            for accepting in listener.sockets:
+                self._loop.remove_reader(accepting.fileno())
+            for _ in range(3):
+                await asyncio.sleep(0)
             listener.close()
         self._end_all(_reset)
 
@@ -179,6 +184,9 @@ class ChaosProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._listener is None:  # accepted as the port was being closed
+            _reset(writer)
+            return
         self._handlers.add(task)
         self.accepted += 1
         try:
@@ -188,6 +196,8 @@ class ChaosProxy:
                 _reset(writer)
                 return
             self._pairs[task] = (writer, server_writer)
+            if self._listener is None:
+                _reset(writer)
             try:
                 await asyncio.gather(
                     self._pump(reader, server_writer, self._on_request),
