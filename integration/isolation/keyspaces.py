@@ -38,7 +38,7 @@ class Plot:
 
 
 def make_router(plots: Iterable[Plot]) -> DatabaseRouter:
-    """Return a router over the plots; lost commands are tried once more, without a pause."""
+    """Return a router over the plots; lost commands are tried once more, without a pause, and no breaker refuses any."""
     return DatabaseRouter(
         {
             plot.tenant: RedisDatabase(
@@ -48,6 +48,7 @@ def make_router(plots: Iterable[Plot]) -> DatabaseRouter:
                 socket_timeout=5,
                 socket_connect_timeout=5,
                 retry=Retry(NoBackoff(), 1),
+                breaker=None,
             )
             for plot in plots
         }

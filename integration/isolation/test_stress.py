@@ -59,7 +59,7 @@ def scissors(proxies: list[ChaosProxy], chooser: random.Random) -> Iterator[None
         thread.join()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_isolation_under_load(servers: Servers, capsys: pytest.CaptureFixture[str]) -> None:
     handles = servers(2)
     plots = plots_on(handles)

@@ -43,6 +43,10 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a blocking operation waited for an event loop")
 
 
+REFUSALS = "ACL", "can't run this command", "EXEC without"
+"""What servers say, Redis 7.0 in other words, where it is no NOPERM that a user lacks rights."""
+
+
 class Clerk:
     """Does operations one at a time, each under a tenant by chance.
 
@@ -105,7 +109,7 @@ class Clerk:
         kind = type(error).__name__
         refused = isinstance(error, redis.exceptions.NoPermissionError | redis.exceptions.ExecAbortError)
         # A script's command, or MULTI, may have been refused: then EXEC has nothing to carry out.
-        refused = refused or (isinstance(error, redis.ResponseError) and ("ACL" in text or "EXEC without" in text))
+        refused = refused or (isinstance(error, redis.ResponseError) and any(part in text for part in REFUSALS))
         absent = isinstance(error, redis.ResponseError) and "out of range" in text
         if isinstance(error, redis.ConnectionError | redis.TimeoutError | TimeoutError):
             self.ledger.lost[kind] += 1
