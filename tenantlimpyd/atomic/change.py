@@ -127,6 +127,7 @@ class Change:
         writes: commands, each a tuple of a name, one key and arguments.
         removes: index entries to remove.
         settles: index entries that follow what ``contents`` hold afterwards.
+        allocated: whether the pk is from the model's counter.
     """
 
     whole: ClassVar[bool] = False
@@ -143,6 +144,7 @@ class Change:
     writes: list[tuple[Any, ...]] = attrs.Factory(list)
     removes: list[tuple[Any, ...]] = attrs.Factory(list)
     settles: list[Settle] = attrs.Factory(list)
+    allocated: bool = False
 
     def move(self, old: set[Entry], new: set[Entry]) -> None:
         """Add the entries that are new, remove those that are no longer."""

@@ -95,7 +95,12 @@ def perform(plan: Callable[[Known], Change], described: object, *, once: bool = 
         elif status == "gone":
             raise DoesNotExist(f"{described} does not exist, or no longer: nothing was written.")
         elif status == "taken":
-            raise UniquenessError(f"{described} already exists: its pk must be another. Nothing was written.")
+            advice = (
+                f"the counter of pks lags behind, set {change.collection.removesuffix('collection')}max_pk to the highest"
+                if change.allocated
+                else "its pk must be another"
+            )
+            raise UniquenessError(f"{described} already exists: {advice}. Nothing was written.")
         else:
             claim, field = change.claims[details[0] - 1]
             raise UniquenessError(

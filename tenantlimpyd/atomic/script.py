@@ -168,6 +168,16 @@ for _, settle in ipairs(settles) do
   if problem then return problem end
 end
 
+-- The same of several writes to an object that is there: values that nobody guards could not be brought back.
+if rule == 'live' and #writes > 1 and redis.acl_check_cmd then
+  for _, command in ipairs(writes) do
+    if not redis.acl_check_cmd(unpack(command.words)) then
+      return redis.error_reply("NOPERM this user has no permissions to run the '" .. string.lower(command.words[1])
+        .. "' command on a key of the object")
+    end
+  end
+end
+
 -- Carrying it out
 
 local undone = {}

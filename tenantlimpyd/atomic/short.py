@@ -157,6 +157,22 @@ if from and call('EXISTS', unpack(KEYS, k + from, #KEYS)) > 0 then
   end
 end
 
+-- Several writes to an object that is there, as its deletion needs: what the user may not do must show before the first,
+-- since values that nobody guards could not be brought back.
+
+if rule == 'live' and #KEYS > k + 1 and redis.acl_check_cmd then
+  local number, at = k, a
+  while ARGV[at] ~= '' do
+    number = number + 1
+    if not redis.acl_check_cmd(ARGV[at], KEYS[number], unpack(ARGV, at + 2, at + 1 + ARGV[at + 1])) then
+      undo()
+      return redis.error_reply("NOPERM this user has no permissions to run the '" .. string.lower(ARGV[at])
+        .. "' command on a key of the object")
+    end
+    at = at + 2 + ARGV[at + 1]
+  end
+end
+
 -- The writes, of each a command, how many words follow its key, the words
 
 while ARGV[a] ~= '' do

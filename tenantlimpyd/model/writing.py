@@ -274,7 +274,7 @@ class Writing:
             pk = str((yield Command("INCRBY", f"{self._storage}:max_pk", 1)))
         self._pk = pk_field.normalize(pk)
         try:
-            change = _Whole(self._pk, self._live(), "any" if pk_field.auto else "new")
+            change = _Whole(self._pk, self._live(), "new", allocated=pk_field.auto)
             change.writes.append(("SADD", self._live(), self._pk))
             stored: dict[Slot, Stored] = {}
             held: dict[str, Any] = {}
