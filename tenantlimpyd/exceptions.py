@@ -4,6 +4,7 @@
 
     LimpydException
     ├── ImplementationError        a model, field or query is written wrongly
+    │   └── UnsupportedCommandError  the server is too old for a command; also a redis.ResponseError
     ├── UniquenessError            a value or pk that must be unique is taken
     ├── DoesNotExist               no such object
     ├── ConfigurationError         settings or a configuration file are wrong
@@ -50,6 +51,7 @@ __all__ = [
     "TenantSwitchError",
     "UniquenessError",
     "UnknownTenantError",
+    "UnsupportedCommandError",
     "WrongTenantError",
     "shown",
 ]
@@ -113,6 +115,13 @@ class ConfigurationError(LimpydException):
         if len(self.problems) == 1:
             return self.problems[0]
         return f"{len(self.problems)} mistakes:\n" + "\n".join(f"- {problem}" for problem in self.problems)
+
+
+class UnsupportedCommandError(ImplementationError, ResponseError):
+    """The server doesn't have a command that a method needs. Nothing was changed.
+
+    ``except redis.ResponseError`` catches it too.
+    """
 
 
 class ScanInterruptedError(LimpydException, RedisConnectionError):

@@ -30,6 +30,7 @@ OURS = [
 TREE = {
     "LimpydException": "Exception",
     "ImplementationError": "LimpydException",
+    "UnsupportedCommandError": "ImplementationError",
     "UniquenessError": "LimpydException",
     "DoesNotExist": "LimpydException",
     "ConfigurationError": "LimpydException",

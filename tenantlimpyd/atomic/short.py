@@ -15,7 +15,7 @@ __all__ = ["KINDS", "SHORT"]
 KINDS = {
     "SET": "string", "SETNX": "string", "GETSET": "string", "APPEND": "string", "SETRANGE": "string", "SETBIT": "string",
     "INCRBY": "string", "DECRBY": "string", "INCRBYFLOAT": "string", "GETDEL": "string",
-    "HSET": "hash", "HSETNX": "hash", "HDEL": "hash", "HINCRBY": "hash", "HINCRBYFLOAT": "hash",
+    "HSET": "hash", "HSETNX": "hash", "HDEL": "hash", "HINCRBY": "hash", "HINCRBYFLOAT": "hash", "HGETDEL": "hash",
     "SADD": "set", "SREM": "set",
     "RPUSH": "list", "LPUSH": "list", "RPUSHX": "list", "LPUSHX": "list", "LPOP": "list", "RPOP": "list", "LREM": "list",
     "LSET": "list", "LINSERT": "list", "LTRIM": "list",

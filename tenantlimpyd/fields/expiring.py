@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.operations import Operation, Runner, twins
 
-__all__ = ["Expiring", "Moment", "Seconds", "milliseconds", "moment", "moment_ms", "seconds", "when_words"]
+__all__ = [
+    "Expiring",
+    "Moment",
+    "Seconds",
+    "expiry_words",
+    "milliseconds",
+    "moment",
+    "moment_ms",
+    "seconds",
+    "when_words",
+]
 
 Seconds: TypeAlias = int | datetime.timedelta
 Moment: TypeAlias = int | datetime.datetime
@@ -37,6 +48,31 @@ def moment_ms(when: Moment) -> int:
 def when_words(nx: bool, xx: bool, gt: bool, lt: bool) -> list[str]:
     """Return the words for when an expiry is set: if there is none, if there is one, if it is later, if it is earlier."""
     return [word for word, wanted in (("NX", nx), ("XX", xx), ("GT", gt), ("LT", lt)) if wanted]
+
+
+def expiry_words(
+    command: str,
+    ex: Seconds | None,
+    px: Seconds | None,
+    exat: Moment | None,
+    pxat: Moment | None,
+    others: Mapping[str, bool],
+) -> list[Any]:
+    """Return the words for one time of several, or for another option in its place.
+
+    Raises:
+        redis.DataError: there is more than one.
+    """
+    times: list[list[Any]] = [
+        ["EX", None if ex is None else seconds(ex)],
+        ["PX", None if px is None else milliseconds(px)],
+        ["EXAT", None if exat is None else moment(exat)],
+        ["PXAT", None if pxat is None else moment_ms(pxat)],
+    ]
+    given = [pair for pair in times if pair[1] is not None] + [[word] for word, wanted in others.items() if wanted]
+    if len(given) > 1:
+        raise DataError(f"{command} takes one of ex, px, exat, pxat and {', '.join(others).lower()}")
+    return given[0] if given else []
 
 
 class Expiring:

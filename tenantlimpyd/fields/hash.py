@@ -8,9 +8,10 @@ from typing import Any
 from tenantlimpyd.atomic import Change, Content, Known, Stored, Turn, perform
 from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.base import Value
-from tenantlimpyd.fields.content import in_parts, need_any
+from tenantlimpyd.fields.content import CHUNK, in_parts, need_any
 from tenantlimpyd.fields.guesses import Guess, added, added_float
 from tenantlimpyd.fields.hashreading import HashReading
+from tenantlimpyd.fields.newer import needing
 from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Operation, twins
@@ -99,6 +100,25 @@ class HashField(HashReading):
         return self.post_command(self, "hdel", sum(replies), tuple(words), {})  # type: ignore[no-any-return]
 
     hdel, ahdel = twins(_hdel)
+
+    def _hgetdel(self, *keys: Value) -> Operation[list[str | None]]:
+        """Delete sub-keys and return their values; None where there was none.
+
+        Raises:
+            UnsupportedCommandError: the server is older than Redis 8.0 or Valkey 9.1.
+        """
+        need_any(keys, "hgetdel")
+        words = [_subkey(key) for key in keys]
+        if not self.indexable:
+            deleting = self._write("HGETDEL", "FIELDS", len(words), *words)
+            return (yield from needing("HGETDEL", deleting))  # type: ignore[no-any-return]
+        parts = [words[at : at + CHUNK] for at in range(0, len(words), CHUNK)]
+        writes = [("HGETDEL", "FIELDS", len(part), *part) for part in parts]
+        replies = yield from needing("HGETDEL", self._change(writes, dict.fromkeys(words, _always(None))))
+        values = [value for reply in replies for value in reply]
+        return self.post_command(self, "hgetdel", values, tuple(words), {})  # type: ignore[no-any-return]
+
+    hgetdel, ahgetdel = twins(_hgetdel)
 
     def _delete(self) -> Operation[int]:
         """Delete all sub-keys; return 1, or 0 where there was none."""

@@ -6,14 +6,16 @@ from typing import Any
 
 from tenantlimpyd.atomic import Slot
 from tenantlimpyd.fields.base import SingleValueField, Value
+from tenantlimpyd.fields.expiringentry import ExpiringEntry
 from tenantlimpyd.fields.guesses import added, added_float
+from tenantlimpyd.fields.newer import needing
 from tenantlimpyd.keys import make_key
 from tenantlimpyd.operations import Command, Operation, twins
 
 __all__ = ["InstanceHashField"]
 
 
-class InstanceHashField(SingleValueField):
+class InstanceHashField(ExpiringEntry, SingleValueField):
     """A value in the entry ``{field}`` of the object's hash ``{model}:{pk}:hash``.
 
     The object's own ``hmget``, ``hmset``, ``hdel`` and so on work on several of them at once.
@@ -137,3 +139,24 @@ class InstanceHashField(SingleValueField):
 
     hdel, ahdel = twins(_hdel)
     delete, adelete = hdel, ahdel
+
+    def _hgetdel(self) -> Operation[str | None]:
+        """Delete the value and return it; None where there was none.
+
+        Raises:
+            UnsupportedCommandError: the server is older than Redis 8.0 or Valkey 9.1.
+        """
+        if not self.indexable:
+            reply = yield from needing("HGETDEL", self._deleting())
+        else:
+            words = self._change(
+                lambda slot: ("HGETDEL", slot.key, "FIELDS", 1, slot.field), lambda _: None, certain=True
+            )
+            reply = yield from needing("HGETDEL", words)
+        return self._finished("hgetdel", reply[0], self.name)  # type: ignore[no-any-return]
+
+    def _deleting(self) -> Operation[list[str | None]]:
+        yield from self._bound().ready_to_write()
+        return (yield Command("HGETDEL", self.key, "FIELDS", 1, self.name))  # type: ignore[no-any-return]
+
+    hgetdel, ahgetdel = twins(_hgetdel)

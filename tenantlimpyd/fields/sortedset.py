@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from tenantlimpyd.exceptions import DataError, LimpydException, ResponseError, shown
 from tenantlimpyd.fields.base import Value
 from tenantlimpyd.fields.content import CHUNK, in_parts, need_any
+from tenantlimpyd.fields.newer import needing
 from tenantlimpyd.fields.ranges import Score, SortedSetRanges
 from tenantlimpyd.fields.scanning import aitems, items, pattern_words
 from tenantlimpyd.fields.sorting import sort_command
@@ -119,7 +120,8 @@ class SortedSetField(SortedSetRanges):
         """Return the position of a value by score, from 0, or None; with ``withscore`` a pair of it and the score."""
         words = ("WITHSCORE",) if withscore else ()
         options: dict[str, Any] = {"withscore": withscore, "score_cast_func": score_cast_func}
-        return (yield from self._read("ZRANK", self._sendable(value), *words, **options))
+        reading = self._read("ZRANK", self._sendable(value), *words, **options)
+        return (yield from needing("ZRANK WITHSCORE", reading) if withscore else reading)
 
     zrank, azrank = twins(_zrank)
 
@@ -129,7 +131,8 @@ class SortedSetField(SortedSetRanges):
         """Return the position of a value by score, from the highest, or None."""
         words = ("WITHSCORE",) if withscore else ()
         options: dict[str, Any] = {"withscore": withscore, "score_cast_func": score_cast_func}
-        return (yield from self._read("ZREVRANK", self._sendable(value), *words, **options))
+        reading = self._read("ZREVRANK", self._sendable(value), *words, **options)
+        return (yield from needing("ZREVRANK WITHSCORE", reading) if withscore else reading)
 
     zrevrank, azrevrank = twins(_zrevrank)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tenantlimpyd.atomic import Slot
-from tenantlimpyd.exceptions import DataError, LimpydException
+from tenantlimpyd.exceptions import LimpydException
 from tenantlimpyd.fields.base import SingleValueField, Value
-from tenantlimpyd.fields.expiring import Expiring, Moment, Seconds, milliseconds, moment, moment_ms, seconds
+from tenantlimpyd.fields.expiring import Expiring, Moment, Seconds, expiry_words, milliseconds, seconds
 from tenantlimpyd.fields.guesses import added, added_float, appended, unchanged
 from tenantlimpyd.operations import Command, Operation, twins
 
@@ -77,18 +77,9 @@ class StringField(Expiring, SingleValueField):
         Raises:
             redis.DataError: more than one of them.
         """
-        times: list[tuple[str, Any]] = [
-            ("EX", None if ex is None else seconds(ex)),
-            ("PX", None if px is None else milliseconds(px)),
-            ("EXAT", None if exat is None else moment(exat)),
-            ("PXAT", None if pxat is None else moment_ms(pxat)),
-        ]
-        given = [pair for pair in times if pair[1] is not None]
-        if len(given) + bool(persist) > 1:
-            raise DataError("getex takes one of ex, px, exat, pxat and persist")
-        if given:
+        words = expiry_words("getex", ex, px, exat, pxat, {"PERSIST": persist})
+        if words and not persist:
             self.refuse_expiry("getex with an expiry")
-        words = [*given[0]] if given else ["PERSIST"] if persist else []
         self._bound().require_pk()
         value = yield Command("GETEX", self.key, *words)
         return self._finished("getex", value, *words)  # type: ignore[no-any-return]
