@@ -16,8 +16,10 @@ Place = tuple[str, str, float | None]
 """An entry: the index's key, the member, and its score; None in a set."""
 
 TEXT = ":TEXT-RANGE-SEPARATOR:"
-FIELDS = ("email", "badge", "handle", "city", "title", "age", "tags", "log", "marks", "info")
-OF_ONE_KEY = ("email", "handle", "title", "note", "tags", "log", "marks", "info", "hash")
+LINKS = ("boss", "buddy", "friends", "chain", "rated")
+FIELDS = ("email", "badge", "handle", "city", "title", "age", "tags", "log", "marks", "info", *LINKS)
+IN_THE_HASH = ("badge", "city", "age", "boss")
+OF_ONE_KEY = ("note", "hash", *(field for field in FIELDS if field not in IN_THE_HASH))
 
 
 @attrs.frozen
@@ -77,14 +79,17 @@ def audit(client: redis.Redis) -> Audit:
 def _values(client: redis.Redis, pk: str) -> dict[str, list[Any]]:
     """Return an object's indexed values by field; of ``info``, pairs."""
     base = f"{BASE}:{pk}"
-    one = {field: client.get(f"{base}:{field}") for field in ("email", "handle", "title")}
-    hashed = client.hmget(f"{base}:hash", "badge", "city", "age")
-    one |= dict(zip(("badge", "city", "age"), hashed, strict=True))
+    one = {field: client.get(f"{base}:{field}") for field in ("email", "handle", "title", "buddy")}
+    hashed = client.hmget(f"{base}:hash", *IN_THE_HASH)
+    one |= dict(zip(IN_THE_HASH, hashed, strict=True))
     return {
         **{field: [value] for field, value in one.items() if value is not None},
         "tags": list(client.smembers(f"{base}:tags")),
         "log": client.lrange(f"{base}:log", 0, -1),
         "marks": client.zrange(f"{base}:marks", 0, -1),
+        "friends": list(client.smembers(f"{base}:friends")),
+        "chain": client.lrange(f"{base}:chain", 0, -1),
+        "rated": client.zrange(f"{base}:rated", 0, -1),
         "info": list(client.hgetall(f"{base}:info").items()),
     }
 

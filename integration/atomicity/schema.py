@@ -1,4 +1,4 @@
-"""The model that is written to: a field for each way a value can be indexed. The same for both libraries."""
+"""The model that is written to: a field for each way a value can be indexed, and links. The same for both libraries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ UNIQUE = ("email", "badge", "handle")
 
 def make_account(library: Library, hosted_by: Any) -> Any:
     """Return the model, bound to a database of that library."""
-    fields, indexes = library.fields, library.indexes
+    fields, indexes, related = library.fields, library.indexes, library.related
 
-    class Account(library.model.RedisModel):
+    class Account(related.RelatedModel):
         database = hosted_by
         namespace = "atomicity"
         code = fields.PKField()
@@ -34,5 +34,10 @@ def make_account(library: Library, hosted_by: Any) -> Any:
         log = fields.ListField(indexable=True)
         marks = fields.SortedSetField(indexable=True)
         info = fields.HashField(indexable=True)
+        boss = related.FKInstanceHashField("self", related_name="staff")
+        buddy = related.FKStringField("self", related_name="buddies")
+        friends = related.M2MSetField("self", related_name="fans")
+        chain = related.M2MListField("self", related_name="links")
+        rated = related.M2MSortedSetField("self", related_name="raters")
 
     return Account

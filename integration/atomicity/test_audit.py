@@ -26,6 +26,9 @@ FAULTS: dict[str, tuple[str, Callable[[redis.Redis], Any]]] = {
     "no entry of an element of a list": ("missing", lambda raw: raw.srem(f"{BASE}:log:x", "pk1")),
     "no entry of a member": ("missing", lambda raw: raw.zadd(f"{BASE}:pk1:marks", {"new": 1})),
     "no entry of a sub-key": ("missing", lambda raw: raw.hset(f"{BASE}:pk1:info", "sub", "new")),
+    "an entry of a link that is gone": ("stale", lambda raw: raw.srem(f"{BASE}:pk1:friends", "pk2")),
+    "no entry of a link": ("missing", lambda raw: raw.srem(f"{BASE}:boss:pk2", "pk1")),
+    "links of no object": ("orphans", lambda raw: raw.rpush(f"{BASE}:pk9:chain", "pk1")),
     "two owners": ("owners", lambda raw: raw.set(f"{BASE}:pk2:email", "a@x")),
     "two owners in the hash": ("owners", lambda raw: raw.hset(f"{BASE}:pk2:hash", "badge", "b1")),
     "a value of no object": ("orphans", lambda raw: raw.set(f"{BASE}:pk9:note", "n")),
@@ -39,6 +42,7 @@ def raw(server: ServerHandle) -> Any:
     database = OURS.connect(server.settings, 4)
     account = make_account(OURS, database)
     values = {"city": "Rome", "title": "t", "age": 5, "note": "n", "tags": ["x"], "log": ["x", "y", "x"]}
+    values |= {"boss": "pk2", "buddy": "pk2", "friends": ["pk2"], "chain": ["pk2", "pk2"], "rated": {"pk2": 1}}
     account(code="pk1", email="a@x", badge="b1", handle="h1", marks={"m": 1}, info={"sub": "v"}, **values)
     account(code="pk2", email="b@x", badge="b2", handle="h2", **values)
     with server.client(db=4, decode_responses=True) as client:
@@ -49,7 +53,7 @@ def raw(server: ServerHandle) -> Any:
 def test_nothing_is_found_where_nothing_is_wrong(raw):
     found = audit(raw)
     assert (found.objects, found.wrong) == (2, 0), found
-    assert found.entries == 20
+    assert found.entries == 30
 
 
 @pytest.mark.parametrize("fault", FAULTS)

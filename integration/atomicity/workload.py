@@ -24,6 +24,7 @@ STEP = tuple[str, str, tuple[Any, ...], dict[str, Any]]
 def step(chooser: random.Random) -> STEP:
     """Return an operation."""
     value, other, number = chooser.choice(VALUES), chooser.choice(VALUES), chooser.randrange(-3, 4)
+    pk = chooser.choice(PKS)  # of an object to link to, which need not be there
     steps: list[STEP] = [
         *((field, "set", (value,), {}) for field in ("email", "handle", "title")),
         *((field, "hset", (value,), {}) for field in ("badge", "city")),
@@ -48,11 +49,21 @@ def step(chooser: random.Random) -> STEP:
         ("marks", "zrem", (value,), {}),
         ("info", "hset", ("sub", value), {}),
         ("info", "hdel", ("sub",), {}),
+        ("boss", "hset", (pk,), {}),
+        ("boss", "hdel", (), {}),
+        ("buddy", "set", (pk,), {}),
+        ("friends", "sadd", (pk, chooser.choice(PKS)), {}),
+        ("friends", "srem", (pk,), {}),
+        ("chain", "rpush", (pk, pk), {}),
+        ("chain", "lpop", (), {}),
+        ("rated", "zadd", (), {pk: number}),
+        ("object", "delete", (), {}),
         ("object", "delete", (), {}),
     ]
     if chooser.random() < 0.15:
         given: dict[str, Any] = {"email": value, "badge": other, "handle": value, "city": value, "title": other}
         given |= {"age": number, "note": value, "tags": [value, other], "log": [value, value], "info": {"sub": value}}
+        given |= {"boss": pk, "buddy": pk, "friends": [pk, other], "chain": [pk, pk], "rated": {pk: number}}
         return "model", "create", (), {name: given[name] for name in chooser.sample(list(given), 5)}
     return chooser.choice(steps)
 

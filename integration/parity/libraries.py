@@ -13,6 +13,7 @@ from tenantlimpyd import indexes as our_indexes
 from tenantlimpyd import model as our_model
 from tenantlimpyd.contrib import collection as our_collections
 from tenantlimpyd.contrib import indexes as our_more_indexes
+from tenantlimpyd.contrib import related as our_related
 from tenantlimpyd.contrib.database import PipelineDatabase as OurPipelines
 from tenantlimpyd.database import RedisDatabase as OurDatabase
 
@@ -25,6 +26,7 @@ with warnings.catch_warnings():
     from limpyd import model as limpyd_model
     from limpyd.contrib import collection as limpyd_collections
     from limpyd.contrib import indexes as limpyd_more_indexes
+    from limpyd.contrib import related as limpyd_related
     from limpyd.contrib.database import PipelineDatabase as LimpydPipelines
     from limpyd.database import RedisDatabase as LimpydDatabase
 
@@ -41,6 +43,7 @@ class Library:
     indexes: ModuleType
     more_indexes: ModuleType
     collections: ModuleType
+    related: ModuleType
     database_class: type
     pipelines: type
 
@@ -70,6 +73,7 @@ LIMPYD = Library(
     limpyd_indexes,
     limpyd_more_indexes,
     limpyd_collections,
+    limpyd_related,
     LimpydDatabase,
     LimpydPipelines,
 )
@@ -80,6 +84,7 @@ OURS = Library(
     our_indexes,
     our_more_indexes,
     our_collections,
+    our_related,
     OurDatabase,
     OurPipelines,
 )

@@ -30,6 +30,9 @@ NAMES = {
     "contrib.indexes": "MultiIndexes DateIndexParts DateRangeIndex DateIndex TimeIndexParts TimeRangeIndex TimeIndex "
     "DateSimpleTimeIndex DateTimeIndex SimpleDateTimeIndex ScoredEqualIndex EqualIndexWith EqualIndex TextRangeIndex "
     "NumberRangeIndex BaseIndex",
+    "contrib.related": "RelatedModel RelatedCollection FKStringField FKInstanceHashField M2MSetField M2MListField "
+    "M2MSortedSetField RelatedFieldMixin SimpleValueRelatedFieldMixin MultiValuesRelatedFieldMixin RelatedFieldMetaclass "
+    "re_identifier",
 }
 # D31 of the list of differences: what limpyd is made of inside.
 MISSING = {
