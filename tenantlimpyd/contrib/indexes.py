@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tenantlimpyd.exceptions import ImplementationError, shown
 from tenantlimpyd.indexes import BaseIndex, Claim, Entry, EqualIndex, NumberRangeIndex, TextRangeIndex
 from tenantlimpyd.indexes.sources import AnyOf, Nothing, Source, Whole
-from tenantlimpyd.indexes.spanning import Row, Spanning
+from tenantlimpyd.indexes.spanning import AtSubkey, Row, Spanning
 from tenantlimpyd.keys import make_key
 
 if TYPE_CHECKING:
@@ -207,9 +207,9 @@ DateTimeIndex = MultiIndexes.compose([DateSimpleTimeIndex, _TIME_PARTS], name="D
 class ScoredEqualIndex(Spanning):
     """Finds objects by a field's exact value, in the order of another field's, a number.
 
-    A sorted set for each value: ``{name}:{field}[:prefix]:equal-scored:{value}``, of pks with the number as score. Objects
-    without a number are not in it. The number is in a field of one value; the field itself may have many. Where it is
-    unique, a set beside it keeps the pk in any case.
+    A sorted set for each value: ``{name}:{field}[:sub-key][:prefix]:equal-scored:{value}``, of pks with the number as score.
+    Objects without a number are not in it. The number is in a field of one value; the field itself may have many. Where it
+    is unique, a set beside it keeps the pk in any case.
 
     Attributes:
         score_field: the name of the field with the number.
@@ -242,7 +242,7 @@ class ScoredEqualIndex(Spanning):
         """Raise where a model doesn't have the score field, or it can hold more than one value."""
         super().checked_model(model, field)
         score: Any = model.get_class_field(cls.other_names()[0])
-        if score.many_values:
+        if not score.single_value:
             raise ImplementationError(
                 f"the {cls.__name__} of the field {field.name!r} of {model.__name__} takes its score from a field of one "
                 f"value: {score.name!r} is a {type(score).__name__}"
@@ -253,7 +253,7 @@ class ScoredEqualIndex(Spanning):
         value, score = row[self.field.name], _score(row[self.other_names()[0]])
         if value is None:
             return set()
-        key = self.storage_key(name, value)
+        key = self.storage_key(name, *_arguments(value))
         kept = {Entry(make_key(key, "__uniqueness__"), pk)} if self.field.unique and self.handle_uniqueness else set()
         return kept if score is None else {*kept, Entry(key, pk, score)}
 
@@ -281,6 +281,17 @@ class ScoredEqualIndex(Spanning):
         return AnyOf(tuple(self.source(name, "eq", each, *subkeys) for each in values)) if values else Nothing()
 
 
+def _arguments(value: Any) -> tuple[Any, ...]:
+    """Return a value of a row as an index takes it: after its sub-key, where it has one."""
+    return (value.subkey, value.value) if isinstance(value, AtSubkey) else (value,)
+
+
+def _texts(index: BaseIndex, value: Any, *, transform: bool = True) -> list[str]:
+    """Return a value of a row as it stands in a key: after its sub-key, where it has one."""
+    *subkeys, last = _arguments(value)
+    return [*(str(index.field.from_python(each)) for each in subkeys), index.normalize_value(last, transform=transform)]
+
+
 def _score(value: Any) -> float | None:
     try:
         score = float(value)
@@ -293,7 +304,8 @@ class EqualIndexWith(Spanning):
     """Finds objects by the exact values of several fields together: filters on all of them are answered by one set.
 
     The sets are ``{name}:{field}[:prefix]:equal-with:{value}:{value of another field}...``. An object that lacks one of the
-    values is in none; one that has several values in a field is in a set for each. A ``HashField`` can't take part.
+    values is in none; one that has several values in a field is in a set for each. Of a ``HashField``, ``{sub-key}:{value}``
+    stands in the place of a value; such an index can't be unique.
 
     Attributes:
         other_fields: the names of the other fields.
@@ -328,11 +340,24 @@ class EqualIndexWith(Spanning):
         """Return the names of the other fields."""
         return (cls.other_fields,) if isinstance(cls.other_fields, str) else tuple(cls.other_fields)
 
+    @classmethod
+    def checked_model(cls, model: Any, field: RedisField) -> None:
+        """Raise where a model doesn't have the other fields, or they can't be unique together."""
+        super().checked_model(model, field)
+        for each in (field, *map(model.get_class_field, cls.other_names())):
+            if cls.unique and each.has_subkeys:
+                raise ImplementationError(
+                    f"the {cls.__name__} of the field {field.name!r} of {model.__name__} can't be unique: {each.name!r} is a "
+                    f"{type(each).__name__}, whose values belong to sub-keys"
+                )
+
     def _key(self, name: str, values: Sequence[Any], *, transform: bool) -> str:
         own, *others = values
         fields = map(self.field._model.get_class_field, self.other_names())
-        texts = [BaseIndex(field).normalize_value(value) for field, value in zip(fields, others, strict=True)]
-        return make_key(self.base_key(name), self.normalize_value(own, transform=transform), *texts)
+        texts = _texts(self, own, transform=transform)
+        for field, value in zip(fields, others, strict=True):
+            texts += _texts(BaseIndex(field), value)
+        return make_key(self.base_key(name), *texts)
 
     def row_entries(self, name: str, pk: str, row: Row) -> set[Entry]:
         """Return the one entry of all values; none where one is missing."""
@@ -348,7 +373,9 @@ class EqualIndexWith(Spanning):
 
     def joint_source(self, name: str, values: Mapping[str, tuple[Any, ...]]) -> Source:
         """Return the set of the values."""
-        return Whole(self._key(name, [values[field][0] for field in self.filtered_fields], transform=False))
+        given = [values[field] for field in self.filtered_fields]
+        row = [AtSubkey(rest[0], value) if rest else value for value, *rest in given]
+        return Whole(self._key(name, row, transform=False))
 
     def source(self, name: str, suffix: str | None, value: Any, *subkeys: Any) -> Source:  # noqa: ARG002 - refused
         """Raise: one filter is not enough.

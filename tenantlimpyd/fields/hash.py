@@ -159,20 +159,42 @@ class HashField(HashReading):
         turns = {stored_text(key): self.turn(key, each) for key, each in given.items()}
         self._bound()._reindex(change, Known(), list(turns.values()), fresh=True)
 
+    def given_values(self, value: Any) -> dict[str, str]:
+        """Return sub-keys and values as texts, of what an argument of the constructor stands for."""
+        return {
+            stored_text(key): stored_text(each) for key, each in self._sendable_pairs(self._mapping(value))[0].items()
+        }
+
     def removal(self, change: Change, known: Known) -> None:
         """Add to a change what deletes the field of an object."""
         key = self.key
         change.contents[key] = Content(key, "hash")
         if self.indexable:
-            remembered = self._bound()._known.items()
-            subkeys = [slot.field for slot, value in remembered if slot.key == key and slot.field and value is not None]
-            if key in known.affected:
-                flat = known.affected[key]
-                subkeys = flat[::2]
-                known.before.update(zip(map(self.slot, subkeys), flat[1::2], strict=True))
-            change.contents[key] = Content(key, "hash", ("HGETALL",), frozenset(subkeys))
-            self._bound()._reindex(change, known, [self.turn(subkey, None) for subkey in subkeys])
+            self._bound()._reindex(
+                change, known, [self.turn(subkey, None) for subkey in self.held_values(change, known)]
+            )
         change.writes.append(("DEL", key))
+
+    def held_values(self, change: Change, known: Known) -> dict[str, str]:
+        """Return all sub-keys and values, as far as they are known, and let a change depend on them."""
+        key, instance = self.key, self._bound()
+        subkeys = [
+            slot.field
+            for slot, value in instance._known.items()
+            if slot.key == key and slot.field and value is not None
+        ]
+        if key in known.affected:
+            flat = known.affected[key]
+            subkeys = flat[::2]
+            known.before.update(zip(map(self.slot, subkeys), flat[1::2], strict=True))
+        change.contents[key] = Content(key, "hash", ("HGETALL",), frozenset(subkeys))
+        held = {}
+        for subkey in subkeys:
+            slot = self.slot(subkey)
+            value = change.guards.setdefault(slot, known.before.get(slot, instance._known_value(slot)))
+            if value is not None:
+                held[subkey] = value
+        return held
 
     def _changed(
         self,

@@ -9,6 +9,7 @@ from tenantlimpyd.atomic import Change, Content, Known, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError, shown
 from tenantlimpyd.indexes import BaseIndex, Entry
 from tenantlimpyd.indexes.maintenance import DEFAULT_CHUNK, placed_twins
+from tenantlimpyd.indexes.spanning import AtSubkey
 from tenantlimpyd.operations import Batch, Command, Operation, Runner, together, twins
 from tenantlimpyd.utils import NotProvided
 
@@ -184,7 +185,10 @@ class Indexing:
             for spanning in index.spanning():
                 if spanning.field.name == self.name and arguments:
                     held = instance._row(change, known, spanning, without=self.name if self.many_values else None)
-                    row = {**held, self.name: tuple(args[-1] for args in arguments)}
+                    row = {
+                        **held,
+                        self.name: tuple(AtSubkey(*each) if self.has_subkeys else each[0] for each in arguments),
+                    }
                     if adding and claiming:
                         entries |= instance._claimed(change, spanning, row)
                     else:
@@ -267,16 +271,13 @@ class Indexing:
             slot = field.slot(instance.key_base)
             value = change.guards.setdefault(slot, known.before.get(slot, instance._known_value(slot)))
             return [] if value is None else [(value,)]
-        kind, words = (field.kind, field.content_words()) if self.many_values else ("hash", ("HKEYS",))
+        if self.has_subkeys:
+            return list(field.held_values(change, known).items())
         values = list(dict.fromkeys(known.affected.get(field.key, ())))
-        change.contents[field.key] = Content(field.key, kind, words, frozenset(values), tuple(values))
-        if self.many_values:
-            return [(value,) for value in values]
-        slots = {subkey: field.slot(subkey) for subkey in values}
-        for slot in slots.values():
-            change.guards[slot] = known.before.get(slot, instance._known_value(slot))
-        held = {subkey: change.guards[slot] for subkey, slot in slots.items()}
-        return [(subkey, value) for subkey, value in held.items() if value is not None]
+        change.contents[field.key] = Content(
+            field.key, field.kind, field.content_words(), frozenset(values), tuple(values)
+        )
+        return [(value,) for value in values]
 
     # Of all objects
 

@@ -222,7 +222,8 @@ def _fits(index: BaseIndex, rest: str) -> bool:
     if index.field.has_subkeys:
         if not fixed:
             return ":" in rest
-        return f":{fixed}:" in rest if index.ends_with_value else rest.endswith(f":{fixed}")
+        # Where a sub-key is part of what is indexed together, nothing stands before the fixed parts.
+        return f":{fixed}:" in f":{rest}" if index.ends_with_value else rest.endswith(f":{fixed}")
     if not index.ends_with_value:
         return rest == fixed
     return rest.startswith(f"{fixed}:") if fixed else True

@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import attrs
+
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.base import BaseIndex
 from tenantlimpyd.indexes.entries import Claim, Entry
@@ -18,10 +20,19 @@ from tenantlimpyd.indexes.sources import Source
 if TYPE_CHECKING:
     from tenantlimpyd.fields.base import RedisField
 
-__all__ = ["Companion", "Held", "Row", "Spanning", "rows_of"]
+__all__ = ["AtSubkey", "Companion", "Held", "Row", "Spanning", "rows_of"]
+
+
+@attrs.frozen
+class AtSubkey:
+    """One value of a hash, with its sub-key."""
+
+    subkey: Any
+    value: Any
+
 
 Row: TypeAlias = Mapping[str, Any]
-"""The values of fields by their names; None where a field has none."""
+"""The values of fields by their names, of a hash an :class:`AtSubkey`; None where a field has none."""
 
 Held: TypeAlias = Mapping[str, Any]
 """The same, with a tuple of values for a field of many."""
@@ -34,7 +45,8 @@ def rows_of(held: Held) -> list[Row]:
 
 
 class Spanning(BaseIndex):
-    """An index of one field together with others of the same object. Of fields of many values, each value is indexed.
+    """An index of one field together with others of the same object. Of fields of many values, each value is indexed; of
+    hashes, each value with its sub-key.
 
     Subclasses override :meth:`other_names` and :meth:`row_entries`, and :meth:`row_claims` where they keep something
     unique.
@@ -121,7 +133,7 @@ class Spanning(BaseIndex):
             if not model.has_field(name):
                 raise ImplementationError(f"{what} needs the field {name!r}, which the model does not have")
         for each in (field, *map(model.get_class_field, others)):
-            if not each.many_values and not (hasattr(each, "slot") and each.single_value):
+            if not each.many_values and not hasattr(each, "slot"):
                 raise ImplementationError(
                     f"{what} can't be over such a field: {each.name!r} is a {type(each).__name__}"
                 )

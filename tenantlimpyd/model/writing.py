@@ -12,7 +12,7 @@ from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
 from tenantlimpyd.fields.multi import MultiValuesField
 from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
-from tenantlimpyd.indexes.spanning import Held, Spanning, rows_of
+from tenantlimpyd.indexes.spanning import AtSubkey, Held, Spanning, rows_of
 from tenantlimpyd.operations import Command, Operation, twins
 from tenantlimpyd.utils import NotProvided
 
@@ -27,6 +27,21 @@ class _Whole(Change):
     """A change by which an object comes or goes."""
 
     whole: ClassVar[bool] = True
+
+
+def _turned(row: Held, turns: Sequence[Turn]) -> dict[str, Any]:
+    """Return values of fields as they are after some of them have become others."""
+    after = dict(row)
+    for _, field, subkeys, value in turns:
+        if field.name not in after:
+            continue
+        if not subkeys:
+            after[field.name] = value
+            continue
+        subkey = stored_text(subkeys[0])
+        others = tuple(each for each in after[field.name] if each.subkey != subkey)
+        after[field.name] = others if value is None else (*others, AtSubkey(subkey, value))
+    return after
 
 
 class Writing:
@@ -190,11 +205,10 @@ class Writing:
                 for claim in field.unique_index().claims(storage, *subkeys, value):
                     change.claims.append((claim, field.name))
         if not change.whole:
-            turned = {turn.field.name: turn.value for turn in turns}
             for each in spanning:
                 row = self._row(change, known, each)
                 old |= each.all_entries(self._storage, self.known_pk, row)
-                new |= self._claimed(change, each, {**row, **{name: turned[name] for name in row if name in turned}})
+                new |= self._claimed(change, each, _turned(row, turns))
         change.move(old, new)
 
     def _entries(self, index: BaseIndex, turn: Turn, value: Any) -> set[Entry]:
@@ -227,6 +241,9 @@ class Writing:
                 row[name] = values = tuple(dict.fromkeys(known.affected.get(field.key, ())))
                 guard = Content(field.key, field.kind, field.content_words(), frozenset(values), values)
                 change.contents.setdefault(field.key, guard)
+                continue
+            if field.has_subkeys:
+                row[name] = tuple(AtSubkey(*pair) for pair in field.held_values(change, known).items())
                 continue
             slot = field.slot(self.key_base)
             if slot in known.before:
@@ -287,6 +304,8 @@ class Writing:
                         held[name] = stored[field.slot(self.key_base)] = stored_text(field.stored(value))
                     elif isinstance(field, MultiValuesField) and field.indexable:
                         held[name] = field.given_texts(value)
+                    elif field.has_subkeys and field.indexable:
+                        held[name] = tuple(AtSubkey(*pair) for pair in field.given_values(value).items())
             for index in self._spanning():
                 row = {name: held.get(name) for name in index.filtered_fields}
                 change.move(set(), self._claimed(change, index, row))
