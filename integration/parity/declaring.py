@@ -227,15 +227,14 @@ def declared_with(
 ) -> Model:
     """Return models whose field ``f`` is of a class, and indexed by a class; any where they are not given."""
     auto = draw(st.integers(0, 4)) > 0 if auto is None else auto
-    able = [each for each in KINDS if each != "HashField"] if index in SPANNING else KINDS
-    kind = kind or draw(st.sampled_from(able))
+    kind = kind or draw(st.sampled_from(KINDS))
     others = [draw(_field(name, draw(st.sampled_from(KINDS)), None)) for name in "gh"[: draw(st.integers(0, 2))]]
     if index in SPANNING:
         with_number = index == "ScoredEqualIndex"
         other = Declared(
-            "w", draw(st.sampled_from(SINGLE if with_number else able)), flavour="number" if with_number else "text"
+            "w", draw(st.sampled_from(SINGLE if with_number else KINDS)), flavour="number" if with_number else "text"
         )
-        unique = draw(st.booleans())
+        unique = draw(st.booleans()) and "HashField" not in (kind, other.kind)
         own = Indexed(index, others=("w",), unique=unique and not with_number)
         field = Declared("f", kind, (own,), unique=unique and with_number)
         return Model((field, other, *others), auto=auto)

@@ -440,6 +440,16 @@ def _(side: Side) -> Any:
     return followed if isinstance(followed, str) else followed.pk.get()
 
 
+@difference(
+    "D32", "a new object when the counter of pks was lost", limpyd=("made", "new"), ours=("UniquenessError", "old")
+)
+def _(side: Side) -> Any:
+    side.m.Person(name="old")
+    side.raw.delete(f"{side.m.Person._name}:max_pk")
+    made = outcome(side.m.Person, name="new")
+    return made if isinstance(made, str) else "made", side.m.Person("1").name.get()
+
+
 @difference("D34", "an object of another model as a link", limpyd="1", ours="ImplementationError")
 def _(side: Side) -> Any:
     _, fan = _linked(side, "FKStringField")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.fields.expiring import Moment, Seconds, milliseconds, moment, moment_ms, seconds, when_words
 from tenantlimpyd.fields.newer import needing
-from tenantlimpyd.operations import Operation, twins
+from tenantlimpyd.operations import Operation, Runner, twins
 
 __all__ = ["ExpiringEntry"]
 
@@ -23,6 +23,7 @@ class ExpiringEntry:
         name: str
         indexable: bool
 
+        def _resolve(self) -> Runner: ...
         def _read(self, word: str, *args: Any, **options: Any) -> Operation[Any]: ...
 
     def _entry(self, word: str, *words: Any) -> Operation[int]:

@@ -7,20 +7,20 @@ carry a :class:`Companion`, which makes them indexed fields, so that their write
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
 
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.base import BaseIndex
-from tenantlimpyd.indexes.entries import Claim, Entry
+from tenantlimpyd.indexes.entries import Claim, Entry, stored_text
 from tenantlimpyd.indexes.sources import Source
 
 if TYPE_CHECKING:
     from tenantlimpyd.fields.base import RedisField
 
-__all__ = ["AtSubkey", "Companion", "Held", "Row", "Spanning", "rows_of"]
+__all__ = ["AtSubkey", "Companion", "Held", "Row", "Spanning", "rows_of", "turned"]
 
 
 @attrs.frozen
@@ -42,6 +42,21 @@ def rows_of(held: Held) -> list[Row]:
     """Return every choice of one value of each field; none where a field of many has none."""
     choices = [values if isinstance(values, tuple | list) else (values,) for values in held.values()]
     return [dict(zip(held, values, strict=True)) for values in itertools.product(*choices)]
+
+
+def turned(held: Held, turns: Iterable[tuple[Any, Any, tuple[Any, ...], Any]]) -> dict[str, Any]:
+    """Return the values of fields after some of them became others, given as an atomic change has it (``Turn``)."""
+    after = dict(held)
+    for _, field, subkeys, value in turns:
+        if field.name not in after:
+            continue
+        if not subkeys:
+            after[field.name] = value
+            continue
+        subkey = stored_text(subkeys[0])
+        others = tuple(each for each in after[field.name] if each.subkey != subkey)
+        after[field.name] = others if value is None else (*others, AtSubkey(subkey, value))
+    return after
 
 
 class Spanning(BaseIndex):

@@ -10,9 +10,10 @@ import attrs
 from tenantlimpyd.atomic import Change, Content, Known, Slot, Stored, Turn, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
+from tenantlimpyd.fields.hash import HashField
 from tenantlimpyd.fields.multi import MultiValuesField
 from tenantlimpyd.indexes import BaseIndex, Entry, stored_text
-from tenantlimpyd.indexes.spanning import AtSubkey, Held, Spanning, rows_of
+from tenantlimpyd.indexes.spanning import AtSubkey, Held, Spanning, rows_of, turned
 from tenantlimpyd.operations import Command, Operation, twins
 from tenantlimpyd.utils import NotProvided
 
@@ -27,21 +28,6 @@ class _Whole(Change):
     """A change by which an object comes or goes."""
 
     whole: ClassVar[bool] = True
-
-
-def _turned(row: Held, turns: Sequence[Turn]) -> dict[str, Any]:
-    """Return values of fields as they are after some of them have become others."""
-    after = dict(row)
-    for _, field, subkeys, value in turns:
-        if field.name not in after:
-            continue
-        if not subkeys:
-            after[field.name] = value
-            continue
-        subkey = stored_text(subkeys[0])
-        others = tuple(each for each in after[field.name] if each.subkey != subkey)
-        after[field.name] = others if value is None else (*others, AtSubkey(subkey, value))
-    return after
 
 
 class Writing:
@@ -208,7 +194,7 @@ class Writing:
             for each in spanning:
                 row = self._row(change, known, each)
                 old |= each.all_entries(self._storage, self.known_pk, row)
-                new |= self._claimed(change, each, _turned(row, turns))
+                new |= self._claimed(change, each, turned(row, turns))
         change.move(old, new)
 
     def _entries(self, index: BaseIndex, turn: Turn, value: Any) -> set[Entry]:
@@ -304,7 +290,7 @@ class Writing:
                         held[name] = stored[field.slot(self.key_base)] = stored_text(field.stored(value))
                     elif isinstance(field, MultiValuesField) and field.indexable:
                         held[name] = field.given_texts(value)
-                    elif field.has_subkeys and field.indexable:
+                    elif isinstance(field, HashField) and field.indexable:
                         held[name] = tuple(AtSubkey(*pair) for pair in field.given_values(value).items())
             for index in self._spanning():
                 row = {name: held.get(name) for name in index.filtered_fields}

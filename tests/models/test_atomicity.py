@@ -287,13 +287,13 @@ async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(col
     try:
         p = await colour.make(thing, name="a", city="b")
         before = everything(raw) | {":thing:max_pk": "2"}
-        with pytest.raises(ResponseError, match="permission|can't run"):
+        with pytest.raises(ResponseError, match=r"permission|can't run"):
             await colour.make(thing, name="a", city="c", log=["x"])
         assert everything(raw) == before
         raw.execute_command("ACL", "SETUSER", "no-lists", "-srem", "-zrem")
-        with pytest.raises(ResponseError, match="permission|can't run"):
+        with pytest.raises(ResponseError, match=r"permission|can't run"):
             await colour(p.name, "set", "b")
-        with pytest.raises(ResponseError, match="permission|can't run"):
+        with pytest.raises(ResponseError, match=r"permission|can't run"):
             await colour(p.city, "hdel")
         assert everything(raw) == before
     finally:
