@@ -142,10 +142,20 @@ class MultiIndexes(BaseIndex):
         """Return the first of :meth:`claims`."""
         return self.claims(name, *args)[0]
 
+    def keeper(self) -> BaseIndex:
+        """Return the first of the indexes that can keep a value unique, which is the one that does.
+
+        Raises:
+            ImplementationError: none of them can.
+        """
+        for child in self.children:
+            if child.handle_uniqueness:
+                return child.keeper()
+        raise ImplementationError(f"none of the indexes of the unique field {self.field.name!r} can keep it unique")
+
     def claims(self, name: str, *args: Any) -> list[Claim]:
-        """Return what each of the indexes that can keep a value unique claims."""
-        able = [child for child in self.children if child.handle_uniqueness]
-        return [claim for child in able for claim in child.claims(name, *args)]
+        """Return what the index that keeps values unique claims."""
+        return self.keeper().claims(name, *args)
 
 
 # Dates and times: texts whose parts are at fixed places, as in "2015-12-16 15:16:17"

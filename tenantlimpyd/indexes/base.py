@@ -209,8 +209,12 @@ class BaseIndex(IndexMaintenance):
         """Return how to tell that no other object has a value; arguments as for :meth:`storage_key`."""
         raise NotImplementedError
 
+    def keeper(self) -> BaseIndex:
+        """Return the index that keeps values unique, where this one is asked to: itself, or one it is composed of."""
+        return self
+
     def claims(self, name: str, *args: Any) -> list[Claim]:
-        """Return all that has to be free for a value to be unique: one claim, several where indexes are composed."""
+        """Return all that has to be free for a value to be unique."""
         return [self.claim(name, *args)]
 
 

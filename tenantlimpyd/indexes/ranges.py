@@ -134,7 +134,7 @@ class NumberRangeIndex(BaseRangeIndex):
         number = self.number(args[-1], strict=True)
         if math.isnan(number):
             raise ValueError(f"{shown(args[-1])} for the field {self.field.name!r} is no number that has an order")
-        if self.field.unique and self.handle_uniqueness and number == 0:
+        if number == 0 and self.field.unique and self.field.unique_index().keeper() is self:
             try:
                 float(self.field.from_python(self.transform_value(args[-1])))
             except (TypeError, ValueError):

@@ -119,13 +119,29 @@ async def test_composed_indexes_of_a_hash_have_the_subkey_first(colour, database
     assert raw.keys(":d:dt:*") == []
 
 
-async def test_every_index_that_can_keeps_a_composed_one_unique(colour, database, raw):
+async def test_the_first_index_that_can_keeps_a_composed_one_unique(colour, database, raw):
     both = MultiIndexes.compose(
-        [EqualIndex.configure(transform=str.upper), EqualIndex.configure(transform=len, prefix="n")]
+        [
+            DateIndexParts,
+            MultiIndexes.compose([EqualIndex.configure(transform=str.upper)]),
+            EqualIndex.configure(transform=len, prefix="n"),
+            NumberRangeIndex.configure(prefix="number"),
+        ]
     )
     cls = dated(database, both, unique=True)
     await colour.make(cls, pk="1", dt="ab")
-    for taken in ("AB", "xy"):
-        with pytest.raises(UniquenessError):
-            await colour.make(cls, pk="2", dt=taken)
-    await colour.make(cls, pk="2", dt="xyz")
+    with pytest.raises(UniquenessError):
+        await colour.make(cls, pk="2", dt="AB")
+    await colour.make(cls, pk="2", dt="xy")
+    assert raw.smembers(":d:dt:n:2") == {"1", "2"}
+
+
+def test_a_composed_index_that_says_it_can_keep_a_field_unique_has_one_that_can(database):
+    class Boastful(MultiIndexes):
+        index_classes = (DateIndexParts,)
+        handle_uniqueness = True
+
+    cls = dated(database, Boastful, unique=True)
+    with pytest.raises(ImplementationError, match="can keep it unique"):
+        cls(pk="1", dt="2024-01-01")
+    assert not cls.exists(pk="1")

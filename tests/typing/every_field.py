@@ -86,6 +86,11 @@ def hashes(song: Song) -> None:
     assert_type(song.credits.hmset({"text": "Ann"}, music="Bob"), bool)
     assert_type(song.credits.hexists("text"), bool)
     assert_type(song.credits.hexpire(10, "text"), list[int])
+    assert_type(song.credits.hgetdel("text", "music"), list[str | None])
+    assert_type(song.credits.hgetex("text", ex=10), list[str | None])
+    assert_type(song.credits.hsetex({"text": "x"}, ex=10), bool)
+    assert_type(song.length.hgetdel(), str | None)
+    assert_type(song.length.hexpire(10), int)
     assert_type(song.credits.hscan("t*"), Iterator[tuple[str, str]])
     song.credits.hget()  # type: ignore[call-arg]
     song.credits.hset("text")  # type: ignore[call-arg]
