@@ -33,13 +33,15 @@ class Faults:
         lose_requests: what clients send never reaches the server.
         lose_replies: the server gets the request and does it; the client never hears of it. TCP knows no holes: once
             something was lost, the connection stays silent in that direction, also when the fault is over.
-        cut_reply_after: reset the connection after so many more bytes of replies.
+        cut_reply_after: end the connection after so many more bytes of replies.
+        cut_by_reset: with RST, not with FIN: what was sent just before may get lost with it.
     """
 
     latency: float = 0.0
     lose_requests: bool = False
     lose_replies: bool = False
     cut_reply_after: int | None = None
+    cut_by_reset: bool = False
 
 
 class ChaosProxy:
@@ -246,8 +248,11 @@ class ChaosProxy:
             return data
         self._faults = replace(self._faults, cut_reply_after=None)
         client.write(data[:left])
-        # The bytes are in the kernel, ahead of the end. An RST could overtake them: end with FIN.
-        client.close()
+        # The bytes are in the kernel, ahead of the end. An RST could overtake them.
+        if self._faults.cut_by_reset:
+            _reset(client)
+        else:
+            client.close()
         return b""
 
 

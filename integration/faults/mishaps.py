@@ -1,0 +1,89 @@
+"""What can happen to a server, and to the way to it, in the middle of a walk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+
+from integration.servers import ChaosProxy, ServerHandle
+
+__all__ = ["MISHAPS", "Mishap"]
+
+Act = Callable[[ServerHandle, ChaosProxy], object]
+End = Literal["whole", "either", "failed"]
+AWAY = 0.4
+"""Seconds that a short absence takes."""
+
+
+@attrs.frozen
+class Mishap:
+    """Something that happens once.
+
+    Attributes:
+        begin: does it.
+        end: undoes what still is; harmless where nothing is.
+        ends: what becomes of tenants that the walk is in the middle of: ``whole``, they are complete without a new scan;
+            ``failed``; or ``either``: complete after all, or failed.
+        timeout: seconds each tenant has.
+        keeps: the server must keep its keys over a restart.
+        loses: the server loses its keys.
+        restarts: another process answers afterwards.
+    """
+
+    begin: Act
+    end: Act = lambda _server, _proxy: None
+    ends: End = "whole"
+    timeout: float = 20.0
+    keeps: bool = False
+    loses: bool = False
+    restarts: bool = False
+
+
+def _later(act: Callable[[], object]) -> None:
+    timer = threading.Timer(AWAY, act)
+    timer.name = "a mishap's end"
+    timer.daemon = True
+    timer.start()
+
+
+def _pause_briefly(server: ServerHandle, _: ChaosProxy) -> None:
+    server.pause()
+    _later(server.resume)
+
+
+def _refuse_briefly(_: ServerHandle, proxy: ChaosProxy) -> None:
+    proxy.refuse()
+    _later(proxy.accept)
+
+
+def _kill_clients(server: ServerHandle, _: ChaosProxy) -> None:
+    with server.client() as client:
+        assert client.client_kill_filter(_type="normal", skipme=True) >= 1
+
+
+def _heal(_: ServerHandle, proxy: ChaosProxy) -> None:
+    proxy.reset()
+    proxy.heal()
+
+
+DEADLINE = 1.0
+
+MISHAPS: dict[str, Mishap] = {
+    "killed": Mishap(lambda server, _: server.kill(), lambda server, _: server.start(), "failed", DEADLINE),
+    "restarted": Mishap(lambda server, _: server.restart(), ends="either", keeps=True, restarts=True),
+    "restarted empty": Mishap(lambda server, _: server.restart(), ends="either", loses=True, restarts=True),
+    "paused": Mishap(lambda server, _: server.pause(), lambda server, _: server.resume(), "failed", DEADLINE),
+    "paused briefly": Mishap(_pause_briefly),
+    "refusing": Mishap(lambda _, proxy: proxy.refuse(), lambda _, proxy: proxy.accept(), "failed", DEADLINE),
+    "refusing briefly": Mishap(_refuse_briefly, ends="either"),
+    "a black hole": Mishap(lambda _, proxy: proxy.swallow(), _heal, "failed", DEADLINE),
+    "replies lost": Mishap(lambda _, proxy: proxy.disturb(lose_replies=True), _heal, "failed", DEADLINE),
+    "reset": Mishap(lambda _, proxy: proxy.reset()),
+    "hung up": Mishap(lambda _, proxy: proxy.hang_up()),
+    "reset in mid-reply": Mishap(lambda _, proxy: proxy.disturb(cut_reply_after=1001, cut_by_reset=True)),
+    "hung up in mid-reply": Mishap(lambda _, proxy: proxy.disturb(cut_reply_after=1001)),
+    "clients killed": Mishap(_kill_clients),
+}

@@ -1,0 +1,93 @@
+"""One walk, in either colour, with something that happens when its consumer has had so many keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import attrs
+
+from integration.faults.estate import COUNT
+from tenantlimpyd import DatabaseRouter
+
+__all__ = ["Colour", "Form", "Taken", "walked"]
+
+Colour = Literal["blocking", "asyncio"]
+Form = Literal["keys", "pages"]
+
+
+@attrs.define
+class Taken:
+    """What a walk's consumer has had.
+
+    Attributes:
+        walk: the walk.
+        seen: the keys of each tenant.
+        keys: how many there were, those that came again included.
+        happened: when it did, by the monotonic clock; 0: not yet.
+        took: seconds from then to the end.
+    """
+
+    walk: Any
+    seen: dict[str, set[str]] = attrs.field(factory=lambda: defaultdict(set))
+    keys: int = 0
+    happened: float = 0.0
+    took: float = 0.0
+
+
+async def walked(
+    router: DatabaseRouter,
+    colour: Colour,
+    form: Form,
+    after: tuple[Iterable[str], int],
+    happen: Callable[[Taken], object],
+    **arguments: Any,
+) -> Taken:
+    """Walk to the end, or until ``happen`` returns True.
+
+    Args:
+        router: whose tenants.
+        colour: blocking, in this thread; or asyncio.
+        form: whether keys are delivered one by one.
+        after: tenants, and how many keys each of them must have had before it happens.
+        happen: what does. In asyncio it runs in a thread, so that the event loop goes on.
+        arguments: of the walk.
+    """
+    arguments = {"count": COUNT, "on_error": "collect", **arguments}
+    scan = getattr(router, ("a" if colour == "asyncio" else "") + f"scan_{form}")
+    waiting, enough = set(after[0]), after[1]
+    taken = Taken(scan(**arguments))
+
+    def is_time(tenant: str, content: Any) -> bool:
+        keys = (content,) if form == "keys" else content
+        taken.keys += len(keys)
+        seen = taken.seen[tenant]
+        seen.update(keys)
+        if tenant in waiting and len(seen) >= enough:
+            waiting.discard(tenant)
+            return not waiting
+        return False
+
+    stop: Any = False
+    if colour == "blocking":
+        with taken.walk as walk:
+            for tenant, content in walk:
+                if is_time(tenant, content):
+                    stop = happen(taken)
+                    taken.happened = time.monotonic()
+                if stop is True:
+                    break
+    else:
+        async with taken.walk as walk:
+            async for tenant, content in walk:
+                if is_time(tenant, content):
+                    stop = await asyncio.to_thread(happen, taken)
+                    taken.happened = time.monotonic()
+                if stop is True:
+                    break
+    assert taken.happened, f"the walk was through before it happened; {sorted(waiting)} had too few keys"
+    taken.took = time.monotonic() - taken.happened
+    return taken
