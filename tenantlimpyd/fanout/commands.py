@@ -19,7 +19,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import NoScriptError
 
 from tenantlimpyd.exceptions import ImplementationError, shown
-from tenantlimpyd.fanout.lanes import Chunk, End, Group, Lane, LanePlan, Step, Trip, UnreachableError
+from tenantlimpyd.fanout.lanes import WAKE, Chunk, End, Group, Lane, LanePlan, Step, Trip, UnreachableError
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, timed_out
 from tenantlimpyd.fanout.running import Driving
 from tenantlimpyd.fanout.sources import grouped, pack, still
@@ -102,8 +102,10 @@ class _CallLane(Lane[_Call]):
                 ends += yield from self._ask()
             if ends:
                 yield Chunk(ends=ends)
-        with self.group.lock:
-            self.group.fresh.extend(self._again)
+        if self._again:
+            with self.group.lock:
+                self.group.fresh.extend(self._again)
+            yield WAKE  # this lane was given up, and so is counted as ended: nothing else would tell
 
     def _gone(self) -> list[End]:
         ends: list[End] = []
@@ -134,7 +136,7 @@ class _CallLane(Lane[_Call]):
         for call in work:
             call.seconds += took
         if error is None and work:
-            self.group.answered = True
+            self.heard()
             return received
         self._work = []
         self._highest, self.db, self.connected = -1, None, False
@@ -151,9 +153,7 @@ class _CallLane(Lane[_Call]):
         late = took >= 0.9 * allowed and isinstance(error, redis.RedisError)
         if late:  # what was sent may have been done: nothing is sent again
             error = timed_out(allowed if self.group.timeout is None else self.group.timeout, error)
-        if unreachable or late:
-            work += self.dead_for(error)
-        return self.ends(work, error)
+        return self.ends(work + self.dead_for(took, hopeless=unreachable or late), error)
 
     def _verify(self, highest: int) -> Generator[Step, Any, list[End]]:
         """See that every number at hand can be selected, and that MULTI is allowed."""

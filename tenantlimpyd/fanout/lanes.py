@@ -138,9 +138,8 @@ class Group(Generic[W]):
         self.fresh: deque[W] = deque(work)
         self.large: deque[W] = deque()
         self.lanes = 0
-        self.answered = False
+        self.answers = 0
         self.crowded = 0
-        self.dead: Exception | None = None
 
     @property
     def wants_lane(self) -> bool:
@@ -232,6 +231,8 @@ class Lane(Generic[W]):
         self.connected = False
         self.travelling: list[W] = []
         self.given_up = False
+        self._silent = 0.0
+        self._answers = 0
 
     @property
     def server(self) -> str:
@@ -264,9 +265,9 @@ class Lane(Generic[W]):
     def left(self, work: Sequence[W]) -> float:
         """Return the seconds that the next answer may take."""
         timeout = self.group.timeout
-        if timeout is None or not work:
+        if timeout is None:
             return ANSWER_SECONDS
-        return min(ANSWER_SECONDS, max(0.0, timeout - max(each.seconds for each in work)))
+        return min(ANSWER_SECONDS, max(0.0, timeout - max((each.seconds for each in work), default=0.0)))
 
     def depart(self, work: list[W]) -> None:
         """Note what the trip that begins is for."""
@@ -321,12 +322,35 @@ class Lane(Generic[W]):
         self.group.crowded += 1
         return self.group.crowded <= 2 * PER_SERVER
 
-    def dead_for(self, error: Exception) -> list[W]:
-        """Take all work that was not begun, where the server has never answered: it would meet the same error."""
+    def heard(self) -> None:
+        """Note that the server has answered."""
         with self.group.lock:
-            if self.group.answered:
-                return []
-            self.group.dead = error
-            work = list(self.group.fresh)
-            self.group.fresh.clear()
-            return work
+            self.group.answers += 1
+
+    def dead_for(self, took: float, *, hopeless: bool) -> list[W]:
+        """Take all work that waits and would meet the same failure, so that a walk waits for a server once, not for each write.
+
+        That is work which has no more time than the server was asked in vain since its last answer.
+
+        Args:
+            took: the seconds of the attempt that has failed.
+            hopeless: where the server has never answered, it is not tried again.
+        """
+        group = self.group
+        with group.lock:
+            if group.answers != self._answers:
+                self._answers, self._silent = group.answers, 0.0
+            self._silent += took
+            none = hopeless and not group.answers
+            dead: list[W] = []
+            if none or 0.9 * self.left([]) <= self._silent:
+                dead += group.fresh
+                group.fresh.clear()
+            late = [each for each in group.large if none or 0.9 * self.left([each]) <= self._silent]
+            if late:
+                dead += late
+                gone = {id(each) for each in late}
+                kept = [each for each in group.large if id(each) not in gone]
+                group.large.clear()
+                group.large.extend(kept)
+            return dead

@@ -144,6 +144,7 @@ class ScanLane(Lane[Source]):
                     yield WAKE
             if self.given_up:
                 self._hand_over()
+                yield WAKE  # it is counted as ended since it was given up: nothing else would tell
                 return
 
     # Before a trip
@@ -199,7 +200,7 @@ class ScanLane(Lane[Source]):
     # After it
 
     def _answered(self, replies: list[Any], layout: _Layout, took: float) -> Chunk:
-        self.group.answered = True
+        self.heard()
         ending, self._ending = self._ending, []
         work, self._held = self._held, []
         self._work = [*work, *ending]
@@ -321,8 +322,8 @@ class ScanLane(Lane[Source]):
         else:
             others = [source for source in work if source.failures <= RESTARTS]
             ends = self._broken([source for source in work if source.failures > RESTARTS], error)
-        if unreachable or timed_out:
-            ends += self.ends(self.dead_for(error), error)
+        if dead := self.dead_for(took, hopeless=unreachable or timed_out):
+            ends += self.ends(dead, error) if timed_out else self._broken(dead, error)
         self._ending = [source for source in others if source in ending]
         self._held = [source for source in others if source not in ending]
         if ends:

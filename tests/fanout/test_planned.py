@@ -236,7 +236,7 @@ async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, colour):
     structlog.configure()
     with lasting(tmp_path) as server, capture_logs() as events:
         expected = filled(server)
-        router = fleet_of(server, range(2))
+        router = fleet_of(server, range(2), breaker=None)
         found, walk = await walked(router, colour, count=20, between=once(1500, server.restart), on_error="collect")
         assert set(found) == expected
         assert all(outcome.ok for outcome in walk.outcomes.values())
@@ -251,7 +251,7 @@ async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, colour):
 async def test_with_unique_a_restart_repeats_no_key(tmp_path, colour):
     with lasting(tmp_path) as server:
         expected = filled(server)
-        router = fleet_of(server, range(2))
+        router = fleet_of(server, range(2), breaker=None)
         found, walk = await walked(router, colour, count=20, between=once(1500, server.restart), unique=True)
         assert sorted(found) == sorted(expected)
         assert walk.exact
@@ -325,7 +325,7 @@ async def test_a_change_of_role_restarts_the_scan(flushed_server, colour):
 async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, colour):
     with lasting(tmp_path) as server:
         filled(server, tenants=1, keys=5000)
-        router = fleet_of(server, [0])
+        router = fleet_of(server, [0], breaker=None)
         last = [0]
 
         def between(found):

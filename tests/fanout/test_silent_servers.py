@@ -1,0 +1,172 @@
+"""Servers that fall silent on the way: what waits for them fails with them, after one deadline; and nothing is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+import redis
+
+from integration.servers.chaosproxy import ChaosProxy
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.fanout.lanes import WAKE, Chunk, Connect, Trip
+from tenantlimpyd.fanout.leases import Lease
+from tenantlimpyd.fanout.walks import WalkOrder, _Progress
+from tenantlimpyd.operations import Command
+from tenantlimpyd.router import DatabaseRouter
+
+COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MANY = 300
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A server of 300 databases, with a key each; database 0 has 200."""
+    with EmbeddedServer(databases=MANY) as server, redis.Redis(**server.settings) as client:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(MANY):
+            pipeline.execute_command("SELECT", number)
+            pipeline.set("key", 1)
+        pipeline.execute_command("SELECT", 0)
+        pipeline.mset({f"key:{number}": 1 for number in range(199)})
+        pipeline.execute()
+        yield server
+
+
+@pytest.fixture
+def proxy(wide):
+    with ChaosProxy(wide.host, wide.port) as proxy:
+        yield proxy
+
+
+async def router_of(proxy, colour):
+    """Return a router with one connection, over a network that is slow from here on: few databases travel together."""
+    router = DatabaseRouter(
+        {f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n, breaker=None) for n in range(MANY)}
+    )
+    database = router.database_for("t0")
+    assert database.connection.ping() if colour == "blocking" else await database.aconnection.ping()
+    proxy.disturb(latency=0.06)
+    return router
+
+
+@COLOURS
+@pytest.mark.parametrize("seconds", [0.4, None])
+async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, colour, seconds, monkeypatch):
+    """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
+    if seconds is None:
+        for module in ("lanes", "scans"):
+            monkeypatch.setattr(f"tenantlimpyd.fanout.{module}.ANSWER_SECONDS", 0.4, raising=False)
+    router = await router_of(proxy, colour)
+    arguments = {"timeout": seconds, "on_error": "collect"}
+    silent = False
+    if colour == "blocking":
+        walk = router.scan_pages(**arguments)
+        for _ in walk:
+            if not silent:
+                proxy.swallow()
+                silent = True
+    else:
+        walk = router.ascan_pages(**arguments)
+        async for _ in walk:
+            if not silent:
+                proxy.swallow()
+                silent = True
+    assert silent
+    ends = [outcome for outcome in walk.outcomes.values() if not outcome.ok]
+    assert len(ends) >= MANY // 2
+    assert {type(outcome.error) for outcome in ends} == {redis.TimeoutError}
+    assert proxy.accepted == 1  # that one was waited for; there was no other attempt
+    proxy.heal()
+    assert len(set(router.scan_keys())) == MANY + 199
+    await router.aclose()
+
+
+@COLOURS
+async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide, proxy, colour):
+    router = await router_of(proxy, colour)
+    with redis.Redis(**wide.settings) as client:
+        client.config_resetstat()
+
+        def cut():
+            ends = time.monotonic() + 10
+            while client.info("commandstats").get("cmdstat_dbsize", {"calls": 0})["calls"] < 32:
+                assert time.monotonic() < ends
+            proxy.swallow()
+
+        cutting = threading.Thread(target=cut)
+        cutting.start()
+        arguments = {"timeout": 0.4, "on_error": "collect"}
+        if colour == "blocking":
+            outcomes = router.fan_out(Command("DBSIZE"), **arguments)
+        else:
+            outcomes = await router.afan_out(Command("DBSIZE"), **arguments)
+        await asyncio.to_thread(cutting.join)
+    ends = [outcome for outcome in outcomes.values() if not outcome.ok]
+    assert len(ends) >= MANY // 3
+    assert {type(outcome.error) for outcome in ends} == {redis.TimeoutError}
+    assert proxy.accepted <= 2  # what was asked first had used up a part of its time before
+    await router.aclose()
+
+
+def lane_of(router, timeout=None, count=None):
+    order = WalkOrder(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
+    progress = _Progress(order)
+    plan = progress.plan()
+    return progress, plan, plan.pick()
+
+
+def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
+    progress, _, lane = lane_of(router, timeout=1.0)
+    fresh, large, nearly = progress.sources
+    lane.group.fresh.clear()
+    lane.group.fresh.append(fresh)
+    lane.group.large.extend([large, nearly])
+    nearly.seconds = 0.7
+    for _ in range(3):
+        lane.heard()
+        assert lane.dead_for(0.2, hopeless=True) == []  # it has answered, and is tried again
+    assert lane.dead_for(0.2, hopeless=True) == [nearly]
+    assert list(lane.group.large) == [large]
+    assert lane.dead_for(0.2, hopeless=False) == []
+    assert lane.dead_for(0.4, hopeless=False) == [fresh, large]
+    assert not lane.group.fresh
+    assert not lane.group.large
+    router.close()
+
+
+def test_a_server_that_has_never_answered_is_not_tried_again(wide):
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
+    progress, _, lane = lane_of(router, timeout=1.0)
+    assert lane.dead_for(0.01, hopeless=False) == []
+    assert lane.dead_for(0.01, hopeless=True) == progress.sources
+    router.close()
+
+
+def test_a_lane_that_is_given_up_as_its_answer_comes_hands_over_and_says_so(wide):
+    """Else nobody would take what it had: the walk would wait for ever."""
+    router = DatabaseRouter({"t0": RedisDatabase(**wide.settings, db=0)})
+    progress, plan, lane = lane_of(router, count=10)
+    steps, reply, rest = lane.steps(), None, []
+    with Lease(lane.group.link.server) as lease:
+        while True:
+            step = steps.send(reply)
+            reply = None
+            if isinstance(step, Connect):
+                reply = lease.connect()
+            elif isinstance(step, Trip):
+                reply = lease.exchange(step.payload, step.replies)
+            elif isinstance(step, Chunk) and lane.hands() and not lane._laid_aside:
+                assert lane.give_up(redis.TimeoutError("too late")) == []  # nothing is under way
+                rest = list(steps)
+                break
+        lease.give_back(lane.db)
+    assert rest == [WAKE]
+    assert list(lane.group.large) == progress.sources
+    plan.release(lane)
+    assert plan.pick() is not None
+    router.close()
