@@ -94,6 +94,16 @@ def test_a_reply_is_cut_in_the_middle(proxy: ChaosProxy) -> None:
         assert client.ping()
 
 
+def test_a_reply_is_cut_by_a_reset(proxy: ChaosProxy) -> None:
+    with raw(proxy) as client:
+        proxy.disturb(cut_reply_after=3, cut_by_reset=True)
+        client.sendall(b"PING\r\n")
+        with pytest.raises(ConnectionResetError):
+            for _ in range(2):  # what came before may have been lost
+                client.recv(64)
+    assert proxy.faults == Faults(cut_by_reset=True)
+
+
 def test_a_reset_is_a_reset_and_a_hang_up_an_end(proxy: ChaosProxy) -> None:
     with raw(proxy) as client:
         client.sendall(b"PING\r\n")

@@ -41,7 +41,7 @@ def all_name(port: int, hosts: list[str]) -> bool:
     """Whether all sentinels name the same master."""
     named = []
     for host in hosts:
-        with redis.Redis.from_url(f"redis://{host}") as sentinel:
+        with redis.Redis.from_url(f"redis://{host}", decode_responses=True) as sentinel:
             named.append(sentinel.sentinel_get_master_addr_by_name("mymaster"))
     return named == [("127.0.0.1", port)] * len(hosts)
 
