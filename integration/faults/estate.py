@@ -36,7 +36,7 @@ class Holding:
 
 
 BREAKING = Holding(small=150, large=3, keys=8_000 * SIZE, sharing=4, shared=2_000 * SIZE)
-HEALTHY = Holding(small=60, large=1, keys=2_000 * SIZE, sharing=3, shared=300)
+HEALTHY = Holding(small=60, large=1, keys=800, sharing=3, shared=200)
 _SMALL = 3
 _LARGE_DB, _SHARED_DB = 200, 210
 

@@ -27,7 +27,8 @@ class Mishap:
         end: undoes what still is; harmless where nothing is.
         ends: what becomes of tenants that the walk is in the middle of: ``whole``, they are complete without a new scan;
             ``failed``; or ``either``: complete after all, or failed.
-        timeout: seconds each tenant has.
+        timeout: seconds each tenant has; short only where it is waited for.
+        within: seconds in which a walk is through, however busy the machine is.
         keeps: the server must keep its keys over a restart.
         loses: the server loses its keys.
         restarts: another process answers afterwards.
@@ -37,6 +38,7 @@ class Mishap:
     end: Act = lambda _server, _proxy: None
     ends: End = "whole"
     timeout: float = 20.0
+    within: float = 20.0
     keeps: bool = False
     loses: bool = False
     restarts: bool = False
@@ -69,18 +71,20 @@ def _heal(_: ServerHandle, proxy: ChaosProxy) -> None:
     proxy.heal()
 
 
-DEADLINE = 1.0
+DEADLINE = 2.0
 
 MISHAPS: dict[str, Mishap] = {
-    "killed": Mishap(lambda server, _: server.kill(), lambda server, _: server.start(), "failed", DEADLINE),
+    "killed": Mishap(lambda server, _: server.kill(), lambda server, _: server.start(), "failed", within=8.0),
     "restarted": Mishap(lambda server, _: server.restart(), ends="either", keeps=True, restarts=True),
     "restarted empty": Mishap(lambda server, _: server.restart(), ends="either", loses=True, restarts=True),
-    "paused": Mishap(lambda server, _: server.pause(), lambda server, _: server.resume(), "failed", DEADLINE),
+    "paused": Mishap(
+        lambda server, _: server.pause(), lambda server, _: server.resume(), "failed", DEADLINE, DEADLINE + 4
+    ),
     "paused briefly": Mishap(_pause_briefly),
-    "refusing": Mishap(lambda _, proxy: proxy.refuse(), lambda _, proxy: proxy.accept(), "failed", DEADLINE),
+    "refusing": Mishap(lambda _, proxy: proxy.refuse(), lambda _, proxy: proxy.accept(), "failed", within=8.0),
     "refusing briefly": Mishap(_refuse_briefly, ends="either"),
-    "a black hole": Mishap(lambda _, proxy: proxy.swallow(), _heal, "failed", DEADLINE),
-    "replies lost": Mishap(lambda _, proxy: proxy.disturb(lose_replies=True), _heal, "failed", DEADLINE),
+    "a black hole": Mishap(lambda _, proxy: proxy.swallow(), _heal, "failed", DEADLINE, DEADLINE + 4),
+    "replies lost": Mishap(lambda _, proxy: proxy.disturb(lose_replies=True), _heal, "failed", DEADLINE, DEADLINE + 4),
     "reset": Mishap(lambda _, proxy: proxy.reset()),
     "hung up": Mishap(lambda _, proxy: proxy.hang_up()),
     "reset in mid-reply": Mishap(lambda _, proxy: proxy.disturb(cut_reply_after=1001, cut_by_reset=True)),
