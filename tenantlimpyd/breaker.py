@@ -5,16 +5,20 @@ once. When its time is up it lets one caller at a time through (*half-open*): wh
 failure keeps it open for twice as long, up to a bound.
 
 What counts: connecting or handshaking that is refused, unreachable, cut off or timed out, and commands whose replies do not
-come in time. What the server itself says does not: an error reply, a wrong password, "loading", "too many clients" prove
-that it is there. Nor does impatience: a time-out counts only where the server had :data:`LEAST_WAIT` seconds, or the
+come in time, but for those that wait on purpose. What the server itself says does not: an error reply, a wrong password,
+"loading", "too many clients" prove that it is there. Nor does what this machine lacks, such as file descriptors. Nor does
+impatience: a time-out counts only where the server had :data:`LEAST_WAIT` seconds, or the
 connection's own time-out if that is shorter, so that ``fan_out(timeout=0.001)`` takes the server from nobody.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Literal, TypeAlias
 
 import attrs
@@ -24,7 +28,7 @@ from redis.exceptions import AuthorizationError, BusyLoadingError, ExternalAuthP
 from tenantlimpyd import forks, logs
 from tenantlimpyd.exceptions import ConfigurationError, ServerUnavailableError, shown
 
-__all__ = ["LEAST_WAIT", "Breaker", "BreakerPolicy", "BreakerStatus", "State"]
+__all__ = ["LEAST_WAIT", "Breaker", "BreakerPolicy", "BreakerStatus", "State", "insisting"]
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
 
@@ -39,6 +43,25 @@ _ANSWERED = (
     *(ExternalAuthProviderError, MaxConnectionsError, ServerUnavailableError),
 )
 """redis-py's connection errors that don't say that the server is away."""
+
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors of the operating system in connecting that say what this machine lacks, and nothing of the server."""
+
+_insists: ContextVar[bool] = ContextVar("tenantlimpyd.breaker.insists", default=False)
+
+
+@contextlib.contextmanager
+def insisting() -> Iterator[None]:
+    """Refuse nothing that is asked in this context: who wants to know how a server is has to ask it.
+
+    Where it answers, the breaker closes for all; where it doesn't, nothing is prolonged.
+    """
+    token = _insists.set(True)
+    try:
+        yield
+    finally:
+        _insists.reset(token)
 
 
 @attrs.frozen
@@ -126,7 +149,7 @@ class Breaker:
         self._failures = 0
         self._error: str | None = None  # not the exception itself: its traceback would keep its callers' frames alive
         self._told = ""
-        self._opened = self._next = 0.0
+        self._opened = self._next = self._failed = 0.0
         self._period = self.policy.seconds
         self._caller: int | None = None
         self._lease = 0.0
@@ -162,6 +185,8 @@ class Breaker:
                 return
             now = self._clock()
             if (left := self._wait(now)) > 0:
+                if _insists.get():
+                    return
                 raise self._refusal(now, left)
             self._caller, self._lease = id(caller), now + _LEASE
         logs.emit("breaker_probing", server=self.server)
@@ -186,7 +211,7 @@ class Breaker:
         """
         with self._lock:
             now = self._clock()
-            if self.refusing and (left := self._wait(now)) > 0:
+            if self.refusing and (left := self._wait(now)) > 0 and not _insists.get():
                 raise self._refusal(now, left)
 
     def begin_anew(self) -> None:
@@ -211,7 +236,9 @@ class Breaker:
         if was_open:
             logs.emit("breaker_closed", server=self.server, seconds=round(seconds, 6))
 
-    def failed(self, caller: object, error: BaseException, waited: float, own: float | None) -> None:
+    def failed(
+        self, caller: object, error: BaseException, waited: float, own: float | None, *, once: bool = False
+    ) -> None:
         """Tell of an error in reaching the server, or in waiting for its reply. Decides whether it counts.
 
         Args:
@@ -219,6 +246,8 @@ class Breaker:
             error: what was raised.
             waited: seconds the server was given.
             own: seconds of the connection's own time-out, which somebody's deadline may have shortened; None: it has none.
+            once: whether many that give up at one moment count as one: an event loop that was held up by something else
+                gives up on all of them, whose replies may have come.
         """
         if isinstance(error, _ANSWERED) or not self._counts(error, waited, own):
             self.leave(caller)
@@ -226,9 +255,11 @@ class Breaker:
         timed_out = isinstance(error, redis.TimeoutError | TimeoutError) and own is not None and waited >= 0.9 * own
         with self._lock:
             now = self._clock()
-            if self.refusing and self._caller != id(caller) and now < self._next:
-                return  # of an attempt that began before it opened
-            self._failures += 1
+            if self.refusing and self._caller != id(caller) and (now < self._next or now - waited < self._opened):
+                return  # of an attempt that began before it opened, or of one that nobody had to make
+            if once and now - waited < self._failed:
+                return
+            self._failures, self._failed = self._failures + 1, now
             last = error if isinstance(error, Exception) else redis.TimeoutError("given up by its caller")
             self._error, self._told = type(last).__name__, _told(last)
             self.troubled = True
@@ -245,7 +276,7 @@ class Breaker:
 
     @staticmethod
     def _counts(error: BaseException, waited: float, own: float | None) -> bool:
-        if str(error).startswith("max number of clients"):
+        if str(error).startswith("max number of clients") or _ours(error):
             return False
         if isinstance(error, redis.ConnectionError) or (
             isinstance(error, OSError) and not isinstance(error, TimeoutError)
@@ -255,6 +286,13 @@ class Breaker:
             return False  # a reply of the server, or a mistake of the program
         enough = LEAST_WAIT if own is None else min(LEAST_WAIT, 0.9 * own)
         return waited >= enough  # else somebody was in a hurry; a cancelled task, for example
+
+
+def _ours(error: BaseException) -> bool:
+    """Return whether a connection could not be made for want of something on this machine."""
+    return any(
+        isinstance(each, OSError) and each.errno in _OURS for each in (error, error.__cause__, error.__context__)
+    )
 
 
 def _told(error: Exception) -> str:

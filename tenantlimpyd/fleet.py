@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from tenantlimpyd.breaker import insisting
 from tenantlimpyd.checking import Problem, ServerFacts, facts, problems
 from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, acall_all, afan_out, call_all, fan_out
 from tenantlimpyd.fanout.commands import checked_step
@@ -47,11 +48,13 @@ async def _afacts(database: RedisDatabase) -> ServerFacts:
 
 
 def _ping(database: RedisDatabase) -> Any:
-    return database.run(ping())
+    with insisting():
+        return database.run(ping())
 
 
 async def _aping(database: RedisDatabase) -> Any:
-    return await database.arun(ping())
+    with insisting():
+        return await database.arun(ping())
 
 
 class Fleet:
@@ -354,7 +357,8 @@ class Fleet:
         return problems(jobs, await afan_out(jobs, _afacts, **self._probing(timeout)))
 
     def health(self, *, tenants: Iterable[str] | None = None, timeout: float = 2.0) -> HealthReport:
-        """Ask each server, not each tenant, for a sign of life. What is found is told to the servers' breakers too.
+        """Ask each server, not each tenant, for a sign of life: those too whose breakers are open, since what they knew may be
+        past. What is found is told to the breakers: one that answers is used again at once.
 
         Inside a request, its tenant doesn't matter: nothing of a tenant is read.
 

@@ -63,6 +63,7 @@ class _Owing:
         user: who has checked it out.
         since: when it came back to its pool, by the monotonic clock, in seconds.
         breaker: its server's; None: there is none.
+        waits: whether it is for commands that wait on purpose, whose time-outs say nothing of the server.
     """
 
     owed: int = 0
@@ -76,6 +77,7 @@ class _Owing:
     user: Any = None
     since: float = 0.0
     breaker: Breaker | None = None
+    waits: bool = False
     _reading: Frame | Lead | None = None
     _planned: Plan | None = None
 
@@ -259,7 +261,6 @@ class _Guarded(_Owing, _Connection):
             raise
         finally:
             self.socket_connect_timeout, self.handshaking = own, False
-        self._answered()
         self._fresh()
         logs.connection_opened(self)
 
@@ -329,7 +330,6 @@ class _Guarded(_Owing, _Connection):
 
     def _read(self, *args: Any, **kwargs: Any) -> Any:
         limit, began = current_limit(), 0.0
-        waits = "timeout" not in kwargs  # a subscriber's wait, which may well be in vain, has one
         try:
             if limit is None:
                 reply = super().read_response(*args, **kwargs)
@@ -343,7 +343,7 @@ class _Guarded(_Owing, _Connection):
             self._answered()
             raise
         except redis.TimeoutError as error:
-            if waits and self.breaker is not None and not self.handshaking:
+            if self.breaker is not None and not self.waits and not self.handshaking:
                 own = self.socket_timeout
                 waited = (own or 0.0) if limit is None else time.monotonic() - began
                 self.breaker.failed(self, error, waited, own)
@@ -408,7 +408,6 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
             raise
         finally:
             self.handshaking = False
-        self._answered()
         self._fresh()
         logs.connection_opened(self)
 
@@ -481,15 +480,17 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         return replies
 
     async def _read(self, *args: Any, **kwargs: Any) -> Any:
+        began = time.monotonic()
         try:
             reply = await super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
             self._answered()
             raise
-        except redis.TimeoutError as error:
-            if "timeout" not in kwargs and self.breaker is not None and not self.handshaking:
-                self.breaker.failed(self, error, self.socket_timeout or 0.0, self.socket_timeout)
+        except (redis.TimeoutError, asyncio.CancelledError) as error:
+            if self.breaker is not None and not self.waits and not self.handshaking:
+                once = isinstance(error, asyncio.CancelledError)
+                self.breaker.failed(self, error, time.monotonic() - began, self.socket_timeout, once=once)
             raise
         self.owed -= 1
         if self.breaker is not None and self.breaker.troubled:

@@ -118,6 +118,7 @@ class Pool(redis.ConnectionPool):
             raise
         connection.reach = self.hub.reach
         connection.breaker = self.hub.breaker
+        connection.waits = self.lane is self.hub.apart
         return connection
 
     @staticmethod
@@ -241,6 +242,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             raise
         connection.reach = self.hub.reach
         connection.breaker = self.hub.breaker
+        connection.waits = self.lane is self.hub.apart
         return connection
 
     @staticmethod

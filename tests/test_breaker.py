@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import pickle
 import threading
 
 import pytest
 import redis
 
-from tenantlimpyd.breaker import Breaker, BreakerPolicy
+from tenantlimpyd.breaker import Breaker, BreakerPolicy, insisting
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, LimpydException, ServerUnavailableError
 
@@ -131,6 +133,53 @@ def test_failures_of_attempts_that_began_earlier_prolong_nothing(breaker, clock)
     assert breaker.status.failures == 3
 
 
+def test_time_outs_of_attempts_that_began_before_it_opened_prolong_nothing_however_late(breaker, clock):
+    """Sixty-four threads waited for a server that hung, and their time-outs come one by one: nobody tried again since."""
+    fail(breaker, 3)
+    for _ in range(20):
+        clock.now += 0.2
+        fail(breaker, error=redis.TimeoutError(), waited=5.0)
+    assert breaker.status.failures == 3
+    assert breaker.status.retry_in == 0
+    breaker.admit(caller := object())
+    clock.now += 0.5
+    fail(breaker, error=redis.TimeoutError(), waited=5.0)  # another of them, while the one let through is under way
+    assert breaker.status.state == "half-open"
+    fail(breaker, caller=caller)
+    assert breaker.status.retry_in == pytest.approx(2.0)
+
+
+def test_who_asks_on_purpose_is_never_refused(breaker, clock):
+    fail(breaker, 3)
+    with insisting():
+        breaker.check()
+        breaker.admit(object())
+        clock.now += 0.5
+        fail(breaker)  # in vain: nothing is prolonged
+    assert breaker.status.retry_in == pytest.approx(0.5)
+    with pytest.raises(ServerUnavailableError):
+        breaker.check()
+    clock.now += 0.5
+    breaker.admit(object())
+    with insisting():
+        breaker.admit(object())
+        breaker.succeeded()
+    assert breaker.status.state == "closed"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
+def test_what_this_machine_lacks_does_not_count(breaker, number):
+    error = redis.ConnectionError(f"Error {number} connecting to redis-1:6379.")
+    try:
+        try:
+            raise OSError(number, "no more")
+        except OSError:
+            raise error  # noqa: B904 - as redis-py does
+    except redis.ConnectionError:
+        fail(breaker, 10, error)
+    assert not breaker.troubled
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -179,6 +228,17 @@ def test_what_counts(breaker, error):
 def test_impatience_does_not_count(breaker, waited, own, counts):
     fail(breaker, 3, redis.TimeoutError(), waited=waited, own=own)
     assert breaker.refusing is counts
+
+
+def test_many_that_give_up_at_one_moment_count_once(breaker, clock):
+    for _ in range(2):
+        clock.now += 2.0
+        for _ in range(64):
+            breaker.failed(object(), asyncio.CancelledError(), 1.5, 5.0, once=True)
+    assert breaker.status.failures == 2
+    clock.now += 2.0
+    breaker.failed(object(), asyncio.CancelledError(), 1.5, 5.0, once=True)
+    assert breaker.refusing
 
 
 def test_threads_agree_on_the_one_that_is_let_through(breaker, clock):

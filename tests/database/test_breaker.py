@@ -209,3 +209,57 @@ async def test_without_a_breaker_nothing_is_refused(colour):
             with pytest.raises(redis.ConnectionError) as caught:
                 await ping(database, colour)
             assert not isinstance(caught.value, ServerUnavailableError)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_command_that_waits_on_purpose_is_no_failure(colour, server):
+    """A worker waits for jobs longer than its socket's time-out, and catches redis-py's error: the server is well."""
+    settings = {**server.settings, "socket_timeout": 1.05, "breaker": {"failures": 1}}
+    async with RedisDatabase(**settings) as database:
+        with pytest.raises(redis.TimeoutError):
+            if colour == "blocking":
+                database.connection.blpop("no-such-list", timeout=30)
+            else:
+                await database.aconnection.blpop("no-such-list", timeout=30)
+        assert not database.server.breaker.troubled
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_colours(colour):
+    """Deadlines of callers end the wait before the connection's own time-out does."""
+    with EmbeddedServer() as server:
+        router = DatabaseRouter(
+            {"acme": RedisDatabase(**server.settings, breaker={"failures": 1, "seconds": 60, "longest": 60})}
+        )
+        breaker = router.database_for("acme").server.breaker
+        assert await ping(router.database_for("acme"), colour)
+        server.pause()
+        if colour == "blocking":
+            outcomes = router.fan_out(lambda each: each.connection.ping(), timeout=1.1, on_error="collect")
+        else:
+            outcomes = await router.afan_out(lambda each: each.aconnection.ping(), timeout=1.1, on_error="collect")
+        assert not outcomes["acme"].ok
+        assert breaker.refusing
+        server.resume()
+        await router.aclose()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_that_a_socket_could_be_opened_is_no_answer(colour):
+    """The kernel accepts for a process that hangs. With nothing to say in the handshake, no reply has come by then."""
+    with silent() as port:
+        settings = {"host": "127.0.0.1", "port": port, "protocol": 2, "driver_info": None}
+        settings |= {
+            "socket_timeout": 0.1,
+            "breaker": {"failures": 1, "seconds": 0.05, "longest": 0.05},
+        }
+        async with RedisDatabase(**settings) as database:
+            breaker = database.server.breaker
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, colour)
+            eventually(lambda: breaker.status.state == "half-open")
+            opened_since = breaker.status.seconds
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, colour)
+            assert breaker.status.failures > 1  # it was never taken to be back in between
+            assert breaker.status.seconds > opened_since

@@ -9,7 +9,7 @@ import pytest
 
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer, free_port
-from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, UnknownTenantError
+from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, ServerUnavailableError, UnknownTenantError
 from tenantlimpyd.health import HealthReport, Readiness, ServerHealth
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.test_breaker import silent
@@ -46,9 +46,27 @@ async def test_what_is_found(router, server, colour):
     assert (told["ok"], told["tenants"], told["tenants_ok"]) == (False, 53, 50)
     assert told["servers"][1]["tenants"] == 3
     assert "secret" not in repr(report) + json.dumps(told)
+    before = router.database_for("gone-0").server.breaker.status
     again = await health(router, colour)
-    assert again.servers[1].error == "ServerUnavailableError"  # nobody was asked: the breaker knows
+    assert again.servers[1].error == "ConnectionError"  # it was asked: what the breaker knows may be past
     assert again.servers[1].seconds < 1
+    assert router.database_for("gone-0").server.breaker.status.failures <= before.failures + 1
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_server_that_is_back_is_well_at_once_and_used_again(colour):
+    with EmbeddedServer() as server:
+        database = RedisDatabase(**server.settings, breaker={"seconds": 3600, "longest": 3600})
+        router = DatabaseRouter({"acme": database})
+        server.kill()
+        assert [each.breaker for each in (await health(router, colour)).servers] == ["open"]
+        server.start()
+        with pytest.raises(ServerUnavailableError):
+            database.connection.ping()
+        (well,) = (await health(router, colour)).servers
+        assert (well.ok, well.breaker) == (True, "closed")
+        assert database.connection.ping()
+        await router.aclose()
 
 
 @pytest.mark.parametrize("colour", COLOURS)
