@@ -21,7 +21,6 @@ from tenantlimpyd import forks
 from tenantlimpyd.breaker import Breaker
 from tenantlimpyd.budget import Budget, Gauges
 from tenantlimpyd.clients import AsyncClient, AsyncView, Client, View
-from tenantlimpyd.leases import AsyncLease, Lease
 from tenantlimpyd.limits import AsyncBoundedRetry, BoundedRetry
 from tenantlimpyd.masters import AsyncMaster, Master, following
 from tenantlimpyd.pools import AsyncPool, Pool, pool_arguments
@@ -233,20 +232,6 @@ class Server:
             of_loop = self._of_loops.pop(loop, None)
         if of_loop is not None:
             _remove(of_loop)
-
-    # Leases
-
-    def lease(self, db: int = 0) -> Lease:
-        """Return a lease: one connection for work on many databases; ``with server.lease() as lease: lease.ask(...)``.
-
-        Args:
-            db: where it begins.
-        """
-        return Lease(self.pools()[0], db)
-
-    def alease(self, db: int = 0) -> AsyncLease:
-        """Return a lease as :meth:`lease`, for ``async with`` in the running event loop."""
-        return AsyncLease(self.of_loop().pool, db)
 
     async def aclose_idle(self) -> None:
         """Close the idle connections of the running event loop, and wait until they are."""

@@ -247,6 +247,7 @@ class Lane(Generic[W]):
         try:
             yield from self._steps()
         except Exception as error:  # noqa: BLE001 - its tenants must have an outcome, or the walk would wait for ever
+            self.db = None  # part of what was sent may have moved the connection
             yield Chunk(ends=self.ends(self.arrive() or self.hands(), error))
 
     def _steps(self) -> Generator[Step, Any, None]:

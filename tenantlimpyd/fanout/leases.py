@@ -2,10 +2,6 @@
 
 The connection is nobody else's meanwhile, so the lane may move it from database to database; it says which one it is in when
 it gives the connection back. One whose state is not certain is closed.
-
-Reading takes replies that have come already straight from hiredis's reader. redis-py's own method does the same at ten
-times the cost, which tells where there are two replies for each of ten thousand databases. That reader is private to
-redis-py: nothing outside of this module knows of it.
 """
 
 from __future__ import annotations
@@ -13,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import redis
-from hiredis import PushNotification
 
 from tenantlimpyd.closing import AsyncClosing, Closing
+from tenantlimpyd.redispy import buffered
 from tenantlimpyd.servers import Server
 
 __all__ = ["AsyncLease", "Lease"]
@@ -30,28 +26,6 @@ class _Borrower:
     retired = False
 
 
-def _reader(connection: Any) -> Any:
-    """Return hiredis's reader of a connection; None: it is parsed otherwise."""
-    return getattr(getattr(connection, "_parser", None), "_reader", None)
-
-
-def _buffered(reader: Any, count: int) -> list[Any]:
-    """Return replies, at most ``count``, that have come already, undecoded; errors stand among them as exceptions."""
-    replies: list[Any] = []
-    gets = reader.gets
-    while len(replies) < count:
-        reply = gets(False)
-        kind = reply.__class__
-        if kind is object:  # redis-py's mark for "not enough data"
-            break
-        if kind is PushNotification:
-            continue
-        if isinstance(reply, redis.ConnectionError):  # such as LOADING
-            raise reply
-        replies.append(reply)
-    return replies
-
-
 def _written(connection: Any, payload: list[bytes]) -> tuple[list[bytes], int]:
     """Return what is to be written, and how many replies there will be before those that were asked for.
 
@@ -62,6 +36,12 @@ def _written(connection: Any, payload: list[bytes]) -> tuple[list[bytes], int]:
     before = int(connection.armed)
     connection.armed = False
     return [b"".join([_DISCARD, *payload] if before else payload)], before
+
+
+def _settled(discarded: Any) -> None:
+    """Raise if a connection is still inside a transaction: what came after was queued, and will not be carried out."""
+    if isinstance(discarded, Exception):
+        raise redis.ConnectionError(f"the connection is in a transaction that can't be ended: {discarded}")
 
 
 def _settle(connection: Any, db: int | None) -> bool:
@@ -111,13 +91,14 @@ class Lease(Closing):
                     replies.append(connection.read_response(disable_decoding=True))
                 except redis.ResponseError as error:
                     replies.append(error)
-                if (reader := _reader(connection)) is not None:
-                    replies += _buffered(reader, before + count - len(replies))
+                replies += buffered(connection, before + count - len(replies))
             connection.owed -= 1
+            if before:
+                _settled(replies.pop(0))
         except BaseException:
             self.close()
             raise
-        return replies[before:] if before else replies
+        return replies
 
     def give_back(self, db: int | None) -> None:
         """Give the connection back.
@@ -163,13 +144,14 @@ class AsyncLease(AsyncClosing):
                     replies.append(await connection.read_response(disable_decoding=True))
                 except redis.ResponseError as error:
                     replies.append(error)
-                if (reader := _reader(connection)) is not None:
-                    replies += _buffered(reader, before + count - len(replies))
+                replies += buffered(connection, before + count - len(replies))
             connection.owed -= 1
+            if before:
+                _settled(replies.pop(0))
         except BaseException:
             await self.aclose()
             raise
-        return replies[before:] if before else replies
+        return replies
 
     async def give_back(self, db: int | None) -> None:
         """Give the connection back; as :meth:`Lease.give_back`."""

@@ -52,6 +52,7 @@ class Driving:
                     visit.run.wake()
                 step = next(steps, None)
             lease.give_back(visit.job.db)
+        visit.run.wake()  # it may have laid work down, and if it was given up, nobody else tells of its end
 
     async def adrive(self, visit: AsyncVisit) -> None:
         """Run a lane in this task, to its end."""

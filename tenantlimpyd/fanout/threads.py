@@ -16,7 +16,9 @@ from contextvars import Context, copy_context
 from typing import Any, TypeAlias
 
 import attrs
+import redis
 
+from tenantlimpyd import forks
 from tenantlimpyd.fanout.outcomes import Job, timed_out
 from tenantlimpyd.fanout.plan import HandsOut, Plan, ThreadPlan
 from tenantlimpyd.limits import Limit
@@ -158,9 +160,11 @@ class ThreadedRun:
         self._threads: set[threading.Thread] = set()
         self._closed = False
         self._wakes_at = math.inf
+        self._process = forks.generation
 
     def events(self) -> Iterator[Event]:
         """Iterate over what happens, until every tenant has ended. Leaving the iteration early ends the threads."""
+        self._process = forks.generation
         try:
             for _ in range(self._concurrency):
                 self._start_thread()
@@ -182,6 +186,8 @@ class ThreadedRun:
 
     def close(self) -> None:
         """Stop: no new visit, running ones are cut short. Returns when the threads have ended."""
+        if self._process != forks.generation:  # a child has none of the threads, and the sockets are its parent's
+            return
         self._plan.stop()
         with self._change:
             self._closed = True
@@ -273,6 +279,10 @@ class ThreadedRun:
     # In the consumer
 
     def _next(self) -> Event:
+        if self._process != forks.generation:
+            raise redis.ConnectionError(
+                "this walk was begun in another process, which may be going on with it: begin another one"
+            )
         while True:
             with self._change:
                 if self._events:
