@@ -57,6 +57,10 @@ class Catalog:
             self._former.discard(placement)
         return True
 
+    def all(self) -> list[Placement]:
+        """Return all placements of now."""
+        return list(self.placements.copy().values())  # copied in one step: others may add meanwhile
+
     def remove(self, tenant: str) -> Placement | None:
         """Forget a tenant for good; return where it lived, or None if there was none. What was made there is refused."""
         with self._lock:

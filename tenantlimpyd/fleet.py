@@ -72,7 +72,7 @@ class Fleet:
 
         def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
         def entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
-        async def adatabase_for(self, tenant: str) -> RedisDatabase: ...
+        async def ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
 
     def _order(
         self,
@@ -295,9 +295,10 @@ class Fleet:
     ) -> dict[str, Outcome[Any]]:
         """Call a function for all tenants, or some, in tasks; as :meth:`fan_out`, but ``function`` returns an awaitable.
 
-        Commands and scripts are sent as :meth:`fan_out` does.
+        Commands and scripts are sent as :meth:`fan_out` does. A resolver that has to find some of ``tenants`` is awaited, or
+        runs in a thread.
         """
-        jobs = self.jobs(tenants, allow_switch=allow_switch)
+        jobs = await self.ajobs(tenants, allow_switch=allow_switch)
         policy, seconds, most = checked_policy(on_error), checked_seconds(timeout), checked_concurrency(concurrency)
         if isinstance(function, Command | Script):
             return await acall_all(jobs, checked_step(function), policy=policy, timeout=seconds, concurrency=most)
@@ -331,7 +332,7 @@ class Fleet:
         timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
     ) -> dict[str, Outcome[ServerFacts]]:
         """Ask as :meth:`probe`, awaiting."""
-        return await afan_out(self.jobs(tenants, allow_switch=False), _afacts, **self._probing(timeout))
+        return await afan_out(await self.ajobs(tenants, allow_switch=False), _afacts, **self._probing(timeout))
 
     def check(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> list[Problem]:
         """Ask all servers whether they can be reached, and whether two tenants share keys under different names of a server.
@@ -353,7 +354,7 @@ class Fleet:
         timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
     ) -> list[Problem]:
         """Check as :meth:`check`, awaiting."""
-        jobs = self.jobs(tenants, allow_switch=False)
+        jobs = await self.ajobs(tenants, allow_switch=False)
         return problems(jobs, await afan_out(jobs, _afacts, **self._probing(timeout)))
 
     def health(self, *, tenants: Iterable[str] | None = None, timeout: float = 2.0) -> HealthReport:
@@ -383,12 +384,8 @@ class Fleet:
         tenants: Iterable[str] | None = None,
         timeout: float = 2.0,  # noqa: ASYNC109 - for each server
     ) -> HealthReport:
-        """Ask as :meth:`health`, awaiting; so is a resolver that has to find some of ``tenants``."""
+        """Ask as :meth:`health`, awaiting."""
         began = time.monotonic()
-        if tenants is not None and not isinstance(tenants, str | bytes):  # which jobs() refuses
-            tenants = list(tenants)
-            for tenant in tenants:
-                await self.adatabase_for(tenant)
-        together = servers_of(self.jobs(tenants, allow_switch=True))
+        together = servers_of(await self.ajobs(tenants, allow_switch=True))
         jobs = [jobs[0] for jobs in together.values()]
         return report(together, await afan_out(jobs, _aping, **self._probing(timeout)), began)

@@ -1,7 +1,8 @@
 """A master whose sentinels say where it is: asked before each connection, so that a failover is followed.
 
 redis-py's own connections for this learn from a READONLY error that their server is a master no longer, and close. The
-sentinels are asked over connections of ours, so that deadlines hold there too, one after the other until one knows. When
+sentinels are asked over connections of ours, so that deadlines hold there too, one after the other until one knows. Who is
+named has to say itself that it is a master (``ROLE``), where the user may ask: a round trip for each new connection. When
 another master is named, all connections to the old one close: idle ones at once, others when their command is done.
 """
 
@@ -31,6 +32,14 @@ else:
 _DEMOTED = "the master that was written to is a replica by now"
 
 
+def _check_role(host: str, port: int, answer: Any) -> None:
+    """Raise if a server that the sentinels named says itself that it is no master: their word was of before."""
+    role = answer[0] if isinstance(answer, list) and answer else answer
+    role = role.decode(errors="replace") if isinstance(role, bytes) else role
+    if role != "master":
+        raise redis.ConnectionError(f"{host}:{port}, which is named as the master, says that it is a {role}")
+
+
 class _Following(_Connection):
     """A blocking connection that asks for the master each time it connects.
 
@@ -52,6 +61,15 @@ class _Following(_Connection):
             super().connect_check_health(*args, **kwargs)
         else:
             self.connect_to(self.connection_pool.get_master_address())
+
+    def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        super().on_connect_check_health(*args, **kwargs)
+        self.send_command("ROLE", check_health=False)
+        try:
+            answer = self.read_response()
+        except redis.ResponseError:  # this user may not ask
+            return
+        _check_role(self.host, self.port, answer)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -78,6 +96,15 @@ class _AsyncFollowing(_AsyncConnection):
             await super().connect_check_health(*args, **kwargs)
         else:
             await self.connect_to(await self.connection_pool.get_master_address())
+
+    async def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        await super().on_connect_check_health(*args, **kwargs)
+        await self.send_command("ROLE", check_health=False)
+        try:
+            answer = await self.read_response()
+        except redis.ResponseError:
+            return
+        _check_role(self.host, self.port, answer)
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -428,12 +428,22 @@ class DatabaseRouter(Closing, AsyncClosing, Fleet, ModelHost):
 
     def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]:
         """Return the tenants that are meant, each once, with their databases of now."""
+        wanted = self._wanted(tenants)
+        found = self._catalog.all() if wanted is None else [self._placed(tenant) for tenant in wanted]
+        return self._jobs(found, allow_switch=allow_switch)
+
+    async def ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]:
+        """Do as :meth:`jobs`; a resolver is awaited, or runs in a thread."""
+        wanted = self._wanted(tenants)
+        found = self._catalog.all() if wanted is None else [await self._aplaced(tenant) for tenant in wanted]
+        return self._jobs(found, allow_switch=allow_switch)
+
+    def _wanted(self, tenants: Iterable[str] | None) -> list[str] | None:
         if isinstance(tenants, str | bytes):
             raise TypeError(f"tenants must be several ids, such as [{shown(tenants)}], not one")
-        if tenants is None:
-            placements = list(self._catalog.placements.copy().values())
-        else:
-            placements = [self._placed(tenant) for tenant in dict.fromkeys(map(self.check_id, tenants))]
+        return None if tenants is None else list(dict.fromkeys(map(self.check_id, tenants)))
+
+    def _jobs(self, placements: list[Placement], *, allow_switch: bool) -> list[Job]:
         if request_frame_of(self) is not None:
             for each in placements:
                 self._refuse_switch(each.tenant, allow_switch=allow_switch)

@@ -110,7 +110,10 @@ def sources_of(jobs: Sequence[Job], match: str | None, count: int | None, type_:
     """Return what is to be scanned for jobs that share their connections, in their order."""
     by_db: dict[int, list[Job]] = {}
     for job in jobs:
-        by_db.setdefault(job.link.db, []).append(job)
+        if (sharing := by_db.get(job.link.db)) is None:
+            by_db[job.link.db] = [job]  # of just that size: there may be very many
+        else:
+            sharing.append(job)
     plain = _packed(Pages.of("", match, count, type_))
     sources: list[Source] = []
     for db, sharing in by_db.items():

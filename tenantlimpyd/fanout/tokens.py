@@ -10,7 +10,6 @@ added or removed since, only those that share their bucket are walked again. So 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import zlib
@@ -140,7 +139,7 @@ class Token:
             if unpacking.unconsumed_tail or hashlib.sha256(content).digest()[:8] != raw[:8]:
                 raise ValueError("its digest is another one")
             token = cls._read(json.loads(content))
-        except (ValueError, binascii.Error, zlib.error, KeyError, TypeError, IndexError, OverflowError) as error:
+        except (ValueError, zlib.error, LookupError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{_WRONG}: this one was changed or cut") from error
         if token.question != asked:
             raise ValueError(

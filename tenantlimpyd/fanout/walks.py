@@ -60,10 +60,13 @@ class WalkOrder:
 
 
 class _Progress:
-    """What a walk knows of itself, in either colour."""
+    """What a walk knows of itself, in either colour.
+
+    There may be very many tenants. So of one that is through nothing is kept but its id and its outcome.
+    """
 
     def __init__(self, order: WalkOrder) -> None:
-        self.order = order
+        self.order = attrs.evolve(order, jobs=())
         self.settled = Settled(order.policy, "scan")
         self.unique = Unique(order.unique) if order.unique else None
         self.keys = 0
@@ -72,19 +75,19 @@ class _Progress:
         self._tenants = [job.tenant for job in order.jobs]
         self._through = order.resume.finished(self._tenants) if order.resume is not None else set()
         self._jobs = [job for job in order.jobs if job.tenant not in self._through]
-        self.sources: list[Source] = []
+        self._unfinished: dict[Source, None] = {}
         self.missing = self.tenants = len(self._jobs)
 
     def plan(self) -> LanePlan:
         """Group the databases, as they are connected now. Asks nobody."""
         groups: list[Group[Source]] = []
-        order = self.order
-        for jobs in grouped(self._jobs).values():
+        order, asked, self._jobs = self.order, self._jobs, []
+        for jobs in grouped(asked).values():
             sources = sources_of(jobs, order.match, order.count, order.type)
             if order.resume is not None:
                 for source in sources:
                     order.resume.put(source)
-            self.sources += sources
+            self._unfinished.update(dict.fromkeys(sources))
             fresh = [source for source in sources if not source.begun]
             groups.append(Group(jobs[0].server, sources[0].link, fresh, order.timeout))
             groups[-1].large.extend(source for source in sources if source.begun)
@@ -92,7 +95,7 @@ class _Progress:
 
     def start(self) -> None:
         self._started = time.monotonic()
-        logs.emit("scan_started", tenants=len(self.order.jobs), match=self.order.match)
+        logs.emit("scan_started", tenants=len(self._tenants), match=self.order.match)
 
     def hear(self, event: Event) -> Iterator[tuple[str, list[str]]]:
         """Take notice of what happened; yield the keys it brings, by tenant.
@@ -123,6 +126,7 @@ class _Progress:
             if behind is not None:  # the end counts once the server has confirmed it
                 source.handed = behind
         for source in chunk.done:
+            self._unfinished.pop(source, None)
             for job in source.jobs:
                 self._settle(job.tenant, None, source.seconds, source.restarts)
         for end in chunk.ends:
@@ -140,7 +144,7 @@ class _Progress:
     def finish(self, *, complete: bool) -> None:
         logs.emit(
             "scan_finished",
-            tenants=len(self.order.jobs),
+            tenants=len(self._tenants),
             failed=len(self.settled.failed),
             keys=self.keys,
             seconds=round(time.monotonic() - self._started, 6),
@@ -155,7 +159,7 @@ class _Progress:
         """Return the place behind what the consumer has had."""
         order = self.order
         through = self._through | {tenant for tenant, outcome in self.settled.outcomes.items() if outcome.ok}
-        unfinished = [source for source in self.sources if any(job.tenant not in through for job in source.jobs)]
+        unfinished = [source for source in self._unfinished if any(job.tenant not in through for job in source.jobs)]
         return Token.of(question(order.match, order.type), self._tenants, through, unfinished).encoded()
 
 

@@ -10,7 +10,12 @@ import pytest
 import redis
 import redis.asyncio.sentinel
 import redis.sentinel
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from integration.servers.chaosproxy import ChaosProxy
+from integration.servers.tls import Authority
+from tenantlimpyd import masters
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer, free_port
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError
@@ -124,6 +129,71 @@ async def test_a_demoted_master_gets_no_write(group, colour):
             assert await run(database, colour, "SET", "key", "after")  # the READONLY it is told is not the caller's
         with redis.Redis(**group.replica.settings, decode_responses=True) as new:
             assert new.get("key") == "after"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_server_that_says_it_is_no_master_is_not_used(group, colour):
+    """The sentinels' word may be of before: who is named by them is asked, before anything else is."""
+    async with RedisDatabase(**{**group.settings, "breaker": None}, retry=Retry(NoBackoff(), 2)) as database:
+        assert await run(database, colour, "SET", "key", "value")
+        eventually(
+            lambda: group.role(group.replica)["slave_repl_offset"] >= group.role(group.master)["master_repl_offset"]
+        )
+        client = database.connection if colour == "blocking" else database.aconnection
+        master, named = client.connection_pool.master, []
+
+        def outdated():
+            named.append(group.replica.port)
+            return master._found(("127.0.0.1", group.replica.port))
+
+        async def aoutdated():
+            return outdated()
+
+        master._address = None
+        master.get_master_address = outdated if colour == "blocking" else aoutdated
+        group.master.kill()
+        with pytest.raises(redis.ConnectionError, match="named as the master, says that it is a slave"):
+            await run(database, colour, "GET", "key")
+        assert len(named) > 1  # asked anew for each attempt
+        with redis.Redis(**group.replica.settings) as promoted:
+            promoted.replicaof("NO", "ONE")
+        assert await until_done(database, colour, "GET", "key") == "value"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypatch, colour):
+    authority = Authority(tmp_path)
+    with (
+        ChaosProxy("127.0.0.1", group.master.port, authority.server_context()) as master,
+        ChaosProxy("127.0.0.1", group.sentinel.port, authority.server_context()) as sentinel,
+    ):
+        found = masters._Master._found
+        # The sentinel itself knows the way without TLS.
+        monkeypatch.setattr(masters._Master, "_found", lambda self, _: found(self, ("127.0.0.1", master.port)))
+        settings = {**group.settings, **authority.client_settings}
+        settings["sentinel"] |= {"hosts": [f"127.0.0.1:{sentinel.port}"], **authority.client_settings}
+        async with RedisDatabase(**settings, db=3) as database:
+            assert await run(database, colour, "SET", "key", "value")
+            pool = (database.connection if colour == "blocking" else database.aconnection).connection_pool
+            (connection,) = pool.idle
+            assert isinstance(connection, redis.SSLConnection | redis.asyncio.SSLConnection)
+            assert connection.port == master.port
+        clear = {**settings, "sentinel": {**settings["sentinel"], "ssl": False}}
+        for name in authority.client_settings:
+            clear["sentinel"].pop(name)
+        async with RedisDatabase(**clear) as database:
+            with pytest.raises((redis.ConnectionError, redis.TimeoutError)):
+                await run(database, colour, "GET", "key")
+    with redis.Redis(**group.master.settings, db=3, decode_responses=True) as client:
+        assert client.get("key") == "value"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_a_user_who_may_not_ask_for_the_role_is_served(group, colour):
+    with redis.Redis(**group.master.settings) as admin:
+        admin.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+@all", "-role")
+    async with RedisDatabase(**{**group.settings, "username": "weak", "password": "weak"}) as database:
+        assert await run(database, colour, "SET", "key", "value")
 
 
 @pytest.mark.parametrize("colour", COLOURS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -94,12 +95,14 @@ def test_no_name_and_no_secret_is_in_it(fleet):
 def forged(**changes):
     content = json.loads(zlib.decompress(base64.urlsafe_b64decode(Token.of(ASKED, "ab", "a", ()).encoded()[5:])[8:]))
     content.update(changes)
-    import hashlib
+    return packed(json.dumps(content).encode())
 
-    text = json.dumps(content).encode()
+
+def packed(text):
     return "tlw1." + base64.urlsafe_b64encode(hashlib.sha256(text).digest()[:8] + zlib.compress(text)).decode()
 
 
+DEEP = packed(b"[" * 100_000)
 GOOD = Token.of(ASKED, "ab", "a", ()).encoded()
 
 
@@ -119,10 +122,11 @@ GOOD = Token.of(ASKED, "ab", "a", ()).encoded()
         (forged(places=[["x", 7, 1]]), ValueError, "changed or cut"),
         (forged(places=[["x", -1, 1]]), ValueError, "changed or cut"),
         (forged(through=5), ValueError, "changed or cut"),
+        (DEEP, ValueError, "changed or cut"),
         ("tlw1." + base64.urlsafe_b64encode(b"12345678" + zlib.compress(b"0" * 2**27)).decode(), ValueError, "changed"),
         (Token.of(question("a*", None), "ab", "a", ()).encoded(), ValueError, "another match or type"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_what_is_no_token_of_this_walk_is_refused(fleet, token, error, text):
     for walk in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):

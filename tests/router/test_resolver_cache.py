@@ -17,6 +17,7 @@ from tenantlimpyd.exceptions import (
     UnknownTenantError,
     WrongTenantError,
 )
+from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import aeventually, eventually
 
@@ -435,3 +436,31 @@ def test_a_resolver_that_asks_its_own_router_is_told_so():
 def test_the_bound_is_a_number(given):
     with pytest.raises(ConfigurationError, match="resolver_cache must be a number of tenants"):
         DatabaseRouter(resolver_cache=given)
+
+
+@pytest.mark.parametrize("awaiting", [False, True], ids=["blocking resolver", "asyncio resolver"])
+async def test_work_for_more_tenants_than_are_kept_in_either_colour(flushed_server, awaiting):
+    registry = Registry(flushed_server, awaiting=awaiting)
+    for number in range(1, 9):
+        with RedisDatabase(**flushed_server.settings, db=number) as database:
+            database.connection.set(f"of-{number}", 1)
+    tenants = [f"t{number}" for number in range(1, 9)]
+
+    def fresh():
+        return make(registry, resolver_cache=2)[0]
+
+    outcomes = await fresh().afan_out(lambda database: database.aconnection.keys("*"), tenants=tenants)
+    assert {tenant: outcome.value for tenant, outcome in outcomes.items()} == {
+        tenant: [f"of-{tenant[1]}"] for tenant in tenants
+    }
+    assert all(outcome.value == 1 for outcome in (await fresh().afan_out(Command("DBSIZE"), tenants=tenants)).values())
+    assert await fresh().acheck(tenants=tenants) == []
+    assert all(outcome.ok for outcome in (await fresh().aprobe(tenants=tenants)).values())
+    assert (await fresh().ahealth(tenants=tenants)).count() == (8, 8)
+    if not awaiting:
+        expected = [(tenant, f"of-{tenant[1]}") for tenant in tenants]
+        assert sorted(fresh().scan_keys(tenants=tenants)) == expected
+        assert sorted([item async for item in fresh().ascan_keys(tenants=tenants)]) == expected
+        assert fresh().health(tenants=tenants).count() == (8, 8)
+        found = fresh().fan_out(lambda database: database.connection.dbsize(), tenants=tenants)
+        assert [outcome.value for outcome in found.values()] == [1] * 8
