@@ -64,7 +64,7 @@ class _Following(_Connection):
 
     def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         super().on_connect_check_health(*args, **kwargs)
-        self.send_command("ROLE", check_health=False)
+        self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
         try:
             answer = self.read_response()
         except redis.ResponseError:  # this user may not ask

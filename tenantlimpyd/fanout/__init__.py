@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenantlimpyd.fanout.commands import acall_all, call_all
+from tenantlimpyd.fanout.calling import acall_all, call_all
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome
 from tenantlimpyd.fanout.spread import afan_out, fan_out
 from tenantlimpyd.fanout.walks import AsyncWalk, Walk

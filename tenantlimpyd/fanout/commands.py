@@ -1,4 +1,4 @@
-"""``fan_out`` of one command or script: pipelined over many databases, on few connections.
+"""A lane that calls: one command or script, pipelined over many databases.
 
 A SELECT that the server refuses does not keep it from carrying out what comes next, in the database of the tenant before.
 So each tenant's command is sent as ``MULTI``, ``SELECT``, the command, ``EXEC``: where the user may not select the database,
@@ -8,9 +8,8 @@ highest number it has work for, and where that fails, to each one.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 import attrs
@@ -19,17 +18,13 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import NoScriptError
 
 from tenantlimpyd.exceptions import ImplementationError, shown
-from tenantlimpyd.fanout.lanes import WAKE, Chunk, End, Group, Lane, LanePlan, Step, Trip, UnreachableError
-from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, timed_out
-from tenantlimpyd.fanout.running import Driving
-from tenantlimpyd.fanout.sources import grouped, pack, still
-from tenantlimpyd.fanout.spread import Report
-from tenantlimpyd.fanout.tasks import TaskRun
-from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun
+from tenantlimpyd.fanout.lanes import WAKE, Chunk, End, Group, Lane, Step, Trip, UnreachableError
+from tenantlimpyd.fanout.outcomes import Job, timed_out
+from tenantlimpyd.fanout.sources import pack, still
 from tenantlimpyd.links import Link
 from tenantlimpyd.operations import Command, Script
 
-__all__ = ["acall_all", "call_all", "checked_step"]
+__all__ = ["Call", "CallLane", "checked_step"]
 
 _MULTI, _EXEC, _DISCARD = pack(b"MULTI"), pack(b"EXEC"), pack(b"DISCARD")
 _REFUSED = frozenset(
@@ -62,7 +57,7 @@ def checked_step(step: Command | Script) -> Command | Script:
 
 
 @attrs.define(eq=False)
-class _Call:
+class Call:
     """What is to be asked of one tenant's database."""
 
     jobs: list[Job]
@@ -73,17 +68,17 @@ class _Call:
     whole: bool = False  # the script's source must be sent
 
 
-class _CallLane(Lane[_Call]):
+class CallLane(Lane[Call]):
     """One connection's part in a fan-out."""
 
-    def __init__(self, group: Group[_Call], step: Command | Script) -> None:
+    def __init__(self, group: Group[Call], step: Command | Script) -> None:
         super().__init__(group)
         self._step = step
         self._highest = -1
-        self._again: list[_Call] = []
-        self._work: list[_Call] = []
+        self._again: list[Call] = []
+        self._work: list[Call] = []
 
-    def hands(self) -> list[_Call]:
+    def hands(self) -> list[Call]:
         """Return the work in this lane's hands."""
         return list(dict.fromkeys([*self._work, *self._again]))
 
@@ -237,7 +232,7 @@ class _CallLane(Lane[_Call]):
             words += [bytes(encoder.encode(part)) for part in parts]
         return pack(*words)
 
-    def _end(self, call: _Call, reply: Any) -> End:
+    def _end(self, call: Call, reply: Any) -> End:
         if isinstance(reply, Exception):
             return End(call.jobs[0], None, reply, call.seconds)
         try:
@@ -276,71 +271,3 @@ def _text(reply: Any) -> Any:
     if isinstance(reply, set):
         return {_text(each) for each in reply}
     return reply
-
-
-class _Asking:
-    """One fan-out of a step, in either colour."""
-
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        step: Command | Script,
-        policy: ErrorPolicy,
-        timeout: float | None,
-        concurrency: int,
-    ) -> None:
-        self.driving = Driving(stops=policy == "raise")
-        self.missing = len(jobs)
-        groups = []
-        for together in grouped(jobs).values():
-            calls = [_Call([job], job.link.db, job.link) for job in together]
-            groups.append(Group(together[0].server, calls[0].link, calls, timeout))
-        self.plan = LanePlan(groups, lambda group: _CallLane(group, step), concurrency)
-        self.report = Report(jobs, policy)
-
-    def hear(self, event: Event) -> None:
-        for end in self._ends(event):
-            self.missing -= 1
-            self.report.settle(end.job, end.value, end.error, end.seconds)
-
-    @staticmethod
-    def _ends(event: Event) -> Iterator[End]:
-        if not isinstance(event, Ended):
-            yield from event.content.ends
-        elif event.error is not None:
-            yield from event.job.give_up(event.error)
-
-
-def call_all(
-    jobs: Sequence[Job], step: Command | Script, *, policy: ErrorPolicy, timeout: float | None, concurrency: int
-) -> dict[str, Outcome[Any]]:
-    """Send a command or script to each job's database."""
-    asking = _Asking(jobs, step, policy, timeout, concurrency)
-    run = ThreadedRun(asking.plan, asking.driving.drive, timeout=None, concurrency=asking.plan.lanes)
-    try:
-        with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
-            while asking.missing:
-                asking.hear(next(events))
-    finally:
-        asking.report.log()
-    return asking.report.result()
-
-
-async def acall_all(
-    jobs: Sequence[Job],
-    step: Command | Script,
-    *,
-    policy: ErrorPolicy,
-    timeout: float | None,  # noqa: ASYNC109 - for each tenant
-    concurrency: int,
-) -> dict[str, Outcome[Any]]:
-    """Send a command or script to each job's database, awaiting."""
-    asking = _Asking(jobs, step, policy, timeout, concurrency)
-    run = TaskRun(asking.plan, asking.driving.adrive, timeout=None, concurrency=asking.plan.lanes)
-    try:
-        async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
-            while asking.missing:
-                asking.hear(await anext(events))
-    finally:
-        asking.report.log()
-    return asking.report.result()

@@ -1,0 +1,87 @@
+"""``fan_out`` of one command or script: on few connections, however many databases there are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tenantlimpyd.fanout.commands import Call, CallLane
+from tenantlimpyd.fanout.lanes import End, Group, LanePlan
+from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome
+from tenantlimpyd.fanout.running import Driving
+from tenantlimpyd.fanout.sources import grouped
+from tenantlimpyd.fanout.spread import Report
+from tenantlimpyd.fanout.tasks import TaskRun
+from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun
+from tenantlimpyd.operations import Command, Script
+
+__all__ = ["acall_all", "call_all"]
+
+
+class _Asking:
+    """One fan-out of a step, in either colour."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        step: Command | Script,
+        policy: ErrorPolicy,
+        timeout: float | None,
+        concurrency: int,
+    ) -> None:
+        self.driving = Driving(stops=policy == "raise")
+        self.missing = len(jobs)
+        groups = []
+        for together in grouped(jobs).values():
+            calls = [Call([job], job.link.db, job.link) for job in together]
+            groups.append(Group(together[0].server, calls[0].link, calls, timeout))
+        self.plan = LanePlan(groups, lambda group: CallLane(group, step), concurrency)
+        self.report = Report(jobs, policy)
+
+    def hear(self, event: Event) -> None:
+        for end in self._ends(event):
+            self.missing -= 1
+            self.report.settle(end.job, end.value, end.error, end.seconds)
+
+    @staticmethod
+    def _ends(event: Event) -> Iterator[End]:
+        if not isinstance(event, Ended):
+            yield from event.content.ends
+        elif event.error is not None:
+            yield from event.job.give_up(event.error)
+
+
+def call_all(
+    jobs: Sequence[Job], step: Command | Script, *, policy: ErrorPolicy, timeout: float | None, concurrency: int
+) -> dict[str, Outcome[Any]]:
+    """Send a command or script to each job's database."""
+    asking = _Asking(jobs, step, policy, timeout, concurrency)
+    run = ThreadedRun(asking.plan, asking.driving.drive, timeout=None, concurrency=asking.plan.lanes)
+    try:
+        with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
+            while asking.missing:
+                asking.hear(next(events))
+    finally:
+        asking.report.log()
+    return asking.report.result()
+
+
+async def acall_all(
+    jobs: Sequence[Job],
+    step: Command | Script,
+    *,
+    policy: ErrorPolicy,
+    timeout: float | None,  # noqa: ASYNC109 - for each tenant
+    concurrency: int,
+) -> dict[str, Outcome[Any]]:
+    """Send a command or script to each job's database, awaiting."""
+    asking = _Asking(jobs, step, policy, timeout, concurrency)
+    run = TaskRun(asking.plan, asking.driving.adrive, timeout=None, concurrency=asking.plan.lanes)
+    try:
+        async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
+            while asking.missing:
+                asking.hear(await anext(events))
+    finally:
+        asking.report.log()
+    return asking.report.result()
