@@ -1,14 +1,11 @@
-"""Work over all tenants of a router: scans, fan-outs, checks."""
+"""Work over all tenants of a router: scans and fan-outs."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tenantlimpyd.breaker import insisting
-from tenantlimpyd.checking import Problem, ServerFacts, facts, problems
 from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, acall_all, afan_out, call_all, fan_out
 from tenantlimpyd.fanout.commands import checked_step
 from tenantlimpyd.fanout.outcomes import checked_policy, checked_seconds
@@ -17,7 +14,6 @@ from tenantlimpyd.fanout.spread import DEFAULT_TIMEOUT
 from tenantlimpyd.fanout.tokens import Token, question
 from tenantlimpyd.fanout.unique import checked_unique
 from tenantlimpyd.fanout.walks import WalkOrder
-from tenantlimpyd.health import HealthReport, ping, report, servers_of
 from tenantlimpyd.operations import Command, Script
 
 if TYPE_CHECKING:
@@ -37,24 +33,6 @@ def _keys(tenant: str, page: list[str]) -> Sequence[tuple[str, str]]:
 
 def _page(tenant: str, page: list[str]) -> Sequence[tuple[str, list[str]]]:
     return [(tenant, page)]
-
-
-def _facts(database: RedisDatabase) -> ServerFacts:
-    return database.run(facts())
-
-
-async def _afacts(database: RedisDatabase) -> ServerFacts:
-    return await database.arun(facts())
-
-
-def _ping(database: RedisDatabase) -> Any:
-    with insisting():
-        return database.run(ping())
-
-
-async def _aping(database: RedisDatabase) -> Any:
-    with insisting():
-        return await database.arun(ping())
 
 
 class Fleet:
@@ -303,89 +281,3 @@ class Fleet:
         if isinstance(function, Command | Script):
             return await acall_all(jobs, checked_step(function), policy=policy, timeout=seconds, concurrency=most)
         return await afan_out(jobs, function, entering=self.entering, policy=policy, timeout=seconds, concurrency=most)
-
-    # Asking the servers
-
-    def _probing(self, timeout: float) -> dict[str, Any]:
-        return {
-            "entering": self.entering,
-            "policy": "collect",
-            "timeout": checked_seconds(timeout),
-            "concurrency": DEFAULT_CONCURRENCY,
-        }
-
-    def probe(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> dict[str, Outcome[ServerFacts]]:
-        """Ask each tenant's server what it is.
-
-        Args:
-            tenants: tenant ids; None: all.
-            timeout: seconds for each tenant.
-        """
-        return self.fan_out(
-            lambda database: database.run(facts()), tenants=tenants, on_error="collect", timeout=timeout
-        )
-
-    async def aprobe(
-        self,
-        *,
-        tenants: Iterable[str] | None = None,
-        timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
-    ) -> dict[str, Outcome[ServerFacts]]:
-        """Ask as :meth:`probe`, awaiting."""
-        return await afan_out(await self.ajobs(tenants, allow_switch=False), _afacts, **self._probing(timeout))
-
-    def check(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> list[Problem]:
-        """Ask all servers whether they can be reached, and whether two tenants share keys under different names of a server.
-
-        Args:
-            tenants: tenant ids; None: all.
-            timeout: seconds for each tenant.
-
-        Returns:
-            What is wrong; empty when all is well.
-        """
-        jobs = self.jobs(tenants, allow_switch=False)
-        return problems(jobs, fan_out(jobs, _facts, **self._probing(timeout)))
-
-    async def acheck(
-        self,
-        *,
-        tenants: Iterable[str] | None = None,
-        timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
-    ) -> list[Problem]:
-        """Check as :meth:`check`, awaiting."""
-        jobs = await self.ajobs(tenants, allow_switch=False)
-        return problems(jobs, await afan_out(jobs, _afacts, **self._probing(timeout)))
-
-    def health(self, *, tenants: Iterable[str] | None = None, timeout: float = 2.0) -> HealthReport:
-        """Ask each server, not each tenant, for a sign of life: those too whose breakers are open, since what they knew may be
-        past. What is found is told to the breakers: one that answers is used again at once.
-
-        Inside a request, its tenant doesn't matter: nothing of a tenant is read.
-
-        Args:
-            tenants: the ids of those whose servers are asked; None: all that the router knows.
-            timeout: seconds for each server.
-
-        Returns:
-            How each server was, and which tenants that concerns.
-
-        Raises:
-            UnknownTenantError, InvalidTenantError: an id in ``tenants``.
-        """
-        began = time.monotonic()
-        together = servers_of(self.jobs(tenants, allow_switch=True))
-        jobs = [jobs[0] for jobs in together.values()]
-        return report(together, fan_out(jobs, _ping, **self._probing(timeout)), began)
-
-    async def ahealth(
-        self,
-        *,
-        tenants: Iterable[str] | None = None,
-        timeout: float = 2.0,  # noqa: ASYNC109 - for each server
-    ) -> HealthReport:
-        """Ask as :meth:`health`, awaiting."""
-        began = time.monotonic()
-        together = servers_of(await self.ajobs(tenants, allow_switch=True))
-        jobs = [jobs[0] for jobs in together.values()]
-        return report(together, await afan_out(jobs, _aping, **self._probing(timeout)), began)
