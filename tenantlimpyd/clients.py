@@ -13,8 +13,10 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 
 from tenantlimpyd.pools import AsyncPool, Pool
+from tenantlimpyd.redispy import awatched, watched
 from tenantlimpyd.slots import User
 from tenantlimpyd.switching import BLOCKING, first_word
 
@@ -78,15 +80,23 @@ class AsyncView(_Viewing):
         return self._pool.release(connection)
 
 
-def _waits(args: tuple[Any, ...]) -> bool:
-    """Return whether a command waits on the server."""
-    word = args[0]
-    if word.__class__ is not str:
-        word = first_word(word)
-    if word not in BLOCKING:
-        return False
+_UNUSUAL = BLOCKING | {"HIMPORT"}
+"""Commands for which a connection is not asked as for others. Of HIMPORT redis-py makes several."""
+
+
+def _waits(word: str, args: tuple[Any, ...]) -> bool:
+    """Return whether a command of :data:`BLOCKING` waits on the server."""
     # XREAD's options, of which BLOCK is one, come before its keys.
     return not word.startswith("XREAD") or any(first_word(each) == "BLOCK" for each in args[1:8])
+
+
+def _parsed(reply: Any, name: Any, callbacks: Any, options: dict[str, Any]) -> Any:
+    """Return a reply as redis-py gives it. ``keys`` among the options is for its client-side cache."""
+    callback = callbacks.get(name)
+    if callback is None:
+        return reply
+    options.pop("keys", None)
+    return callback(reply, **options)
 
 
 class Client(redis.Redis):
@@ -114,10 +124,29 @@ class Client(redis.Redis):
         super().set_response_callback(command, callback)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Execute a command; one that waits on the server, on a connection apart."""
-        if _waits(args):
-            return self._alone().execute_command(*args, **options)
-        return self._execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        """Execute a command; one that waits on the server, on a connection apart.
+
+        It does as redis-py's own method, around which counters of telemetry are, unless somebody wants those.
+        """
+        if (word := first_word(args[0])) in _UNUSUAL:
+            if word in BLOCKING and _waits(word, args):
+                return self._alone().execute_command(*args, **options)
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        if watched():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        pool: Pool = self.connection_pool._pool  # type: ignore[attr-defined]
+        connection = pool.lend(self.connection_pool.user)  # type: ignore[attr-defined]
+
+        def ask() -> Any:
+            connection.send_command(*args)
+            if NEVER_DECODE in options or EMPTY_RESPONSE in options:
+                return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+            return _parsed(connection.read_response(), args[0], self.response_callbacks, options)
+
+        try:
+            return connection.retry.call_with_retry(ask, connection.failed, with_failure_count=True)
+        finally:
+            pool.release(connection)
 
     def _alone(self) -> redis.Redis:
         """Return a client whose connections nobody shares."""

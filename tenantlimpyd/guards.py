@@ -25,7 +25,7 @@ from tenantlimpyd import forks, logs, switching
 from tenantlimpyd.breaker import Breaker
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.limits import current_limit
-from tenantlimpyd.redispy import AsyncSeveral, Several
+from tenantlimpyd.redispy import AsyncSeveral, Ears, Several
 from tenantlimpyd.switching import Frame, Lead, Plan, Reach, first_word
 
 __all__ = ["guarded"]
@@ -228,6 +228,19 @@ class _Unpacked(list[Any]):
 
 class _Guarded(_Owing, _Connection):
     """A blocking connection that is never in doubt, and keeps the current limit."""
+
+    _ears: Ears | None = None
+
+    def hears(self) -> bool:
+        """Return whether data has come that nobody asked for, or the server closed the connection; never waits."""
+        ears = self._ears
+        if ears is None or ears.sock is not self._sock:
+            ears = self._ears = Ears(self)
+        return ears.hear(self)
+
+    def failed(self, error: Exception, failures: int) -> None:  # noqa: ARG002 - as retry policies call it
+        """Close the connection before a command is tried again."""
+        self.disconnect()
 
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         if self._sock is not None:

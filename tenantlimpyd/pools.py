@@ -126,7 +126,7 @@ class Pool(redis.ConnectionPool):
         if not connection.is_connected:
             connection.connect()
         try:
-            return not connection.can_read()
+            return not connection.hears()
         except _FAILURES:
             return False
 

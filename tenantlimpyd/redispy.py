@@ -8,13 +8,19 @@ of the cost, which tells where there are two for each of ten thousand databases.
 
 from __future__ import annotations
 
+import inspect
+import select
 from collections.abc import Iterable
+from types import FunctionType
 from typing import Any
 
 import redis
+import redis.asyncio
 from hiredis import PushNotification
+from redis._parsers.hiredis import _HiredisParser
+from redis.observability.providers import get_observability_instance
 
-__all__ = ["AsyncSeveral", "Several", "buffered"]
+__all__ = ["AsyncSeveral", "Ears", "Several", "awatched", "buffered", "watched"]
 
 
 class Several:
@@ -73,3 +79,59 @@ def buffered(connection: Any, count: int) -> list[Any]:
             raise reply
         replies.append(reply)
     return replies
+
+
+class Ears:
+    """Hears what comes on a blocking connection that asked for nothing: data, or that the server closed it.
+
+    redis-py's ``can_read`` asks the kernel the same, with an object made for each question.
+
+    Args:
+        connection: a connection that is connected.
+
+    Attributes:
+        sock: the connection's socket. Another one needs ears of its own.
+    """
+
+    __slots__ = ("_poll", "sock")
+
+    def __init__(self, connection: Any) -> None:
+        self.sock = connection._sock
+        self._poll: Any = None
+        # TLS may hold back what it has decrypted, other parsers what they have read: those are asked themselves.
+        if hasattr(select, "poll") and not hasattr(self.sock, "pending") and type(connection._parser) is _HiredisParser:
+            poller = select.poll()
+            poller.register(self.sock, select.POLLIN)
+            self._poll = poller.poll
+
+    def hear(self, connection: Any) -> bool:
+        """Return whether something has come; never waits."""
+        if self._poll is None:
+            return bool(connection.can_read())
+        reader = connection._parser._reader
+        return reader is None or reader.has_data() or bool(self._poll(0))
+
+
+def _own(client_class: Any) -> Any:
+    """Return redis-py's own ``execute_command`` of a class; None: something else is there already."""
+    found = vars(client_class)["execute_command"]
+    own = type(found) is FunctionType and found.__code__.co_filename == inspect.getfile(client_class)
+    return found if own else None
+
+
+_blocking, _awaiting = _own(redis.Redis), _own(redis.asyncio.Redis)
+
+
+def watched() -> bool:
+    """Return whether somebody wants to hear of each command: redis-py's telemetry, or a library that put itself into it."""
+    return (
+        redis.Redis.execute_command is not _blocking or get_observability_instance().get_provider_manager() is not None
+    )
+
+
+def awatched() -> bool:
+    """Return the same for redis-py's asyncio."""
+    return (
+        redis.asyncio.Redis.execute_command is not _awaiting
+        or get_observability_instance().get_provider_manager() is not None
+    )
