@@ -7,6 +7,7 @@ through a *view*, which says which database is meant.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -209,10 +210,33 @@ class AsyncClient(redis.asyncio.Redis):
         super().set_response_callback(command, callback)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Execute a command; one that waits on the server, on a connection apart."""
-        if _waits(args):
-            return redis.asyncio.Redis.execute_command(self._alone(), *args, **options)
-        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        """Execute a command; as :meth:`Client.execute_command`, to be awaited."""
+        if (word := first_word(args[0])) in _UNUSUAL:
+            if word in BLOCKING and _waits(word, args):
+                return redis.asyncio.Redis.execute_command(self._alone(), *args, **options)
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        if awatched():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return self._execute(args, options)
+
+    async def _execute(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        pool: AsyncPool = self.connection_pool._pool  # type: ignore[attr-defined]
+        connection = await pool.lend(self.connection_pool.user)  # type: ignore[attr-defined]
+
+        async def ask() -> Any:
+            await connection.send_command(*args)
+            if NEVER_DECODE in options or EMPTY_RESPONSE in options:
+                return await self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+            reply = await connection.read_response()
+            if args[0] not in self.response_callbacks:
+                return reply
+            parsed = _parsed(reply, args[0], self.response_callbacks, options)
+            return await parsed if inspect.isawaitable(parsed) else parsed
+
+        try:
+            return await connection.retry.call_with_retry(ask, connection.failed, with_failure_count=True)
+        finally:
+            await pool.release(connection)
 
     def _alone(self) -> AsyncClient:
         """Return a client whose connections nobody shares."""

@@ -20,13 +20,14 @@ import redis
 import redis.asyncio
 import redis.asyncio.connection
 import redis.connection
+from hiredis import PushNotification, pack_command
 
 from tenantlimpyd import forks, logs, switching
 from tenantlimpyd.breaker import Breaker
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.limits import current_limit
-from tenantlimpyd.redispy import AsyncSeveral, Ears, Several
-from tenantlimpyd.switching import Frame, Lead, Plan, Reach, first_word
+from tenantlimpyd.redispy import NOTHING, Ears, come, ends
+from tenantlimpyd.switching import SHORT, Frame, Lead, Plan, Reach, first_word
 
 __all__ = ["guarded"]
 
@@ -49,6 +50,8 @@ _ALTERS = frozenset(
 _SETTLES = frozenset({"EXEC", "DISCARD"})
 """Commands that end what MULTI and WATCH began."""
 _HARMLESS = frozenset({"CLIENT LIST", "CLIENT INFO", "CLIENT ID", "CLIENT GETNAME", "CLIENT KILL", "CLIENT UNBLOCK"})
+_PLAIN = frozenset({str, bytes, int})
+"""Kinds of words of a command, subclasses excepted, that are packed alike by redis-py and by hiredis."""
 _NOWHERE = -1
 
 
@@ -144,11 +147,14 @@ class _Owing:
         self.born = forks.generation
         return redis.ConnectionError("this connection is that of the process that was forked, which may be using it")
 
-    def look_at(self, name: Any) -> None:
+    def look_at(self, name: Any) -> str:
         """Refuse a command that would move the connection to another database; note one that alters it.
 
         Args:
             name: the command's name, as redis-py takes it: text or bytes in any case, arguments after a space included.
+
+        Returns:
+            The first word of the name, upper case.
 
         Raises:
             ImplementationError: the command is SELECT, or RESET, which selects database 0.
@@ -162,11 +168,12 @@ class _Owing:
                 "may be another. Make a RedisDatabase with another db, or call connect(db=...)."
             )
         if word in _ALTERS:
-            if word == "CLIENT" and isinstance(name, str) and name.upper() in _HARMLESS:
-                return
-            self.altered = True
+            self.altered = self.altered or not (
+                word == "CLIENT" and isinstance(name, str) and name.upper() in _HARMLESS
+            )
         elif word in _SETTLES:
             self.altered = False
+        return word
 
     def pack_commands(self, commands: Iterable[Any]) -> Any:
         """Pack commands of a pipeline, and count the replies they ask for."""
@@ -185,10 +192,10 @@ class _Owing:
         self.owed += len(commands)
         return packed
 
-    def _quick(self, args: Sequence[Any]) -> Any:
+    def _quick(self, word: str, args: Sequence[Any]) -> Any:
         """Return one command, packed with what takes an armed connection where it belongs, or None if that isn't simple."""
         if self.selected >= 0 and not self.health_check_interval:
-            quick = switching.quick(self, first_word(args[0]), self.pack_command(*args), args)
+            quick = switching.quick(self, word, self.pack_command(*args), args)
             if quick is not None:
                 packed, reading = quick
                 self._reading = reading
@@ -279,9 +286,9 @@ class _Guarded(_Owing, _Connection):
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         if not self.handshaking:
-            self.look_at(args[0])
+            word = self.look_at(args[0])
             if self.selected != self.db or self.armed:
-                if (packed := self._quick(args)) is not None:
+                if (packed := self._quick(word, args)) is not None:
                     self.send_packed_command(packed, check_health=False)
                 else:
                     self._send_elsewhere([args], kwargs.get("check_health", True))
@@ -331,14 +338,29 @@ class _Guarded(_Owing, _Connection):
         self._reading, self._planned = plan.reading, None
         self.send_packed_command(packed, check_health=False)
 
-    def _several(self, raw: tuple[bool, ...]) -> list[Any]:
-        """Return so many replies, errors as objects."""
-        parser, self._parser = self._parser, Several(self._parser, raw)
-        try:
-            replies: list[Any] = self._read()
-        finally:
-            self._parser = parser
-        self.owed -= len(raw) - 1
+    def _several(self, raw: Sequence[bool]) -> list[Any]:
+        """Return so many replies, errors as objects.
+
+        Args:
+            raw: for each of them, whether it is left undecoded.
+        """
+        replies: list[Any] = []
+        for flag in raw:
+            reply = come(self, flag) if replies else NOTHING
+            while reply.__class__ is PushNotification:
+                self._parser.handle_push_response(reply)
+                reply = come(self, flag)
+            if reply is NOTHING:
+                try:
+                    reply = self._read(flag)
+                except redis.ResponseError as error:
+                    reply = error.with_traceback(None)
+            elif ends(reply):
+                self.disconnect()
+                raise reply if isinstance(reply, Exception) else reply[0]
+            else:
+                self.owed -= 1
+            replies.append(reply)
         return replies
 
     def _read(self, *args: Any, **kwargs: Any) -> Any:
@@ -399,7 +421,15 @@ class _Guarded(_Owing, _Connection):
 
 
 class _AsyncGuarded(_Owing, _AsyncConnection):
-    """An asyncio connection that is never in doubt."""
+    """An asyncio connection that is never in doubt.
+
+    Attributes:
+        packs: whether text is sent as hiredis takes it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.packs = (self.encoder.encoding.lower(), self.encoder.encoding_errors) == ("utf-8", "strict")
 
     async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         if self.is_connected:
@@ -434,22 +464,43 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
             return
         if not self.is_connected:
             await self.connect_check_health(check_health=False)
-        if check_health:
+        if check_health and self.health_check_interval:
             await self.check_health()  # type: ignore[no-untyped-call]
         seconds, self.socket_timeout = self.socket_timeout, None
         try:
-            async with asyncio.timeout(seconds or None):
+            if not seconds or self._fits(command):
+                await super().send_packed_command(command, check_health=False)
+                return
+            async with asyncio.timeout(seconds):
                 await super().send_packed_command(command, check_health=False)
         except TimeoutError:
             raise redis.TimeoutError("Timeout writing to socket") from None
         finally:
             self.socket_timeout = seconds
 
+    def _fits(self, packed: Any) -> bool:
+        """Return whether what is to be sent finds room in the transport's empty buffer: then nobody waits for the server."""
+        if packed.__class__ is not list or len(packed) != 1:
+            return False
+        chunk, writer = packed[0], self._writer
+        short = chunk.__class__ is bytes and len(chunk) < SHORT
+        return short and writer is not None and writer.transport.get_write_buffer_size() == 0
+
+    async def failed(self, error: Exception, failures: int) -> None:
+        """Close the connection before a command is tried again."""
+        await self.disconnect(error=error, failure_count=failures)
+
+    def pack_command(self, *args: Any) -> list[Any]:
+        """Pack as the base class does; what needs no thought of the encoder's, as hiredis does it, which is quicker."""
+        name = args[0]
+        plain = self.packs and name.__class__ is str and " " not in name and _PLAIN.issuperset(map(type, args))
+        return [pack_command(args)] if plain else super().pack_command(*args)
+
     def send_command(self, *args: Any, **kwargs: Any) -> Any:
         if not self.handshaking:
-            self.look_at(args[0])
+            word = self.look_at(args[0])
             if self.selected != self.db or self.armed:
-                if (packed := self._quick(args)) is not None:
+                if (packed := self._quick(word, args)) is not None:
                     return self.send_packed_command(packed, check_health=False)
                 return self._send_elsewhere([args], kwargs.get("check_health", True))
         self.owed += 1  # before it is sent, which errs on the safe side, and needs no coroutine of its own
@@ -481,15 +532,25 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         self._reading, self._planned = plan.reading, None
         await self.send_packed_command(packed, check_health=False)
 
-    async def _several(self, raw: tuple[bool, ...]) -> list[Any]:
-        """Return so many replies, errors as objects."""
-        parser: Any = self._parser
-        self._parser = AsyncSeveral(parser, raw)  # type: ignore[assignment]
-        try:
-            replies: list[Any] = await self._read()
-        finally:
-            self._parser = parser
-        self.owed -= len(raw) - 1
+    async def _several(self, raw: Sequence[bool]) -> list[Any]:
+        """Return so many replies, errors as objects; as the blocking one."""
+        replies: list[Any] = []
+        for flag in raw:
+            reply = come(self, flag) if replies else NOTHING
+            while reply.__class__ is PushNotification:
+                await self._parser.handle_push_response(reply)
+                reply = come(self, flag)
+            if reply is NOTHING:
+                try:
+                    reply = await self._read(flag)
+                except redis.ResponseError as error:
+                    reply = error.with_traceback(None)
+            elif ends(reply):
+                await self.disconnect(nowait=True)
+                raise reply if isinstance(reply, Exception) else reply[0]
+            else:
+                self.owed -= 1
+            replies.append(reply)
         return replies
 
     async def _read(self, *args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from tenantlimpyd import forks
 from tenantlimpyd.guards import guarded
 from tenantlimpyd.limits import current_limit
+from tenantlimpyd.redispy import ahears
 from tenantlimpyd.slots import User, Waiter
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         if not connection.is_connected:
             await connection.connect()
         try:
-            return not await connection.can_read()
+            return not await ahears(connection)
         except _FAILURES:
             return False
 

@@ -1,60 +1,55 @@
 """What is used of redis-py that it doesn't document, in one place. ``tests/database/test_redispy.py`` tells when it moves.
 
-A connection keeps its parser in ``_parser``, whose ``read_response`` returns the next reply, errors as objects;
-``read_response`` of the connection asks it once, and turns what goes wrong on the socket into redis-py's errors. Where hiredis
-is installed, the parser keeps its reader in ``_reader``; a reply that has come already can be taken from there at a tenth
-of the cost, which tells where there are two for each of ten thousand databases.
+A connection keeps its parser in ``_parser``, and that, where it is hiredis's, its reader in ``_reader``. The reader gives the
+replies that have come already, errors as objects, at a tenth of the cost; ``read_response`` of the connection waits for one, and turns what goes
+wrong on the socket into redis-py's errors.
 """
 
 from __future__ import annotations
 
 import inspect
 import select
-from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
 import redis
 import redis.asyncio
 from hiredis import PushNotification
-from redis._parsers.hiredis import _HiredisParser
+from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser, _HiredisParser
 from redis.observability.providers import get_observability_instance
 
-__all__ = ["AsyncSeveral", "Ears", "Several", "awatched", "buffered", "watched"]
+__all__ = ["NOTHING", "Ears", "ahears", "awatched", "buffered", "come", "ends", "watched"]
+
+_HIREDIS = (_HiredisParser, _AsyncHiredisParser)
 
 
-class Several:
-    """Stands for a connection's parser while several replies are read as one.
+NOTHING = NOT_ENOUGH_DATA
+"""Says that a reply has not come yet."""
+
+
+def come(connection: Any, raw: bool) -> Any:
+    """Return the next reply if it has come already together with the one before, errors as objects; else :data:`NOTHING`.
+
+    The parser would do the same, after some ten calls. What is out of the ordinary is left to it.
 
     Args:
-        parser: the parser.
-        raw: for each reply, whether it is left undecoded.
+        connection: a connection of either colour, from which a reply was read.
+        raw: whether the reply is left undecoded.
     """
-
-    __slots__ = ("_parser", "_raw")
-
-    def __init__(self, parser: Any, raw: Iterable[bool]) -> None:
-        self._parser = parser
-        self._raw = raw
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parser, name)
-
-    def read_response(self, disable_decoding: bool = False, **options: Any) -> list[Any]:  # noqa: ARG002 - the parser's
-        """Return the replies, errors as objects."""
-        read = self._parser.read_response
-        return [read(disable_decoding=raw, **options) for raw in self._raw]
+    parser = connection._parser
+    if parser.__class__ not in _HIREDIS:
+        return NOTHING
+    reader = parser._reader
+    if reader is None:
+        return NOTHING
+    return reader.gets(False) if raw else reader.gets()
 
 
-class AsyncSeveral(Several):
-    """Stands for an asyncio connection's parser."""
-
-    __slots__ = ()
-
-    async def read_response(self, disable_decoding: bool = False, **options: Any) -> list[Any]:  # type: ignore[override]  # noqa: ARG002
-        """Return the replies, errors as objects."""
-        read = self._parser.read_response
-        return [await read(disable_decoding=raw, **options) for raw in self._raw]
+def ends(reply: Any) -> bool:
+    """Return whether a reply that came says that the connection is at its end, as LOADING does; a parser raises it."""
+    return isinstance(reply, redis.ConnectionError) or (
+        reply.__class__ is list and bool(reply) and isinstance(reply[0], redis.ConnectionError)
+    )
 
 
 def buffered(connection: Any, count: int) -> list[Any]:
@@ -70,10 +65,9 @@ def buffered(connection: Any, count: int) -> list[Any]:
     gets = reader.gets
     while len(replies) < count:
         reply = gets(False)
-        kind = reply.__class__
-        if kind is object:  # redis-py's mark for "not enough data"
+        if reply is NOTHING:
             break
-        if kind is PushNotification:
+        if reply.__class__ is PushNotification:
             continue
         if isinstance(reply, redis.ConnectionError):
             raise reply
@@ -110,6 +104,15 @@ class Ears:
             return bool(connection.can_read())
         reader = connection._parser._reader
         return reader is None or reader.has_data() or bool(self._poll(0))
+
+
+async def ahears(connection: Any) -> bool:
+    """Return whether something has come on an asyncio connection that asked for nothing: data, or that it was closed."""
+    parser = connection._parser
+    if parser.__class__ is not _AsyncHiredisParser or not parser._connected:
+        return bool(await connection.can_read())
+    stream = parser._stream
+    return bool(parser._reader.has_data() or stream.at_eof() or stream._buffer)
 
 
 def _own(client_class: Any) -> Any:

@@ -277,29 +277,29 @@ class Lane:
             scope.dropped.append(functools.partial(self._put, pool, user, connection, keep=keep))
             return
         with scope.lock:
-            self._put(pool, user, connection, keep=keep)
+            now = self._put(pool, user, connection, keep=keep)
             if scope.dropped:
                 scope.bury()
             if scope.waiting:
                 if self.waiting:
                     self.serve()
                 scope.serve()
-            if time.monotonic() >= scope.next_sweep:
+            if now >= scope.next_sweep:
                 scope.sweep()
 
-    def _put(self, pool: Idling, user: User, connection: Any, *, keep: bool) -> None:
-        """Take a connection back. Lock held."""
-        used = self.used.get(user, 0)
+    def _put(self, pool: Idling, user: User, connection: Any, *, keep: bool) -> float:
+        """Take a connection back; return when, by the monotonic clock. Lock held."""
+        used = self.used.pop(user, 0)
         if used > 1:
             self.used[user] = used - 1
-        else:
-            self.used.pop(user, None)
+        now = time.monotonic()
         if keep:
-            connection.since = time.monotonic()
+            connection.since = now
             pool.idle.append(connection)
         else:
             self.open -= 1
             self.scope.open -= 1
+        return now
 
     def close_idle(self) -> None:
         """Close every idle connection. Lock held."""
