@@ -328,7 +328,13 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
             are not UTF-8 are kept as surrogates (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
         """
         pages = self.pages(match, count, type)
-        return (key for page in pages for key in page)
+
+        def keys() -> Iterator[str]:
+            with contextlib.closing(pages):  # not left to the garbage collector, in which an interrupt would be lost
+                for page in pages:
+                    yield from page
+
+        return keys()
 
     def ascan_keys(
         self,
@@ -340,9 +346,10 @@ class RedisDatabase(Closing, AsyncClosing, ModelHost):
         pages = self.apages(match, count, type)
 
         async def keys() -> AsyncIterator[str]:
-            async for page in pages:
-                for key in page:
-                    yield key
+            async with contextlib.aclosing(pages):
+                async for page in pages:
+                    for key in page:
+                        yield key
 
         return keys()
 

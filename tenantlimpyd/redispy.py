@@ -1,8 +1,8 @@
 """What is used of redis-py that it doesn't document, in one place. ``tests/database/test_redispy.py`` tells when it moves.
 
 A connection keeps its parser in ``_parser``, and that, where it is hiredis's, its reader in ``_reader``. The reader gives the
-replies that have come already, errors as objects, at a tenth of the cost; ``read_response`` of the connection waits for one, and turns what goes
-wrong on the socket into redis-py's errors.
+replies that have come already, errors as objects, at a tenth of the cost; ``read_response`` of the connection waits for one,
+and turns what goes wrong on the socket into redis-py's errors.
 """
 
 from __future__ import annotations

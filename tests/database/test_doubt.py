@@ -55,7 +55,7 @@ def test_invariant_8_an_interrupt_between_sending_and_reading(opened, monkeypatc
     database = opened(db=5)
     database.connection.mset({"a": "of a", "b": "of b"})
     with monkeypatch.context() as patch:
-        patch.setattr(redis.Redis, "parse_response", _interrupt)
+        patch.setattr(redis.connection.AbstractConnection, "read_response", _interrupt)
         with pytest.raises(Interrupt):
             database.connection.get("a")
     assert idle(database) == []

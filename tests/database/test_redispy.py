@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import time
 
@@ -11,6 +12,7 @@ import redis
 import redis.asyncio
 import redis.asyncio.connection
 import redis.connection
+from redis.observability.providers import get_observability_instance
 
 from tenantlimpyd.clients import AsyncClient, Client
 from tenantlimpyd.database import RedisDatabase
@@ -62,6 +64,131 @@ async def test_a_parser_returns_errors_as_objects(opened, protocol):
     assert isinstance(error, redis.ResponseError)
     assert pong == "PONG"
     await pool.release(connection)
+    await database.aclose()
+
+
+async def test_replies_that_came_together_are_read_together(opened):
+    database = opened(db=1)
+    commands = [("SET", "k", "v"), ("GET",), ("GET", "k"), ("LRANGE", "none", 0, -1)]
+    flags = (True, False, True, False)
+    connection = database.connection.connection_pool.get_connection()
+    connection.send_packed_command(connection._pack(commands))
+    done, error, value, none = connection._several(flags)
+    assert (done, value, none, connection.owed) == (b"OK", b"v", [], 0)
+    assert isinstance(error, redis.ResponseError)
+    database.connection.connection_pool.release(connection)
+    pool = database.aconnection.connection_pool
+    connection = await pool.get_connection()
+    await connection.send_packed_command(connection._pack(commands))
+    done, error, value, none = await connection._several(flags)
+    assert (done, value, none, connection.owed) == (b"OK", b"v", [], 0)
+    assert isinstance(error, redis.ResponseError)
+    await pool.release(connection)
+    await database.aclose()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_what_is_not_a_reply_among_replies_that_came_together(opened, protocol):
+    """A push message is no reply. An error such as LOADING ends the connection."""
+    database = opened(db=1, protocol=protocol)
+    pools = database.connection.connection_pool, database.aconnection.connection_pool
+    told = b">2\r\n+note\r\n+told\r\n" if protocol == 3 else b""
+    for pool in pools:
+        connection = await settled(pool.get_connection())
+        connection._parser._reader.feed(b"+OK\r\n" + told + b"$1\r\nv\r\n")
+        connection.owed = 2
+        assert await settled(connection._several((True, False))) == [b"OK", "v"]
+        connection._parser._reader.feed(b"+OK\r\n-LOADING soon\r\n")
+        connection.owed = 2
+        with pytest.raises(redis.exceptions.BusyLoadingError):
+            await settled(connection._several((True, False)))
+        assert not connection.is_connected
+        await settled(pool.release(connection))
+    await database.aclose()
+
+
+async def settled(result):
+    """Return what either colour returned."""
+    return await result if inspect.isawaitable(result) else result
+
+
+@pytest.mark.parametrize("client", [redis.Redis, redis.asyncio.Redis], ids=["blocking", "asyncio"])
+async def test_a_library_that_wants_to_hear_of_commands_does(opened, monkeypatch, client):
+    """Tracing libraries put themselves into redis-py's method, which is left out otherwise."""
+    database = opened(db=1)
+    heard = []
+    original = client.execute_command
+
+    @functools.wraps(original)
+    def execute_command(self, *args, **options):
+        heard.append(args)
+        return original(self, *args, **options)
+
+    async def ask():
+        if client is redis.Redis:
+            return database.connection.get("k")
+        return await database.aconnection.get("k")
+
+    await ask()
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "execute_command", execute_command)
+        assert await ask() is None
+    await ask()
+    assert heard == [("GET", "k")]
+    await database.aclose()
+
+
+@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+async def test_telemetry_of_redis_py_hears_of_commands(opened, monkeypatch, colour):
+    database = opened(db=1)
+    recorded = []
+
+    def record(**told):
+        recorded.append((told["command_name"], told["db_namespace"]))
+
+    async def arecord(**told):
+        record(**told)
+
+    telemetry = get_observability_instance()
+    with monkeypatch.context() as patch:
+        patch.setattr(telemetry, "_provider_manager", object())
+        patch.setattr(redis.client, "record_operation_duration", record)
+        patch.setattr(redis.asyncio.client, "record_operation_duration", arecord)
+        if colour == "blocking":
+            database.connection.get("k")
+        else:
+            await database.aconnection.get("k")
+    assert recorded == [("GET", "1")]
+    await database.aclose()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("GET", "k"),
+        ("CONFIG GET", "maxmemory"),
+        (b"GET", b"k"),
+        ("SET", "k\u00e9", 10**30),
+        ("SET", "k", 1.5),
+        ("SET", "", b"\x00\r\n"),
+        ("SET", "k", memoryview(b"v")),
+        ("SET", "k", bytearray(b"v")),
+        ("SET", "k", "v" * 100_000),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+async def test_commands_are_packed_as_redis_py_packs_them(opened, command, encoding):
+    pool = opened(db=1, encoding=encoding).aconnection.connection_pool
+    connection = pool.connection_class(**pool.connection_kwargs)
+    assert b"".join(connection.pack_command(*command)) == b"".join(AWAITING.pack_command(connection, *command))
+
+
+@pytest.mark.parametrize("refused", [True, None, 1j, object()])
+async def test_what_redis_py_refuses_to_pack_is_refused(opened, refused):
+    database = opened(db=1)
+    with pytest.raises(redis.DataError):
+        await database.aconnection.execute_command("SET", "k", refused)
+    assert await database.aconnection.get("k") is None
     await database.aclose()
 
 
