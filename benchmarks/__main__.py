@@ -1,5 +1,5 @@
 """Prints figures beside redis-py and other libraries, all from this run: ``python -m benchmarks``, or ``make bench``;
-``python -m benchmarks walks`` those of walks alone.
+``python -m benchmarks walks growth`` some parts of them alone.
 
 They are figures, not a test: the exit code is 0 whatever they are.
 """
@@ -10,17 +10,26 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import acases, cases, others, rotating, walks
+from benchmarks import acases, cases, memory, others, rotating, walks
 from benchmarks.page import Page
 from benchmarks.pairs import Figure, acompare, compare
 from benchmarks.setting import Setting, environment, one_tenant, settings_line
 
 WIDTH = 132
+PARTS = {
+    "commands": "single commands and objects, beside redis-py",
+    "libraries": "the same works in limpyd, rom and walrus",
+    "rotation": "one tenant after the other",
+    "walks": "walks over many databases",
+    "growth": "how walks grow",
+    "memory": "memory of idle tenants",
+}
 NOTE = "Ratio: our time over the peer's, the median of paired rounds (A B B A), with quartiles. Lower is better."
 
 
@@ -31,6 +40,7 @@ class Report:
         self._console = console
         self._page = page
         self._part = ""
+        self._tables: list[Table] = []
         self._table = Table(box=None, pad_edge=False, header_style="bold")
         self._table.add_column("work")
         self._table.add_column("beside")
@@ -57,27 +67,42 @@ class Report:
     def say(self, text: str) -> None:
         """Add a line that is no comparison."""
         self._table.add_row("  " + text)
+        self._page.say(text)
+
+    def table(self, title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Add a table of its own."""
+        self._console.print(f"... {title}", style="dim")
+        table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+        for name in head:
+            table.add_column(name, justify="right")
+        kept = list(rows)
+        for row in kept:
+            table.add_row(*row)
+        self._tables.append(table)
+        self._page.table(title[0].upper() + title[1:], head, kept)
 
     def print(self) -> None:
         """Print what was added."""
-        self._console.print()
-        self._console.print(self._table)
+        for table in ([self._table] if self._table.rows else []) + self._tables:
+            self._console.print()
+            self._console.print(table)
 
 
-def blocking(setting: Setting, report: Report, seconds: float) -> list[cases.Case]:
-    """Measure what blocks; return the cases of whole objects."""
+def blocking(setting: Setting, report: Report, seconds: float) -> None:
+    """Measure what blocks."""
     report.section("blocking")
     with setting.router.use_tenant("acme"):
-        objects = cases.objects(setting)
-        for case in [*cases.commands(setting), *objects]:
+        for case in [*cases.commands(setting), *cases.objects(setting)]:
             figure = compare(case.ours, case.theirs, seconds=seconds, repeat=case.repeat)
             report.add(case.name, case.peer, figure, case.aim)
     report.add("enter and leave a tenant", "redis-py GET", _entering(setting, seconds))
-    return objects
 
 
-def comparing(setting: Setting, objects: list[cases.Case], report: Report, seconds: float) -> None:
+def comparing(setting: Setting, report: Report, seconds: float) -> None:
     """Measure other libraries, beside what our cases are compared with."""
+    with setting.router.use_tenant("acme"):
+        setting.peer.flushdb()  # as many objects as a query finds, and no more
+        objects = cases.objects(setting)
     for name, library in others.LIBRARIES.items():
         report.section(name)
         for case in library.cases(setting, objects):
@@ -116,31 +141,36 @@ def rotate(report: Report, seconds: float) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["all", "walks"], default="all", help="what to measure")
+    parser.add_argument("part", nargs="*", metavar="part", help="; ".join(f"{name}: {PARTS[name]}" for name in PARTS))
     parser.add_argument("--seconds", type=float, default=1.8, help="time for each line (default: %(default)s)")
-    parser.add_argument("--no-walk", action="store_true", help="leave the walk over many databases out")
-    parser.add_argument("--no-rotation", action="store_true", help="leave the rotation over many tenants out")
-    parser.add_argument("--no-others", action="store_true", help="leave limpyd, rom and walrus out")
     parser.add_argument("--page", type=Path, help="a page of documentation, whose figures are replaced by these")
-    parser.add_argument("--picture", type=Path, help="where to draw how walks grow, as SVG")
+    parser.add_argument("--picture", type=Path, help="where to draw how walks grow, as SVG; with --page: beside it")
     given = parser.parse_args(arguments)
+    if unknown := [part for part in given.part if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}: choose of {', '.join(PARTS)}")
+    parts = set(given.part or PARTS)
+    picture = given.picture or (given.page and given.page.with_name("growth.svg"))
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     page = Page()
     report = Report(console, page)
-    libraries = None if given.no_others else others.versions()
+    libraries = others.versions() if "libraries" in parts else None
     started = time.perf_counter()
     with one_tenant() as setting:
         page.environment = environment(setting) + (f"; {libraries}" if libraries else "")
         console.print(page.environment, settings_line(setting), sep="\n", soft_wrap=True)
-        if given.what == "all":
-            objects = blocking(setting, report, given.seconds)
+        if "commands" in parts:
+            blocking(setting, report, given.seconds)
             asyncio.run(awaiting(setting, report, given.seconds))
-            if not given.no_others:
-                comparing(setting, objects, report, given.seconds)
-    if given.what == "all" and not given.no_rotation:
+        if "libraries" in parts:
+            comparing(setting, report, given.seconds)
+    if "rotation" in parts:
         rotate(report, given.seconds)
-    if given.what == "walks" or not given.no_walk:
-        walks.measure(report, 2 * given.seconds, given.picture)
+    if "walks" in parts:
+        walks.measure(report, 2 * given.seconds)
+    if "growth" in parts:
+        walks.grows(report, picture)
+    if "memory" in parts:
+        memory.measure(report)
     report.print()
     if given.page is not None:
         page.write(given.page)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
+from collections.abc import Iterator, Sequence
 
 import redis
 
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 
 HOST = "192.0.2.1"  # for documentation: nothing connects
+NUMBERS = (10_000, 100_000)
+AIM = 1_024
+"""Bytes a tenant may cost."""
 CLIENTS = 1_000
 """Clients of redis-py that are made: each costs the same."""
 
@@ -36,14 +40,23 @@ def bytes_each(make, number: int) -> float:
     return used
 
 
-def main(numbers: list[int]) -> None:
+HEAD = ("idle tenants", "bytes each", "of a redis-py client's", "aim")
+
+
+def rows(numbers: Sequence[int]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield a row for each number of tenants, and one for redis-py."""
     peer = bytes_each(clients, CLIENTS)
-    print(f"{'idle tenants':>14}  {'bytes each':>10}  of a redis-py client's")
     for number in numbers:
         used = bytes_each(a_router, number)
-        print(f"{number:>14,}  {used:>10,.0f}  {used / peer:.3f}")
-    print(f"{'redis-py':>14}  {peer:>10,.0f}  1")
+        yield f"{number:,}", f"{used:,.0f}", f"{used / peer:.3f}", f"≤ {AIM:,}" + " (missed)" * (used > AIM)
+    yield "a redis-py client each", f"{peer:,.0f}", "1", ""
+
+
+def measure(report) -> None:
+    """Measure, each number in this process, which nothing else runs in meanwhile."""
+    report.table("memory of idle tenants", HEAD, rows(NUMBERS))
 
 
 if __name__ == "__main__":
-    main([int(number) for number in sys.argv[1:]] or [10_000, 100_000])
+    for row in (HEAD, *rows([int(number) for number in sys.argv[1:]] or NUMBERS)):
+        print("".join(f"{cell:>26}" for cell in row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 __all__ = ["Page"]
@@ -24,13 +25,24 @@ class Page:
     def __init__(self) -> None:
         self.environment = ""
         self._lines: list[str] = []
+        self._tables: list[str] = []
 
     def add(self, *cells: str) -> None:
         """Add a line."""
         self._lines.append(f"| {' | '.join(cells)} |\n")
 
+    def say(self, text: str) -> None:
+        """Add a remark on the line before."""
+        self._lines.append(f"| | {text} | | | | | | |\n")
+
+    def table(self, title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Add a table of its own, below: what is no comparison."""
+        lines = [head, ["--:"] * len(head), *rows]
+        self._tables.append(f"\n{title}:\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
+
     def __str__(self) -> str:
-        return f"{BEGINS}\n\nTaken with {self.environment}:\n\n{HEAD}{''.join(self._lines)}\n{ENDS}"
+        table = f"{HEAD}{''.join(self._lines)}" if self._lines else ""
+        return f"{BEGINS}\n\nTaken with {self.environment}:\n\n{table}{''.join(self._tables)}\n{ENDS}"
 
     def write(self, path: Path) -> None:
         """Replace the figures of a page by these.

@@ -122,6 +122,8 @@ def _threads(work: Any, workers: int) -> Block:
 async def afigures(rotation: Rotation, seconds: float) -> list[tuple[str, str, Figure]]:
     """Return name, peer and figure of what awaits: with one task, and with many."""
     router, order = rotation.router, rotation.order
+    for _ in range(TENANTS):  # used once in this event loop, as in the blocking part
+        await router.database_for(next(order)).aconnection.get(KEY)
     peer = redis.asyncio.Redis(**{**rotation.apart, "max_connections": WORKERS})
 
     async def routed() -> None:

@@ -1,6 +1,6 @@
 """Walks beside those of others: large databases on two servers, very many small ones, both also at a distance, and growth.
 
-``python -m benchmarks walks`` prints these alone.
+``python -m benchmarks walks growth`` prints these alone.
 """
 
 from __future__ import annotations
@@ -233,22 +233,29 @@ def small(report) -> None:
                 report.say(f"{opened} connections; at most 8 is the aim")
 
 
+GROWTH = ("tenants", "time, ms", "µs a key", "memory, kB", "bytes a tenant", "connections")
+
+
 def grows(report, picture: Path | None) -> None:
     """Tell how a walk grows."""
-    report.section(f"growth, {EACH} keys a tenant")
     points = growth.grown(EACH)
-    for point in points:
-        report.say(
-            f"{point.tenants:>6,} tenants: {1000 * point.seconds:,.1f} ms, {1e6 * point.seconds / point.keys:.2f} µs a key, "
-            f"{point.kilobytes:,.0f} kB, {1024 * point.kilobytes / point.tenants:,.0f} bytes a tenant, "
-            f"{point.connections} connections"
+    rows = [
+        (
+            f"{point.tenants:,}",
+            f"{1000 * point.seconds:,.1f}",
+            f"{1e6 * point.seconds / point.keys:.2f}",
+            f"{point.kilobytes:,.0f}",
+            f"{1024 * point.kilobytes / point.tenants:,.0f}",
+            f"{point.connections}",
         )
+        for point in points
+    ]
+    report.table(f"how a walk of {EACH} keys a tenant grows", GROWTH, rows)
     if picture is not None:
         growth.draw(points, picture)
 
 
-def measure(report, seconds: float, picture: Path | None = None) -> None:
-    """Measure walks."""
+def measure(report, seconds: float) -> None:
+    """Measure walks beside those of others."""
     large(report, seconds)
     small(report)
-    grows(report, picture)

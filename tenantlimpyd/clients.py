@@ -226,7 +226,7 @@ class AsyncClient(redis.asyncio.Redis):
         async def ask() -> Any:
             await connection.send_command(*args)
             if NEVER_DECODE in options or EMPTY_RESPONSE in options:
-                return await self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+                return await self.parse_response(connection, args[0], **options)
             reply = await connection.read_response()
             if args[0] not in self.response_callbacks:
                 return reply

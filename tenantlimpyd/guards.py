@@ -346,7 +346,7 @@ class _Guarded(_Owing, _Connection):
         """
         replies: list[Any] = []
         for flag in raw:
-            reply = come(self, flag) if replies else NOTHING
+            reply: Any = come(self, flag) if replies else NOTHING
             while reply.__class__ is PushNotification:
                 self._parser.handle_push_response(reply)
                 reply = come(self, flag)
@@ -536,9 +536,9 @@ class _AsyncGuarded(_Owing, _AsyncConnection):
         """Return so many replies, errors as objects; as the blocking one."""
         replies: list[Any] = []
         for flag in raw:
-            reply = come(self, flag) if replies else NOTHING
+            reply: Any = come(self, flag) if replies else NOTHING
             while reply.__class__ is PushNotification:
-                await self._parser.handle_push_response(reply)
+                await self._parser.handle_push_response(reply)  # type: ignore[attr-defined]
                 reply = come(self, flag)
             if reply is NOTHING:
                 try:

@@ -111,8 +111,9 @@ async def ahears(connection: Any) -> bool:
     parser = connection._parser
     if parser.__class__ is not _AsyncHiredisParser or not parser._connected:
         return bool(await connection.can_read())
-    stream = parser._stream
-    return bool(parser._reader.has_data() or stream.at_eof() or stream._buffer)
+    stream: Any = parser._stream
+    reader: Any = parser._reader
+    return bool(reader.has_data() or stream.at_eof() or stream._buffer)
 
 
 def _own(client_class: Any) -> Any:

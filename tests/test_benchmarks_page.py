@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import memory
+from benchmarks.__main__ import main
 from benchmarks.page import BEGINS, ENDS, Page
 
 
@@ -27,3 +29,33 @@ def test_a_page_without_a_place_for_figures_is_refused_and_kept(tmp_path):
     with pytest.raises(SystemExit, match="no figures to replace"):
         Page().write(page)
     assert page.read_text("utf-8") == "text\n"
+
+
+def test_what_is_no_comparison_has_a_table_of_its_own(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGINS}{ENDS}", "utf-8")
+    figures = Page()
+    figures.add("walks", "work", "peer", "1.00", "0.90-1.10", "", "1.0", "1.0")
+    figures.say("a remark")
+    figures.table("Memory", ["tenants", "bytes"], [("10", "500")])
+    figures.write(page)
+    assert page.read_text("utf-8").endswith(
+        "| walks | work | peer | 1.00 | 0.90-1.10 |  | 1.0 | 1.0 |\n| | a remark | | | | | | |\n\n"
+        f"Memory:\n\n| tenants | bytes |\n| --: | --: |\n| 10 | 500 |\n\n{ENDS}"
+    )
+
+
+def test_an_unknown_part_is_refused_before_anything_starts(capsys):
+    with pytest.raises(SystemExit):
+        main(["walk"])
+    assert (
+        "there is no part 'walk': choose of commands, libraries, rotation, walks, growth, memory"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_part_can_be_taken_alone(capsys, monkeypatch):
+    monkeypatch.setattr(memory, "NUMBERS", (10,))
+    monkeypatch.setattr(memory, "CLIENTS", 5)
+    main(["memory"])
+    assert "bytes each" in capsys.readouterr().out
