@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import redis
 
-from tenantlimpyd import forks, guards, pools, switching
+from tenantlimpyd import forks, pools, switching
+from tenantlimpyd.guards.awaiting import AsyncGuarded
+from tenantlimpyd.guards.blocking import Guarded
+from tenantlimpyd.guards.owing import Owing
 
 __all__ = ["MUTATIONS"]
 
@@ -20,7 +23,7 @@ Patch = pytest.MonkeyPatch
 
 def connections_in_doubt_are_kept(patch: Patch) -> None:
     """No disconnect on doubt."""
-    patch.setattr(guards._Owing, "doubtful", False)
+    patch.setattr(Owing, "doubtful", False)
 
 
 def the_database_is_not_tracked(patch: Patch) -> None:
@@ -39,7 +42,7 @@ def a_reply_is_left_unread(patch: Patch) -> None:
         connection._reading = connection._planned = None
         return True
 
-    read, aread = guards._Guarded.read_response, guards._AsyncGuarded.read_response
+    read, aread = Guarded.read_response, AsyncGuarded.read_response
 
     def read_response(self: Any, *args: Any, **options: Any) -> Any:
         if forgetting(self):
@@ -51,8 +54,8 @@ def a_reply_is_left_unread(patch: Patch) -> None:
             raise Forgotten
         return await aread(self, *args, **options)
 
-    patch.setattr(guards._Guarded, "read_response", read_response)
-    patch.setattr(guards._AsyncGuarded, "read_response", aread_response)
+    patch.setattr(Guarded, "read_response", read_response)
+    patch.setattr(AsyncGuarded, "read_response", aread_response)
 
 
 class Forgotten(redis.RedisError):
@@ -83,14 +86,14 @@ def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
 
 def numbers_are_not_proven_to_exist(patch: Patch) -> None:
     """SELECT of a number that no connection was in goes into the transaction, where its failure stops nothing."""
-    patch.setattr(guards._Owing, "highest", property(lambda _: 2**31, lambda *_: None))
+    patch.setattr(Owing, "highest", property(lambda _: 2**31, lambda *_: None))
 
 
 def forks_go_unnoticed(patch: Patch) -> None:
     """A child takes its parent's connections for its own."""
     patch.setattr(forks, "_watched", weakref.WeakSet())
-    patch.setattr(guards._Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
-    patch.setattr(guards._AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    patch.setattr(Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    patch.setattr(AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
 
 
 MUTATIONS: dict[Callable[[Patch], None], str] = {
