@@ -491,7 +491,8 @@ async def test_connections_that_are_looked_after(flushed_server, colour):
 @COLOURS
 async def test_of_tenants_that_are_through_only_the_outcome_is_kept(wide, colour):
     router = fleet_of(wide, range(500))
-    await walked(router, colour)
+    async for _ in _each(router.scan_keys() if colour == "blocking" else router.ascan_keys()):
+        pass  # pools and connections are made, and stay
     gc.collect()
     tracemalloc.start()
     try:
@@ -505,8 +506,8 @@ async def test_of_tenants_that_are_through_only_the_outcome_is_kept(wide, colour
     finally:
         tracemalloc.stop()
     assert len(walk.outcomes) == 500
-    assert asked / 500 < 550
-    assert through / 500 < 350
+    assert asked / 500 < 450
+    assert through / 500 < 300
     await router.aclose()
 
 
