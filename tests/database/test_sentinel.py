@@ -149,6 +149,7 @@ async def test_a_server_that_says_it_is_no_master_is_not_used(group, colour):
         async def aoutdated():
             return outdated()
 
+        group.ask("SENTINEL", "REMOVE", "mymaster")  # or the sentinel would promote the replica
         master._address = None
         master.get_master_address = outdated if colour == "blocking" else aoutdated
         group.master.kill()
