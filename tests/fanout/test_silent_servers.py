@@ -114,15 +114,14 @@ async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide,
 
 def lane_of(router, timeout=None, count=None):
     order = WalkOrder(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
-    progress = _Progress(order)
-    plan = progress.plan()
-    return progress, plan, plan.pick()
+    plan = _Progress(order).plan()
+    lane = plan.pick()
+    return list(lane.group.fresh), plan, lane
 
 
 def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
-    progress, _, lane = lane_of(router, timeout=1.0)
-    fresh, large, nearly = progress.sources
+    (fresh, large, nearly), _, lane = lane_of(router, timeout=1.0)
     lane.group.fresh.clear()
     lane.group.fresh.append(fresh)
     lane.group.large.extend([large, nearly])
@@ -141,16 +140,16 @@ def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
 
 def test_a_server_that_has_never_answered_is_not_tried_again(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
-    progress, _, lane = lane_of(router, timeout=1.0)
+    sources, _, lane = lane_of(router, timeout=1.0)
     assert lane.dead_for(0.01, hopeless=False) == []
-    assert lane.dead_for(0.01, hopeless=True) == progress.sources
+    assert lane.dead_for(0.01, hopeless=True) == sources
     router.close()
 
 
 def test_a_lane_that_is_given_up_as_its_answer_comes_hands_over_and_says_so(wide):
     """Else nobody would take what it had: the walk would wait for ever."""
     router = DatabaseRouter({"t0": RedisDatabase(**wide.settings, db=0)})
-    progress, plan, lane = lane_of(router, count=10)
+    sources, plan, lane = lane_of(router, count=10)
     steps, reply, rest = lane.steps(), None, []
     with Lease(lane.group.link.server) as lease:
         while True:
@@ -166,7 +165,7 @@ def test_a_lane_that_is_given_up_as_its_answer_comes_hands_over_and_says_so(wide
                 break
         lease.give_back(lane.db)
     assert rest == [WAKE]
-    assert list(lane.group.large) == progress.sources
+    assert list(lane.group.large) == sources
     plan.release(lane)
     assert plan.pick() is not None
     router.close()
