@@ -380,9 +380,10 @@ class Frame:
         """Return for each reply, those of EXEC and of the next MULTI included, whether it is not decoded.
 
         Args:
-            executed: whether EXEC's isn't.
+            executed: whether that of a single command isn't. Those of several come undecoded: each is decoded, or not, as
+                its caller asks.
         """
-        return (*(True,) * self._queued, executed and self.single, True)
+        return (*(True,) * self._queued, executed or not self.single, True)
 
     def settle(self, at: Mover, replies: list[Any]) -> Exception | bool:
         """Make the replies of the caller's commands.
@@ -423,7 +424,7 @@ class Frame:
             self.results = deque([error])
             return True
         if self._groups == [(0, len(self.commands) - 1)]:
-            self.results = deque(["OK", *queued, executed])
+            self.results = deque([b"OK", *queued, executed])
             return True
         return False
 
@@ -435,8 +436,8 @@ class Frame:
         for begins, ends in groups:
             results.extend(next(replies) for _ in range(begins - at))
             inside = ends - begins - 1
-            results.append("OK")
-            results.extend(["QUEUED"] * inside)
+            results.append(b"OK")
+            results.extend([b"QUEUED"] * inside)
             results.append([next(replies) for _ in range(inside)])
             at = ends + 1
         results.extend(replies)

@@ -182,7 +182,7 @@ class Owing:
         reply = frame.take()
         if not frame.results:
             self._reading = None
-        return given(_encoded(reply, self.encoder) if raw and not frame.single else reply)
+        return given(reply if raw or frame.single else _decoded(reply, self.encoder))
 
 
 def given(reply: Any) -> Any:
@@ -192,14 +192,16 @@ def given(reply: Any) -> Any:
     return reply
 
 
-def _encoded(reply: Any, encoder: Any) -> Any:
-    """Undo the decoding of a reply that was wanted as bytes."""
-    if isinstance(reply, str):
-        return encoder.encode(reply)
+def _decoded(reply: Any, encoder: Any) -> Any:
+    """Decode a reply that came as bytes, as the parser would have done."""
+    if isinstance(reply, bytes):
+        return encoder.decode(reply)
     if isinstance(reply, list):
-        return [_encoded(each, encoder) for each in reply]
+        return [_decoded(each, encoder) for each in reply]
     if isinstance(reply, dict):
-        return {_encoded(key, encoder): _encoded(value, encoder) for key, value in reply.items()}
+        return {_decoded(key, encoder): _decoded(value, encoder) for key, value in reply.items()}
+    if isinstance(reply, set):
+        return {_decoded(each, encoder) for each in reply}
     return reply
 
 

@@ -10,6 +10,7 @@ import asyncio
 import pytest
 import redis
 from redis.backoff import NoBackoff
+from redis.client import NEVER_DECODE
 from redis.retry import Retry
 
 from integration.servers.chaosproxy import ChaosProxy
@@ -513,3 +514,19 @@ async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch,
     assert [each[0] for each in whose] == ["3", "2", "1"]
     for database in databases:
         await database.aclose()
+
+
+async def test_replies_of_a_pipeline_on_the_way_elsewhere_are_decoded_one_by_one(databases, colour):
+    """What one command's caller wants as bytes need not be text, and what is text stays so beside it."""
+    binary = bytes(range(256))
+    for database in (databases[1], databases[0], databases[1]):
+        client = database.connection if colour == "blocking" else database.aconnection
+        pipeline = client.pipeline(transaction=False)
+        pipeline.set("text", "é")
+        pipeline.hset("hash", mapping={"ü": "ö"})
+        pipeline.set("binary", binary)
+        pipeline.execute_command("GET", "binary", **{NEVER_DECODE: True})
+        pipeline.get("text")
+        pipeline.hgetall("hash")
+        replies = pipeline.execute() if colour == "blocking" else await pipeline.execute()
+        assert replies[3:] == [binary, "é", {"ü": "ö"}]
