@@ -28,12 +28,16 @@ from redis.exceptions import AuthorizationError, BusyLoadingError, ExternalAuthP
 from tenantlimpyd import forks, logs
 from tenantlimpyd.exceptions import ConfigurationError, ServerUnavailableError, shown
 
-__all__ = ["LEAST_WAIT", "Breaker", "BreakerPolicy", "BreakerStatus", "State", "insisting"]
+__all__ = ["LEAST_WAIT", "PATIENCE", "Breaker", "BreakerPolicy", "BreakerStatus", "State", "insisting"]
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
 
 LEAST_WAIT = 1.0
 """Seconds a server must have been given before a deadline of the caller's own counts against it."""
+
+PATIENCE = 0.25
+"""Seconds for which others wait for what comes of the attempt of the one that was let through: so when a server is back, all
+who come at that moment find it, and not only the first."""
 
 _LEASE = 30.0
 """Seconds after which the one caller let through is no longer waited for: it may have gone without a word."""
@@ -202,6 +206,11 @@ class Breaker:
             self.server,
             left,
         )
+
+    @property
+    def probing(self) -> bool:
+        """Whether the one that was let through has not told yet what came of it."""
+        return self.refusing and self._caller is not None and not _insists.get()
 
     def check(self) -> None:
         """Refuse a caller that has no connection yet; who is not refused may still be, by :meth:`admit`.

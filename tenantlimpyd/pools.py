@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from redis.event import AfterConnectionReleasedEvent, AsyncAfterConnectionReleas
 from redis.maint_notifications import MaintNotificationsConfig
 
 from tenantlimpyd import forks
+from tenantlimpyd.breaker import PATIENCE
 from tenantlimpyd.guards import guarded
 from tenantlimpyd.limits import current_limit
 from tenantlimpyd.redispy import ahears
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncPool", "Pool", "pool_arguments"]
 
 _UNASKED = "a new connection holds data that nobody asked for"
+_LOOK = 0.002
+"""Seconds between two looks at what became of another's attempt."""
 _FAILURES = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
@@ -63,6 +67,9 @@ class Pool(redis.ConnectionPool):
         hub = self.hub
         breaker = hub.breaker
         if breaker is not None and breaker.refusing:
+            ends = time.monotonic() + PATIENCE
+            while breaker.probing and time.monotonic() < ends:
+                time.sleep(_LOOK)
             breaker.check()
         connection = self.lane.take(self, user)
         if connection.__class__ is Waiter:
@@ -191,6 +198,9 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         hub = self.hub
         breaker = hub.breaker
         if breaker is not None and breaker.refusing:
+            ends = time.monotonic() + PATIENCE
+            while breaker.probing and time.monotonic() < ends:
+                await asyncio.sleep(_LOOK)
             breaker.check()
         connection = self.lane.take(self, user)
         if connection.__class__ is Waiter:

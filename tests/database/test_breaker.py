@@ -10,6 +10,7 @@ import time
 import pytest
 import redis
 
+from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer, free_port
 from tenantlimpyd.exceptions import ServerUnavailableError
@@ -88,6 +89,26 @@ async def test_it_closes_when_the_server_is_back(colour):
             server.start()
             assert await until_back(database, colour)
             assert breaker.status.state == "closed"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_all_who_come_as_the_server_is_back_find_it(server, colour):
+    """One of them is let through, and the others wait for what comes of that, not only to be refused."""
+    with ChaosProxy(server.host, server.port) as proxy:
+        async with RedisDatabase(host="127.0.0.1", port=proxy.port, breaker=FAST) as database:
+            proxy.refuse()
+            with pytest.raises(redis.ConnectionError):
+                await ping(database, colour)
+            breaker = database.server.breaker
+            assert breaker.refusing
+            proxy.accept()
+            proxy.disturb(latency=0.005)
+            eventually(lambda: breaker.status.state == "half-open")
+            if colour == "blocking":
+                pings = [asyncio.to_thread(database.connection.ping) for _ in range(16)]
+            else:
+                pings = [ping(database, colour) for _ in range(16)]
+            assert await asyncio.gather(*pings) == [True] * 16
 
 
 @pytest.mark.parametrize("colour", COLOURS)
