@@ -38,6 +38,19 @@ _LOOK = 0.002
 _FAILURES = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
+def _made(pool: Pool | AsyncPool, user: User) -> Any:
+    """Make a connection, for which there is leave already."""
+    try:
+        connection: Any = pool.connection_class(**pool.connection_kwargs)
+    except BaseException:
+        pool.lane.put(pool, user, None, keep=False)
+        raise
+    connection.reach = pool.hub.reach
+    connection.breaker = pool.hub.breaker
+    connection.waits = pool.lane is pool.hub.apart
+    return connection
+
+
 class Pool(redis.ConnectionPool):
     """A blocking pool of a server.
 
@@ -75,7 +88,7 @@ class Pool(redis.ConnectionPool):
         if connection.__class__ is Waiter:
             connection = self._wait(connection)
         if connection is None:
-            connection = self._made(user)
+            connection = _made(self, user)
         connection.user = user
         connection.db = user.db
         self._in_use_connections.add(connection)
@@ -117,17 +130,6 @@ class Pool(redis.ConnectionPool):
         granted = self.lane.abandon(waiter)
         if granted is not False:
             self.lane.put(self, waiter.user, granted, keep=granted is not None)
-
-    def _made(self, user: User) -> Any:
-        try:
-            connection: Any = self.connection_class(**self.connection_kwargs)
-        except BaseException:
-            self.lane.put(self, user, None, keep=False)
-            raise
-        connection.reach = self.hub.reach
-        connection.breaker = self.hub.breaker
-        connection.waits = self.lane is self.hub.apart
-        return connection
 
     @staticmethod
     def _ready(connection: Any) -> bool:
@@ -199,14 +201,14 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         breaker = hub.breaker
         if breaker is not None and breaker.refusing:
             ends = time.monotonic() + PATIENCE
-            while breaker.probing and time.monotonic() < ends:
+            while breaker.probing and time.monotonic() < ends:  # noqa: ASYNC110 - who ends it may be a thread
                 await asyncio.sleep(_LOOK)
             breaker.check()
         connection = self.lane.take(self, user)
         if connection.__class__ is Waiter:
             connection = await self._wait(connection)
         if connection is None:
-            connection = self._made(user)
+            connection = _made(self, user)
         connection.user = user
         connection.db = user.db
         self._in_use_connections.add(connection)
@@ -244,17 +246,6 @@ class AsyncPool(redis.asyncio.ConnectionPool):
                 self.lane.put(self, waiter.user, granted, keep=granted is not None)
             raise
         return self.lane.waited(waiter)
-
-    def _made(self, user: User) -> Any:
-        try:
-            connection: Any = self.connection_class(**self.connection_kwargs)
-        except BaseException:
-            self.lane.put(self, user, None, keep=False)
-            raise
-        connection.reach = self.hub.reach
-        connection.breaker = self.hub.breaker
-        connection.waits = self.lane is self.hub.apart
-        return connection
 
     @staticmethod
     async def _ready(connection: Any) -> bool:
