@@ -172,7 +172,7 @@ async def test_idle_connections_are_closed_after_a_while(opened, flushed_server,
 
 
 def test_idle_connections_are_closed_on_demand(opened, flushed_server, client_name):
-    database = opened(db=1)
+    database = opened(db=1, budget=Budget())
     for free in [held(database) for _ in range(3)]:
         free()
     assert database.server.trim(60) == 0
