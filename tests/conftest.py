@@ -11,6 +11,8 @@ import pytest
 from tenantlimpyd.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
+    import redis
+
     from tenantlimpyd.database import RedisDatabase
 
 SLOW = (
@@ -42,6 +44,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
 
 
+def clear(client: redis.Redis) -> None:
+    """Leave a server with no key, and with the scripts of changes, whose first use would be a round trip more."""
+    from tenantlimpyd.atomic.script import CHANGE
+    from tenantlimpyd.atomic.short import SHORT
+
+    client.flushall()
+    for script in (CHANGE, SHORT):
+        client.script_load(script)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """A real server on loopback, with 64 logical databases. Not to be stopped: start one of your own for that."""
@@ -57,11 +69,11 @@ def server_url(server: EmbeddedServer) -> str:
 
 @pytest.fixture
 def flushed_server(server: EmbeddedServer) -> EmbeddedServer:
-    """The same server, with every logical database empty."""
+    """The same server, with every logical database empty, and the scripts of changes known."""
     import redis
 
     with redis.Redis(**server.settings) as client:
-        client.flushall()
+        clear(client)
     return server
 
 

@@ -8,6 +8,7 @@ import redis
 
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
+from tests.conftest import clear
 from tests.models.support import Colour, make_person
 
 
@@ -32,7 +33,7 @@ def raw_client(server: Any) -> Iterator[redis.Redis]:
 @pytest.fixture
 def flushed_server(server: Any, raw_client: redis.Redis) -> Any:
     """The server, with every logical database empty."""
-    raw_client.flushall()
+    clear(raw_client)
     return server
 
 
