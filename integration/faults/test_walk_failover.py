@@ -108,6 +108,7 @@ async def test_a_walk(group: Group, befalls: Callable[[Group], None], colour: Co
         assert taken.seen[tenant] | set(rest["found"].get(tenant, ())) == keys_of(tenant)
 
     step = Command("DBSIZE")
+    until(lambda: router.health().ok)  # while there was no master, the servers were not asked for one
     sizes = router.fan_out(step) if colour == "blocking" else await router.afan_out(step)
     assert {tenant: outcome.value for tenant, outcome in sizes.items()} == TENANTS
     if colour == "blocking":

@@ -478,3 +478,14 @@ def _(side: Side) -> Any:
 def _(side: Side) -> Any:
     goal, fan = _linked(side, "FKStringField")
     return outcome(fan(links="0").links.set, goal())
+
+
+@difference("D42", "an empty text in a text range index", limpyd=[], ours=["1"])
+def _(side: Side) -> Any:
+    class Word(side.library.model.RedisModel):
+        database = side.database
+        namespace = "parity"
+        text = side.library.fields.StringField(indexable=True, indexes=[side.library.indexes.TextRangeIndex])
+
+    Word(text="")
+    return list(Word.collection(text__eq=""))

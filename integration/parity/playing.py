@@ -371,6 +371,7 @@ def _tags(declared: Model, step: Step, theirs: Any, mine: Any) -> set[str]:
         later = [rest[0] for what, *rest in (step[2] if step[0] == "collect" else ()) if what in ("call", "filter")]
         filters = {name: value for given in (step[1], *later) for name, value in given.items()}
         tags |= {"filter:none" for value in filters.values() if value == []}
+        tags |= {"filter:empty" for value in filters.values() if value == ""}
         named = [name.split("__")[0] for name in filters]
         tags |= {f"filter:{part}" for name in filters for part in name.split("__")[1:]}
         tags.add("filters:1" if len(filters) == 1 else "filters:more" if filters else "filters:none")
