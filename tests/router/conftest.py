@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tenantlimpyd.budget import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.router import DatabaseRouter
@@ -16,7 +17,8 @@ def router(flushed_server: EmbeddedServer) -> Iterator[DatabaseRouter]:
     """Tenants acme, globex and initech, with the empty databases 1, 2 and 3."""
     names = ("acme", "globex", "initech")
     databases = {name: RedisDatabase(**flushed_server.settings, db=db) for db, name in enumerate(names, start=1)}
-    with DatabaseRouter(databases) as router:
+    # With a budget of their own, they share connections with no other test's databases.
+    with DatabaseRouter(databases, budget=Budget()) as router:
         yield router
     for database in databases.values():
         database.close()
