@@ -138,8 +138,8 @@ class Desk:
     def until(self, operations: int) -> Callable[[], bool]:
         """Return what tells whether this kind of work is still to go on.
 
-        It ends after a minute in any case, so that what hangs is reported as too few operations.
+        It ends after two minutes in any case, so that what hangs is reported as too few operations.
         """
         goal = self.tally.checked[self.kind] + operations
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         return lambda: not self.given_up and self.tally.checked[self.kind] < goal and time.monotonic() < deadline
