@@ -26,7 +26,10 @@ from redis.retry import Retry
 from tenantlimpyd.context import left_behind
 from tenantlimpyd.exceptions import ServerUnavailableError
 
-__all__ = ["AsyncBoundedRetry", "BoundedRetry", "Limit", "current_limit"]
+__all__ = ["GRACE", "AsyncBoundedRetry", "BoundedRetry", "Limit", "current_limit"]
+
+GRACE = 0.1
+"""Seconds a thread has, after its deadline, to notice it by itself; and again after its socket was shut down."""
 
 _current: ContextVar[Limit | None] = ContextVar("tenantlimpyd.limit", default=None)
 left_behind.append(_current)
@@ -56,11 +59,6 @@ class Limit:
         """Start the clock again, with another time."""
         self.seconds = seconds
         self._expires = None if seconds is None else time.monotonic() + seconds
-
-    def renew(self, seconds: float | None) -> None:
-        """Start the clock again, for something new: what was cancelled before is over."""
-        self.restart(seconds)
-        self._cancelled.clear()
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

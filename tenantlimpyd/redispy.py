@@ -7,18 +7,31 @@ and turns what goes wrong on the socket into redis-py's errors.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import select
 from types import FunctionType
 from typing import Any
 
+import hiredis
 import redis
 import redis.asyncio
-from hiredis import PushNotification
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser, _HiredisParser
 from redis.observability.providers import get_observability_instance
 
-__all__ = ["NOTHING", "Ears", "ahears", "awatched", "buffered", "come", "ends", "watched"]
+__all__ = [
+    "NOTHING",
+    "Ears",
+    "ahears",
+    "awatched",
+    "come",
+    "drop_unsent",
+    "ends",
+    "reader_of",
+    "socket_of",
+    "stream_of",
+    "watched",
+]
 
 _HIREDIS = (_HiredisParser, _AsyncHiredisParser)
 
@@ -52,27 +65,39 @@ def ends(reply: Any) -> bool:
     )
 
 
-def buffered(connection: Any, count: int) -> list[Any]:
-    """Return replies, at most ``count``, that a connection has received already, undecoded; errors stand among them.
+def reader_of(connection: Any) -> hiredis.Reader:
+    """Return a new parser of replies, whose errors are those of a connection's own.
 
-    Raises:
-        redis.ConnectionError: the server said that it can't serve, as while it loads its data.
+    Text is UTF-8 for it, whatever the connection's settings say; bytes that are not become surrogates.
     """
-    reader = getattr(getattr(connection, "_parser", None), "_reader", None)
-    replies: list[Any] = []
-    if reader is None:  # parsed otherwise, one reply at a time
-        return replies
-    gets = reader.gets
-    while len(replies) < count:
-        reply = gets(False)
-        if reply is NOTHING:
-            break
-        if reply.__class__ is PushNotification:
-            continue
-        if isinstance(reply, redis.ConnectionError):
-            raise reply
-        replies.append(reply)
-    return replies
+    return hiredis.Reader(
+        protocolError=redis.InvalidResponse,
+        replyError=connection._parser.parse_error,
+        encoding="utf-8",
+        errors="surrogateescape",
+        notEnoughData=NOTHING,
+    )
+
+
+def socket_of(connection: Any) -> Any:
+    """Return the socket of a blocking connection; None: it is not connected."""
+    return connection._sock
+
+
+def drop_unsent(connection: Any) -> None:
+    """Close an asyncio connection's transport at once where there is something left to be sent.
+
+    To close it in the usual way would be to wait until the server has read that, which it may never do.
+    """
+    writer = connection._writer
+    if writer is not None and writer.transport.get_write_buffer_size():
+        writer.transport.abort()
+
+
+def stream_of(connection: Any) -> asyncio.StreamReader | None:
+    """Return what is read from of an asyncio connection; None: it is not connected."""
+    stream: asyncio.StreamReader | None = connection._reader
+    return stream
 
 
 class Ears:

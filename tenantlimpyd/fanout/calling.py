@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tenantlimpyd.fanout.commands import Call, CallLane
-from tenantlimpyd.fanout.lanes import End, Group, LanePlan
+from tenantlimpyd.fanout.lanes import Chunk, Group, LanePlan
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome
-from tenantlimpyd.fanout.running import Driving
+from tenantlimpyd.fanout.running import Driving, chunk_of
+from tenantlimpyd.fanout.selecting import LaneRun
 from tenantlimpyd.fanout.sources import grouped
 from tenantlimpyd.fanout.spread import Report
 from tenantlimpyd.fanout.tasks import TaskRun
-from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun
 from tenantlimpyd.operations import Command, Script
 
 __all__ = ["acall_all", "call_all"]
@@ -30,7 +30,6 @@ class _Asking:
         timeout: float | None,
         concurrency: int,
     ) -> None:
-        self.driving = Driving(stops=policy == "raise")
         self.missing = len(jobs)
         groups = []
         for together in grouped(jobs).values():
@@ -39,17 +38,10 @@ class _Asking:
         self.plan = LanePlan(groups, lambda group: CallLane(group, step), concurrency)
         self.report = Report(jobs, policy)
 
-    def hear(self, event: Event) -> None:
-        for end in self._ends(event):
+    def hear(self, chunk: Chunk) -> None:
+        for end in chunk.ends:
             self.missing -= 1
             self.report.settle(end.job, end.value, end.error, end.seconds)
-
-    @staticmethod
-    def _ends(event: Event) -> Iterator[End]:
-        if not isinstance(event, Ended):
-            yield from event.content.ends
-        elif event.error is not None:
-            yield from event.job.give_up(event.error)
 
 
 def call_all(
@@ -57,11 +49,11 @@ def call_all(
 ) -> dict[str, Outcome[Any]]:
     """Send a command or script to each job's database."""
     asking = _Asking(jobs, step, policy, timeout, concurrency)
-    run = ThreadedRun(asking.plan, asking.driving.drive, timeout=None, concurrency=asking.plan.lanes)
+    run = LaneRun(asking.plan, stops=policy == "raise")
     try:
-        with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
+        with contextlib.closing(run.chunks()) as chunks:  # type: ignore[type-var]
             while asking.missing:
-                asking.hear(next(events))
+                asking.hear(next(chunks))
     finally:
         asking.report.log()
     return asking.report.result()
@@ -77,11 +69,12 @@ async def acall_all(
 ) -> dict[str, Outcome[Any]]:
     """Send a command or script to each job's database, awaiting."""
     asking = _Asking(jobs, step, policy, timeout, concurrency)
-    run = TaskRun(asking.plan, asking.driving.adrive, timeout=None, concurrency=asking.plan.lanes)
+    driving = Driving(stops=policy == "raise")
+    run = TaskRun(asking.plan, driving.adrive, timeout=None, concurrency=asking.plan.lanes)
     try:
         async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
             while asking.missing:
-                asking.hear(await anext(events))
+                asking.hear(chunk_of(await anext(events)))
     finally:
         asking.report.log()
     return asking.report.result()

@@ -8,7 +8,6 @@ highest number it has work for, and where that fails, to each one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from typing import Any
 
@@ -18,7 +17,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import NoScriptError
 
 from tenantlimpyd.exceptions import ImplementationError, shown
-from tenantlimpyd.fanout.lanes import WAKE, Chunk, End, Group, Lane, Step, Trip, UnreachableError
+from tenantlimpyd.fanout.lanes import Chunk, End, Group, Lane, Step, Trip, UnreachableError
 from tenantlimpyd.fanout.outcomes import Job, timed_out
 from tenantlimpyd.fanout.sources import pack, still
 from tenantlimpyd.links import Link
@@ -75,6 +74,7 @@ class CallLane(Lane[Call]):
         super().__init__(group)
         self._step = step
         self._highest = -1
+        self._crowded = False  # there is no connection for this lane
         self._again: list[Call] = []
         self._work: list[Call] = []
 
@@ -83,9 +83,8 @@ class CallLane(Lane[Call]):
         return list(dict.fromkeys([*self._work, *self._again]))
 
     def _steps(self) -> Generator[Step, Any, None]:
-        with self.group.lock:
-            highest = max((call.db for call in self.group.fresh), default=0)
-        while not self.given_up:
+        highest = max((call.db for call in self.group.fresh), default=0)
+        while not self._crowded:
             self._work, self._again = self._again, []
             self._work = self._work or self.take_fresh()
             if not self._work:
@@ -97,10 +96,7 @@ class CallLane(Lane[Call]):
                 ends += yield from self._ask()
             if ends:
                 yield Chunk(ends=ends)
-        if self._again:
-            with self.group.lock:
-                self.group.fresh.extend(self._again)
-            yield WAKE  # this lane was given up, and so is counted as ended: nothing else would tell
+        self.group.fresh.extend(self._again)
 
     def _gone(self) -> list[End]:
         ends: list[End] = []
@@ -117,33 +113,29 @@ class CallLane(Lane[Call]):
     def _sent(self, payload: list[bytes], replies: int) -> Generator[Step, Any, list[Any] | list[End]]:
         """Send something on behalf of the work at hand; return the replies, or the ends where the connection failed."""
         allowed = self.left(self._work)
-        self.depart(self._work)
-        started = time.monotonic()
+        started = self.clock()
         error: Exception | None = None
         received: list[Any] = []
         try:
             yield from self.connect(allowed)
-            received = yield Trip(payload, replies, max(0.0, allowed - (time.monotonic() - started)))
+            received = yield Trip(payload, replies, max(0.0, allowed - (self.clock() - started)))
         except Exception as raised:  # noqa: BLE001 - becomes the tenants' outcome
             error = raised
-        took = time.monotonic() - started
-        work = self.arrive()
+        took = self.clock() - started
+        work = self._work
         for call in work:
             call.seconds += took
-        if error is None and work:
+        if error is None:
             self.heard()
             return received
         self._work = []
         self._highest, self.db, self.connected = -1, None, False
-        if error is None:  # given up meanwhile
-            return []
         unreachable = isinstance(error, UnreachableError)
         if unreachable and isinstance(error.__cause__, Exception):
             error = error.__cause__
         if self.crowded_out(error):
-            with self.group.lock:
-                self.group.fresh.extend(work)
-            self.given_up = True
+            self.group.fresh.extend(work)
+            self._crowded = True
             return []
         late = took >= 0.9 * allowed and isinstance(error, redis.RedisError)
         if late:  # what was sent may have been done: nothing is sent again
@@ -183,7 +175,7 @@ class CallLane(Lane[Call]):
                 ends.append(self._end(call, replies[0]))
             else:
                 ends += replies
-            if self.given_up:
+            if self._crowded:
                 self._again += work[place + 1 :]
                 break
         self._work = []

@@ -4,12 +4,12 @@ Work is grouped by server and credentials. A *lane* is one connection of a group
 (:class:`Trip`), and what came of it (:class:`Chunk`), so that two small loops run it, in a thread or in a task. New work
 is sent for many databases in one write; what turns out to be large is laid aside and taken by lanes of its own.
 
-Nothing here talks to a server or knows a thread, but for the lock around what lanes share.
+Nothing here talks to a server or knows a thread: all lanes of a run take their steps in one thread, that of its consumer.
 """
 
 from __future__ import annotations
 
-import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -60,11 +60,12 @@ class Connect:
 
 @attrs.frozen
 class Trip:
-    """Commands to be sent in one write; the lane is sent their replies."""
+    """Commands to be sent in one write; the lane is sent their replies, as text or undecoded."""
 
     payload: list[bytes]
     replies: int
     seconds: float
+    text: bool = False
 
 
 @attrs.frozen
@@ -134,7 +135,6 @@ class Group(Generic[W]):
         self.server = server
         self.link = link
         self.timeout = timeout
-        self.lock = threading.Lock()
         self.fresh: deque[W] = deque(work)
         self.large: deque[W] = deque()
         self.lanes = 0
@@ -220,17 +220,16 @@ class Lane(Generic[W]):
 
     Attributes:
         db: the number of the database that its connection is in; None: that is not certain.
-        travelling: the work in the trip that is under way.
-        given_up: the trip was given up, and its work with it.
+        clock: seconds that only grow, and stand still while the consumer has its turn.
     """
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, group: Group[W]) -> None:
         self.group = group
         self.batch = FIRST_BATCH
         self.db: int | None = None
         self.connected = False
-        self.travelling: list[W] = []
-        self.given_up = False
         self._silent = 0.0
         self._answers = 0
 
@@ -248,7 +247,7 @@ class Lane(Generic[W]):
             yield from self._steps()
         except Exception as error:  # noqa: BLE001 - its tenants must have an outcome, or the walk would wait for ever
             self.db = None  # part of what was sent may have moved the connection
-            yield Chunk(ends=self.ends(self.arrive() or self.hands(), error))
+            yield Chunk(ends=self.give_up(error))
 
     def _steps(self) -> Generator[Step, Any, None]:
         raise NotImplementedError
@@ -259,9 +258,8 @@ class Lane(Generic[W]):
 
     def take_fresh(self) -> list[W]:
         """Take work that was not begun yet, as much as one write should hold."""
-        with self.group.lock:
-            fresh = self.group.fresh
-            return [fresh.popleft() for _ in range(min(self.batch, len(fresh)))]
+        fresh = self.group.fresh
+        return [fresh.popleft() for _ in range(min(self.batch, len(fresh)))]
 
     def left(self, work: Sequence[W]) -> float:
         """Return the seconds that the next answer may take."""
@@ -270,21 +268,9 @@ class Lane(Generic[W]):
             return ANSWER_SECONDS
         return min(ANSWER_SECONDS, max(0.0, timeout - max((each.seconds for each in work), default=0.0)))
 
-    def depart(self, work: list[W]) -> None:
-        """Note what the trip that begins is for."""
-        with self.group.lock:
-            self.travelling = work
-
-    def arrive(self) -> list[W]:
-        """Return what the trip that ends was for; nothing, where it was given up meanwhile."""
-        with self.group.lock:
-            work, self.travelling = self.travelling, []
-            return work
-
     def give_up(self, error: Exception) -> list[End]:
-        """Return the ends of those whose answer is no longer waited for. Called by the consumer."""
-        self.given_up = True
-        return self.ends(self.arrive(), error)
+        """Return the ends of the work in this lane's hands, where the lane itself has failed."""
+        return self.ends(self.hands(), error)
 
     def ends(self, work: Sequence[W], error: Exception) -> list[End]:
         """Return the ends of tenants that have failed."""
@@ -325,8 +311,7 @@ class Lane(Generic[W]):
 
     def heard(self) -> None:
         """Note that the server has answered."""
-        with self.group.lock:
-            self.group.answers += 1
+        self.group.answers += 1
 
     def dead_for(self, took: float, *, hopeless: bool) -> list[W]:
         """Take all work that waits and would meet the same failure, so that a walk waits for a server once, not for each write.
@@ -338,20 +323,19 @@ class Lane(Generic[W]):
             hopeless: where the server has never answered, it is not tried again.
         """
         group = self.group
-        with group.lock:
-            if group.answers != self._answers:
-                self._answers, self._silent = group.answers, 0.0
-            self._silent += took
-            none = hopeless and not group.answers
-            dead: list[W] = []
-            if none or 0.9 * self.left([]) <= self._silent:
-                dead += group.fresh
-                group.fresh.clear()
-            late = [each for each in group.large if none or 0.9 * self.left([each]) <= self._silent]
-            if late:
-                dead += late
-                gone = {id(each) for each in late}
-                kept = [each for each in group.large if id(each) not in gone]
-                group.large.clear()
-                group.large.extend(kept)
-            return dead
+        if group.answers != self._answers:
+            self._answers, self._silent = group.answers, 0.0
+        self._silent += took
+        none = hopeless and not group.answers
+        dead: list[W] = []
+        if none or 0.9 * self.left([]) <= self._silent:
+            dead += group.fresh
+            group.fresh.clear()
+        late = [each for each in group.large if none or 0.9 * self.left([each]) <= self._silent]
+        if late:
+            dead += late
+            gone = {id(each) for each in late}
+            kept = [each for each in group.large if id(each) not in gone]
+            group.large.clear()
+            group.large.extend(kept)
+        return dead

@@ -6,17 +6,23 @@ it gives the connection back. One whose state is not certain is closed.
 
 from __future__ import annotations
 
+import asyncio
+import ssl
+import time
 from typing import Any
 
 import redis
 
 from tenantlimpyd.closing import AsyncClosing, Closing
-from tenantlimpyd.redispy import buffered
+from tenantlimpyd.fanout.replies import Replies
+from tenantlimpyd.redispy import socket_of, stream_of
 from tenantlimpyd.servers import Server
 
-__all__ = ["AsyncLease", "Lease"]
+__all__ = ["READ", "AsyncLease", "Lease", "silent"]
 
-_DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
+READ = 256 * 1024
+"""Bytes that are read at once at most."""
+_NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class _Borrower:
@@ -26,27 +32,22 @@ class _Borrower:
     retired = False
 
 
-def _written(connection: Any, payload: list[bytes]) -> tuple[list[bytes], int]:
-    """Return what is to be written, and how many replies there will be before those that were asked for.
-
-    A connection that goes from tenant to tenant may rest inside a transaction that nothing was put in
-    (:mod:`tenantlimpyd.switching`). It was looked at when it was lent: a health check of redis-py's now would be a command
-    in that transaction.
-    """
-    before = int(connection.armed)
-    connection.armed = False
-    return [b"".join([_DISCARD, *payload] if before else payload)], before
+def _lost(error: OSError) -> redis.ConnectionError:
+    return redis.ConnectionError(f"the connection was lost: {error}")
 
 
-def _settled(discarded: Any) -> None:
-    """Raise if a connection is still inside a transaction: what came after was queued, and will not be carried out."""
-    if isinstance(discarded, Exception):
-        raise redis.ConnectionError(f"the connection is in a transaction that can't be ended: {discarded}")
+def silent(seconds: float | None) -> redis.TimeoutError:
+    """Return the error of a connection on which nothing came for as long as its settings allow."""
+    return redis.TimeoutError(f"nothing came from the server for {seconds:g} s (socket_timeout)")
 
 
-def _settle(connection: Any, db: int | None) -> bool:
+def _closed() -> redis.ConnectionError:
+    return redis.ConnectionError("the server closed the connection before it had answered")
+
+
+def _settle(connection: Any, replies: Replies | None, db: int | None) -> bool:
     """Take down which database a connection is in; return whether it can be used by others."""
-    if db is None or not connection.is_connected:
+    if db is None or not connection.is_connected or connection.doubtful or replies is None or not replies.settled:
         return False
     connection.selected = db
     connection.highest = max(connection.highest, db)
@@ -54,51 +55,113 @@ def _settle(connection: Any, db: int | None) -> bool:
 
 
 class Lease(Closing):
-    """A blocking connection of a server."""
+    """A blocking connection of a server. Only :meth:`connect` waits.
+
+    Attributes:
+        socket: the connection's socket, to wait on; None: there is none.
+        received: how many bytes have come over it.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._connection: Any = None
+        self._replies: Any = None
+        self._timeout: float | None = None
+        self._rest = memoryview(b"")
+        self.socket: Any = None
+        self.received = 0
 
     def connect(self) -> int:
         """Take a connection, and return which database it is in."""
-        if self._connection is None:
-            self._connection = self._server.pools()[0].lend(_Borrower())
-        return int(self._connection.selected)
+        connection = self._connection = self._server.pools()[0].lend(_Borrower())
+        try:
+            self._replies = Replies(connection)
+            self.socket = socket_of(connection)
+            self._timeout = self.socket.gettimeout()
+            self.socket.setblocking(False)
+        except BaseException:
+            self.close()
+            raise
+        return int(connection.selected)
 
-    def exchange(self, payload: list[bytes], count: int) -> list[Any]:
-        """Send commands in one write, and read their replies.
+    @property
+    def patience(self) -> float | None:
+        """The seconds after which waiting for more of an answer times out, by the database's settings; None: never."""
+        seconds: float | None = self._connection.socket_timeout
+        return seconds
+
+    def late(self, error: Exception, waited: float) -> None:
+        """Tell the server's breaker that an answer was waited for in vain."""
+        connection = self._connection
+        if connection.breaker is not None:
+            connection.breaker.failed(connection, error, waited, self.patience)
+
+    @property
+    def come(self) -> int:
+        """How many of the replies that are waited for have come."""
+        return int(self._replies.come)
+
+    def send(self, payload: list[bytes], count: int, *, text: bool) -> None:
+        """Begin to send commands in one write. What does not go out at once is left for :meth:`send_rest`.
 
         Args:
             payload: the commands, packed.
             count: how many replies there will be.
-
-        Returns:
-            The replies, undecoded; where a command failed, an exception.
+            text: whether they are decoded.
 
         Raises:
-            redis.ConnectionError, redis.TimeoutError: the connection failed, and is closed.
+            redis.ConnectionError: the connection was lost.
         """
-        connection = self._connection
+        self._rest = memoryview(self._replies.begin(payload, count, text=text))
+        self.send_rest()
+
+    @property
+    def sending(self) -> bool:
+        """Whether there is more to be sent."""
+        return bool(self._rest)
+
+    def send_rest(self) -> None:
+        """Send as much as goes out at once.
+
+        Raises:
+            redis.ConnectionError: the connection was lost.
+        """
         try:
-            written, before = _written(connection, payload)
-            connection.owed += 1  # until the last reply is read
-            connection.send_packed_command(written, check_health=False)
-            replies: list[Any] = []
-            while len(replies) < before + count:
-                connection.owed += 1  # what reading a reply takes off again
-                try:
-                    replies.append(connection.read_response(disable_decoding=True))
-                except redis.ResponseError as error:
-                    replies.append(error)
-                replies += buffered(connection, before + count - len(replies))
-            connection.owed -= 1
-            if before:
-                _settled(replies.pop(0))
-        except BaseException:
-            self.close()
-            raise
-        return replies
+            while self._rest:
+                self._rest = self._rest[self.socket.send(self._rest) :]
+        except _NOT_NOW:
+            return
+        except OSError as error:
+            raise _lost(error) from error
+
+    def receive(self, buffer: bytearray) -> list[Any] | None:
+        """Take in what has come.
+
+        Args:
+            buffer: where it is put meanwhile.
+
+        Returns:
+            The replies, once all have come: undecoded, or text where that was asked for; those of commands that failed are
+            exceptions. Else None.
+
+        Raises:
+            redis.ConnectionError: the connection was lost, or the server can't serve.
+        """
+        sock, replies = self.socket, self._replies
+        while True:
+            try:
+                size = sock.recv_into(buffer)
+            except _NOT_NOW:
+                return None
+            except OSError as error:
+                raise _lost(error) from error
+            if not size:
+                raise _closed()
+            self.received += size
+            come: list[Any] | None = replies.feed(buffer, size)
+            # TLS may hold back what it has decrypted, which is not seen by who waits on the socket.
+            if come is not None or not (hasattr(sock, "pending") and sock.pending()):
+                return come
 
     def give_back(self, db: int | None) -> None:
         """Give the connection back.
@@ -108,12 +171,15 @@ class Lease(Closing):
         """
         connection, self._connection = self._connection, None
         if connection is not None:
-            if not _settle(connection, db):
+            if _settle(connection, self._replies, db):
+                self.socket.settimeout(self._timeout)
+            else:
                 connection.disconnect()
+            self._replies = self.socket = None
             self._server.pools()[0].release(connection)
 
     def close(self) -> None:
-        """Close the connection; :meth:`connect` takes another."""
+        """Close the connection."""
         self.give_back(None)
 
 
@@ -123,42 +189,60 @@ class AsyncLease(AsyncClosing):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._connection: Any = None
+        self._replies: Any = None
 
     async def connect(self) -> int:
         """Take a connection, and return which database it is in."""
         if self._connection is None:
             self._connection = await self._server.of_loop().pool.lend(_Borrower())
+            self._replies = Replies(self._connection)
         return int(self._connection.selected)
 
-    async def exchange(self, payload: list[bytes], count: int) -> list[Any]:
-        """Send commands in one write, and read their replies; as :meth:`Lease.exchange`."""
-        connection = self._connection
+    async def exchange(self, payload: list[bytes], count: int, *, text: bool) -> list[Any]:
+        """Send commands in one write, and return their replies.
+
+        Arguments, result and errors as for :meth:`Lease.send` and :meth:`Lease.receive`.
+        """
+        connection, replies = self._connection, self._replies
         try:
-            written, before = _written(connection, payload)
-            connection.owed += 1
-            await connection.send_packed_command(written, check_health=False)
-            replies: list[Any] = []
-            while len(replies) < before + count:
-                connection.owed += 1
-                try:
-                    replies.append(await connection.read_response(disable_decoding=True))
-                except redis.ResponseError as error:
-                    replies.append(error)
-                replies += buffered(connection, before + count - len(replies))
-            connection.owed -= 1
-            if before:
-                _settled(replies.pop(0))
-        except BaseException:
+            written = replies.begin(payload, count, text=text)
+            await connection.send_packed_command([written], check_health=False)
+            come: list[Any] | None = None
+            while come is None:
+                data = await self._read()
+                come = replies.feed(data, len(data))
+        except BaseException as error:
             await self.aclose()
+            if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                raise _lost(error) from error
             raise
-        return replies
+        return come
+
+    async def _read(self) -> bytes:
+        connection, began = self._connection, time.monotonic()
+        stream = stream_of(connection)
+        try:
+            async with asyncio.timeout(connection.socket_timeout):
+                data = await stream.read(READ) if stream is not None else b""
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if connection.breaker is not None:
+                once = isinstance(error, asyncio.CancelledError)
+                waited = time.monotonic() - began
+                connection.breaker.failed(connection, error, waited, connection.socket_timeout, once=once)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise silent(connection.socket_timeout) from error
+        if not data:
+            raise _closed()
+        return data
 
     async def give_back(self, db: int | None) -> None:
         """Give the connection back; as :meth:`Lease.give_back`."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            if not _settle(connection, db):
+            if not _settle(connection, self._replies, db):
                 await connection.disconnect(nowait=True)
+            self._replies = None
             await self._server.of_loop().pool.release(connection)
 
     async def aclose(self) -> None:

@@ -17,7 +17,17 @@ from tenantlimpyd.links import Link
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
 
-__all__ = ["ErrorPolicy", "Job", "Outcome", "Settled", "checked_policy", "checked_seconds", "named", "timed_out"]
+__all__ = [
+    "Ended",
+    "ErrorPolicy",
+    "Job",
+    "Outcome",
+    "Settled",
+    "checked_policy",
+    "checked_seconds",
+    "named",
+    "timed_out",
+]
 
 T = TypeVar("T")
 
@@ -81,6 +91,16 @@ class Job:
     def server(self) -> str:
         """What shares its connections and its load: the server."""
         return self.link.server.name
+
+
+@attrs.frozen
+class Ended:
+    """A job is through with: its value, or its error, and the seconds it took."""
+
+    job: Any
+    value: Any
+    error: Exception | None
+    seconds: float
 
 
 def checked_policy(on_error: object) -> ErrorPolicy:

@@ -123,11 +123,6 @@ class ThreadPlan:
             self._plan.release(job)
             self._change.notify_all()
 
-    def wake(self) -> None:
-        """Let those that wait look again: there may be more work."""
-        with self._change:
-            self._change.notify_all()
-
     def stop(self) -> None:
         """Hand out nothing more."""
         with self._change:

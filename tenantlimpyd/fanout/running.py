@@ -1,4 +1,4 @@
-"""The two loops that run lanes: in a thread, and in a task."""
+"""The loop that runs a lane in a task. The blocking one is :mod:`tenantlimpyd.fanout.selecting`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import asyncio
 from typing import Any
 
 from tenantlimpyd.fanout.lanes import Chunk, Connect, Pause, Trip, UnreachableError
-from tenantlimpyd.fanout.leases import AsyncLease, Lease
-from tenantlimpyd.fanout.tasks import AsyncVisit
-from tenantlimpyd.fanout.threads import Visit
+from tenantlimpyd.fanout.leases import AsyncLease
+from tenantlimpyd.fanout.outcomes import Ended
+from tenantlimpyd.fanout.tasks import AsyncVisit, Event
 
-__all__ = ["Driving"]
+__all__ = ["Driving", "chunk_of"]
+
+
+def chunk_of(event: Event) -> Chunk:
+    """Return what an event of a lane's task says."""
+    if not isinstance(event, Ended):
+        chunk: Chunk = event.content
+        return chunk
+    # Of a lane, which has said why tenants failed; unless it has failed itself.
+    return Chunk() if event.error is None else Chunk(ends=event.job.give_up(event.error))
 
 
 class Driving:
@@ -22,37 +31,6 @@ class Driving:
 
     def __init__(self, *, stops: bool) -> None:
         self._stops = stops
-
-    def drive(self, visit: Visit) -> None:
-        """Run a lane in this thread, to its end."""
-        visit.late = True
-        steps = visit.job.steps()
-        with Lease(visit.job.group.link.server) as lease:
-            step = next(steps, None)
-            while step is not None:
-                if isinstance(step, Trip | Connect):
-                    visit.begin_trip(step.seconds)
-                    try:
-                        replies = _exchange(lease, step)
-                    except Exception as error:  # noqa: BLE001 - the lane knows what to do
-                        step = _thrown(steps, error)
-                    else:
-                        step = _sent(steps, replies)
-                    continue
-                if isinstance(step, Chunk):
-                    if self._failing(step):
-                        visit.run.stop()
-                        visit.deliver(step)
-                        return
-                    visit.deliver(step)
-                elif isinstance(step, Pause):
-                    visit.limit.restart(None)
-                    visit.limit.pause(step.seconds)
-                else:
-                    visit.run.wake()
-                step = next(steps, None)
-            lease.give_back(visit.job.db)
-        visit.run.wake()  # it may have laid work down, and if it was given up, nobody else tells of its end
 
     async def adrive(self, visit: AsyncVisit) -> None:
         """Run a lane in this task, to its end."""
@@ -85,18 +63,9 @@ class Driving:
         return self._stops and any(end.error is not None for end in chunk.ends)
 
 
-def _exchange(lease: Lease, step: Trip | Connect) -> Any:
-    if isinstance(step, Trip):
-        return lease.exchange(step.payload, step.replies)
-    try:
-        return lease.connect()
-    except Exception as error:
-        raise UnreachableError from error
-
-
 async def _aexchange(lease: AsyncLease, step: Trip | Connect) -> Any:
     if isinstance(step, Trip):
-        return await lease.exchange(step.payload, step.replies)
+        return await lease.exchange(step.payload, step.replies, text=step.text)
     try:
         return await lease.connect()
     except Exception as error:

@@ -7,7 +7,6 @@ was lost and another process answers now, the database is scanned anew.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -47,22 +46,22 @@ LEAST_LANES = 2
 _CHECK = pack(b"INFO", b"server") + pack(b"INFO", b"replication")
 
 
-def _field(info: bytes, name: bytes) -> bytes:
-    start = info.find(b"\n" + name + b":")
+def _field(info: str, name: str) -> bytes:
+    start = info.find(f"\n{name}:")
     if start < 0:
         return b""
     start += len(name) + 2
-    return info[start : info.find(b"\r", start)]
+    return info[start : info.find("\r", start)].encode("utf-8", "surrogateescape")
 
 
 def identity_of(server: Any, replication: Any, connection: object) -> Identity:
     """Return who answered, from the replies to INFO. Where it may not be called, it is told by the connection alone."""
-    run_id = _field(server, b"run_id") if isinstance(server, bytes) else b""
+    run_id = _field(server, "run_id") if isinstance(server, str) else b""
     role = b""
-    if isinstance(replication, bytes):
-        role = _field(replication, b"role")
+    if isinstance(replication, str):
+        role = _field(replication, "role")
         if role == b"slave":
-            names = (b"master_host", b"master_port", b"master_link_status", b"master_sync_in_progress")
+            names = ("master_host", "master_port", "master_link_status", "master_sync_in_progress")
             role = b" ".join([role, *(_field(replication, name) for name in names)])
     return Identity(run_id, role, None if run_id else connection)
 
@@ -121,41 +120,32 @@ class ScanLane(Lane[Source]):
                 if gone:
                     continue
                 return
-            self.depart(self._held + self._ending)
-            allowed, started = self.left([*self._held, *self._ending]), time.monotonic()
+            allowed, started = self.left([*self._held, *self._ending]), self.clock()
             try:
                 yield from self.connect(allowed)
                 payload, expected, plan = self._trip(self._held)
-                replies = yield Trip(payload, expected, max(0.0, allowed - (time.monotonic() - started)))
+                replies = yield Trip(payload, expected, max(0.0, allowed - (self.clock() - started)), text=True)
             except Exception as error:  # noqa: BLE001 - every kind is sorted out below
-                took = time.monotonic() - started
+                took = self.clock() - started
                 if not (yield from self._failed(error, allowed, took)):
                     return
             else:
-                took = time.monotonic() - started
-                if not self.arrive():
-                    return
+                took = self.clock() - started
                 yield self._answered(replies, plan, took)
                 if self._laid_aside:
                     # Only now: the next page must not reach the consumer before this one.
-                    with self.group.lock:
-                        self.group.large.extend(self._laid_aside)
+                    self.group.large.extend(self._laid_aside)
                     self._laid_aside = []
                     yield WAKE
-            if self.given_up:
-                self._hand_over()
-                yield WAKE  # it is counted as ended since it was given up: nothing else would tell
-                return
 
     # Before a trip
 
     def _take(self) -> list[Source]:
         group = self.group
-        with group.lock:
-            large = group.large
-            if large and not (self._many and group.fresh):
-                share = max(1, min(TOGETHER, -(-len(large) // max(1, LEAST_LANES + 1 - group.lanes))))
-                return [large.popleft() for _ in range(share)]
+        large = group.large
+        if large and not (self._many and group.fresh):
+            share = max(1, min(TOGETHER, -(-len(large) // max(1, LEAST_LANES + 1 - group.lanes))))
+            return [large.popleft() for _ in range(share)]
         self._many = True
         return self.take_fresh()
 
@@ -245,7 +235,8 @@ class ScanLane(Lane[Source]):
         else:
             fresh = source.cursor == b"0"
             source.identity, source.failures, source.begun = now, 0, True
-            source.cursor, keys = page
+            cursor, keys = page
+            source.cursor = cursor.encode()
             found.keys += len(keys)
             last = source.cursor == b"0"
             found.pieces.append((source, source.split(keys), None if last else (source.cursor, now)))
@@ -302,9 +293,7 @@ class ScanLane(Lane[Source]):
         if unreachable and isinstance(error.__cause__, Exception):
             error = error.__cause__
         self._identity, self.db, self._connection, self.connected = None, None, object(), False
-        work = self.arrive()
-        if not work:
-            return False
+        work = [*self._held, *self._ending]
         if self.crowded_out(error):
             self._hand_over()
             return False
@@ -342,8 +331,7 @@ class ScanLane(Lane[Source]):
         """Leave to other lanes what this one can't go on with."""
         for source in self._ending:  # to be confirmed by whoever scans it again
             source.cursor, source.identity = b"0", None
-        with self.group.lock:
-            self.group.large.extend([*self._held, *self._ending])
+        self.group.large.extend([*self._held, *self._ending])
         self._held, self._ending = [], []
 
 

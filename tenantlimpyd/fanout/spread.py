@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenantlimpyd import logs
-from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, Settled
-from tenantlimpyd.fanout.tasks import AsyncVisit, TaskRun
-from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun, Visit
+from tenantlimpyd.fanout.outcomes import Ended, ErrorPolicy, Job, Outcome, Settled
+from tenantlimpyd.fanout.tasks import AsyncVisit, Event, TaskRun
+from tenantlimpyd.fanout.threads import ThreadedRun, Visit
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase

@@ -13,11 +13,22 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tenantlimpyd.fanout.outcomes import Job, timed_out
+from tenantlimpyd.fanout.outcomes import Ended, Job, timed_out
 from tenantlimpyd.fanout.plan import AsyncPlan, HandsOut, Plan
-from tenantlimpyd.fanout.threads import GRACE, Ended, Event, Page
+from tenantlimpyd.limits import GRACE
 
-__all__ = ["AsyncVisit", "TaskRun"]
+__all__ = ["AsyncVisit", "Event", "Page", "TaskRun"]
+
+
+@attrs.frozen
+class Page:
+    """A part of a job's result."""
+
+    job: Any
+    content: Any
+
+
+Event: TypeAlias = Page | Ended
 
 
 @attrs.define(eq=False)
@@ -33,11 +44,6 @@ class AsyncVisit:
     def seconds(self) -> float:
         """How long the visit took so far, without waiting for the consumer."""
         return time.monotonic() - self.started - self.waited
-
-    def time_left(self, within: float) -> float:
-        """Return the seconds the next answer may take: ``within``, and no more than the tenant has left in all."""
-        total = self.run.timeout
-        return within if total is None else max(0.0, min(within, total - self.seconds))
 
     async def within(self, seconds: float | None, answer: Awaitable[Any]) -> Any:
         """Await an answer.
@@ -116,7 +122,11 @@ Work: TypeAlias = Callable[[AsyncVisit], Awaitable[Any]]
 class TaskRun:
     """One fan-out: starts tasks when it is iterated over, ends them when it is closed or through.
 
-    Arguments as for :class:`~tenantlimpyd.fanout.threads.ThreadedRun`.
+    Arguments as for :class:`~tenantlimpyd.fanout.threads.ThreadedRun`, and:
+
+    Args:
+        jobs: jobs, or a plan that hands work out as it turns up. Such a run is through when it is closed.
+        buffer: how many pages wait for the consumer at most.
     """
 
     def __init__(

@@ -14,11 +14,11 @@ from tenantlimpyd import logs
 from tenantlimpyd.closing import AsyncClosing, Closing
 from tenantlimpyd.fanout.lanes import ANSWER_SECONDS, Chunk, Group, LanePlan
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, Settled
-from tenantlimpyd.fanout.running import Driving
+from tenantlimpyd.fanout.running import Driving, chunk_of
 from tenantlimpyd.fanout.scans import ScanLane, log_restart
+from tenantlimpyd.fanout.selecting import LaneRun
 from tenantlimpyd.fanout.sources import Source, grouped, sources_of
 from tenantlimpyd.fanout.tasks import TaskRun
-from tenantlimpyd.fanout.threads import Ended, Event, ThreadedRun
 from tenantlimpyd.fanout.tokens import Token, question
 from tenantlimpyd.fanout.unique import Unique
 from tenantlimpyd.scanning import Pages
@@ -28,7 +28,7 @@ __all__ = ["ANSWER_SECONDS", "AsyncWalk", "Walk", "WalkOrder"]
 I = TypeVar("I")  # noqa: E741 - the walk's items
 
 _BUFFER = 8
-"""What came of so many trips waits for the consumer at most."""
+"""What came of so many trips waits for the consumer of an asyncio walk at most."""
 
 
 @attrs.frozen
@@ -97,19 +97,12 @@ class _Progress:
         self._started = time.monotonic()
         logs.emit("scan_started", tenants=len(self._tenants), match=self.order.match)
 
-    def hear(self, event: Event) -> Iterator[tuple[str, list[str]]]:
-        """Take notice of what happened; yield the keys it brings, by tenant.
+    def hear(self, chunk: Chunk) -> Iterator[tuple[str, list[str]]]:
+        """Take notice of what came of a trip; yield the keys it brings, by tenant.
 
         Raises:
             Exception: a tenant's error, where the policy is ``raise``.
         """
-        if isinstance(event, Ended):  # of a lane, which says why tenants failed; unless it was given up itself
-            if event.error is not None:
-                yield from self._hear(Chunk(ends=event.job.give_up(event.error)))
-        else:
-            yield from self._hear(event.content)
-
-    def _hear(self, chunk: Chunk) -> Iterator[tuple[str, list[str]]]:
         for source, reason in chunk.restarted:
             source.handed = (b"0", None)
             log_restart(source, reason)
@@ -207,8 +200,8 @@ class Walk(_Telling, Closing, Generic[I]):
     """A blocking walk: iterate over it once.
 
     Items come as they arrive, tenants mixed. Nothing is asked of any server before the first item is asked for.
-    :meth:`close`, or the end of a ``with`` block, ends all threads and gives back all connections; so does leaving the loop
-    over a walk that nothing else refers to. A thread that is just connecting ends with its connect timeout.
+    :meth:`close`, or the end of a ``with`` block, gives back all connections; so does leaving the loop over a walk that nothing
+    else refers to. Threads are used to connect and for nothing else; one that is just connecting ends with its connect timeout.
     """
 
     def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Sequence[I]]) -> None:
@@ -229,14 +222,13 @@ class Walk(_Telling, Closing, Generic[I]):
     def _iterate(self, plan: LanePlan) -> Generator[I, None, None]:
         progress, unpack = self._progress, self._unpack
         del self  # an abandoned walk ends at once, not when a garbage collector finds the cycle
-        driving = Driving(stops=progress.order.policy == "raise")
-        run = ThreadedRun(plan, driving.drive, timeout=None, concurrency=plan.lanes, buffer=_BUFFER)
+        run = LaneRun(plan, stops=progress.order.policy == "raise")
         complete = False
         progress.start()
         try:
-            with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
+            with contextlib.closing(run.chunks()) as chunks:  # type: ignore[type-var]
                 while progress.missing:
-                    for tenant, keys in progress.hear(next(events)):
+                    for tenant, keys in progress.hear(next(chunks)):
                         yield from unpack(tenant, keys)
             complete = True
         finally:
@@ -277,7 +269,7 @@ class AsyncWalk(_Telling, AsyncClosing, Generic[I]):
         try:
             async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
                 while progress.missing:
-                    for tenant, keys in progress.hear(await anext(events)):
+                    for tenant, keys in progress.hear(chunk_of(await anext(events))):
                         for item in unpack(tenant, keys):
                             yield item
             complete = True

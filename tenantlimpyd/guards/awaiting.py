@@ -14,7 +14,7 @@ from hiredis import PushNotification, pack_command
 
 from tenantlimpyd import forks, logs, switching
 from tenantlimpyd.guards.owing import Owing, Unpacked, given
-from tenantlimpyd.redispy import NOTHING, come, ends
+from tenantlimpyd.redispy import NOTHING, come, drop_unsent, ends
 from tenantlimpyd.switching import SHORT, Frame, Lead, Plan
 
 __all__ = ["AsyncGuarded"]
@@ -169,7 +169,7 @@ class AsyncGuarded(Owing, _AsyncConnection):
             reply = await super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
-            self._answered()
+            self.answered()
             raise
         except (redis.TimeoutError, asyncio.CancelledError) as error:
             if self.breaker is not None and not self.waits and not self.handshaking:
@@ -215,4 +215,5 @@ class AsyncGuarded(Owing, _AsyncConnection):
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
         """Close the connection."""
         self._gone()
+        drop_unsent(self)
         await super().disconnect(*args, **kwargs)

@@ -169,7 +169,7 @@ class Guarded(Owing, _Connection):
                     reply = super().read_response(*args, **kwargs)
         except redis.ResponseError:
             self.owed -= 1
-            self._answered()
+            self.answered()
             raise
         except redis.TimeoutError as error:
             if self.breaker is not None and not self.waits and not self.handshaking:

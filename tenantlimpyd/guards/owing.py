@@ -80,7 +80,7 @@ class Owing:
         own = [seconds for seconds in (self.socket_connect_timeout, self.socket_timeout) if seconds]
         return min(own, default=None)
 
-    def _answered(self) -> None:
+    def answered(self) -> None:
         """Tell the breaker that the server answered."""
         if self.breaker is not None and self.breaker.troubled:
             self.breaker.succeeded()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import time
+import socket
 
 import pytest
 import redis
@@ -16,9 +16,7 @@ from redis.observability.providers import get_observability_instance
 
 from tenantlimpyd.clients import AsyncClient, Client
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.fanout import leases
-from tenantlimpyd.redispy import buffered
-from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.redispy import NOTHING, reader_of, socket_of, stream_of
 
 BLOCKING, AWAITING = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
 
@@ -235,53 +233,45 @@ def test_no_secret_is_shown():
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_replies_that_have_come_are_taken_from_hiredis_reader(opened, protocol):
-    """Without it walks would still be right, and ten times slower: this must not go unnoticed."""
+async def test_a_parser_of_ones_own_reads_what_a_connection_receives(opened, protocol):
     database = opened(db=1, protocol=protocol)
-    commands = [("PING",), ("GET",), ("ECHO", "two")]
-    pool = database.connection.connection_pool
-    connection = pool.get_connection()
+    commands = [("SET", "k", b"caf\xe9"), ("GET",), ("GET", "k"), ("GET", "none"), ("LRANGE", "none", 0, -1)]
+    pool, apool = database.connection.connection_pool, database.aconnection.connection_pool
+    connection, aconnection = pool.get_connection(), await apool.get_connection()
     connection.send_packed_command(connection._pack(commands))
-    await _come(connection.can_read)
-    assert connection.read_response(disable_decoding=True) == b"PONG"
-    error, echoed = buffered(connection, 2)
-    assert isinstance(error, redis.ResponseError)
-    assert echoed == b"two"
-    assert buffered(connection, 1) == []
-    connection.owed = 0
+    await aconnection.send_packed_command(aconnection._pack(commands))
+    for each in (connection, aconnection):
+        reader, replies = reader_of(each), []
+        while len(replies) < len(commands):
+            data = socket_of(each).recv(4096) if each is connection else await stream_of(each).read(4096)
+            reader.feed(data)
+            while (reply := reader.gets()) is not NOTHING:
+                replies.append(reply)
+        done, error, value, none, empty = replies
+        assert (done, value, none, empty) == ("OK", "caf\udce9", None, [])
+        assert isinstance(error, redis.ResponseError)
+        assert not reader.has_data()
+        reader.feed(b"-LOADING wait\r\n")
+        assert isinstance(reader.gets(), redis.BusyLoadingError)
+        reader.feed(b"?")
+        with pytest.raises(redis.InvalidResponse):
+            reader.gets()
+        each.owed = 0
     pool.release(connection)
-    pool = database.aconnection.connection_pool
-    connection = await pool.get_connection()
-    await connection.send_packed_command(connection._pack(commands))
-    assert await connection.read_response(disable_decoding=True) == b"PONG"
-    error, echoed = buffered(connection, 2)
-    assert isinstance(error, redis.ResponseError)
-    assert echoed == b"two"
-    connection.owed = 0
-    await pool.release(connection)
+    await apool.release(aconnection)
     await database.aclose()
 
 
-async def _come(ready):
-    deadline = time.monotonic() + 5
-    while not ready():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0)
-
-
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_a_walk_reads_from_hiredis_reader(opened, monkeypatch, colour):
-    router = DatabaseRouter({f"t{db}": opened(db=db) for db in range(16)})
-    taken = []
-
-    def counted(connection, count):
-        taken.append(len(replies := buffered(connection, count)))
-        return replies
-
-    monkeypatch.setattr(leases, "buffered", counted)
-    if colour == "blocking":
-        assert list(router.scan_keys()) == []
-    else:
-        assert [item async for item in router.ascan_keys()] == []
-    assert sum(taken) > 30  # SELECT and SCAN for each, and who the server is
-    await router.aclose()
+async def test_what_can_not_be_sent_does_not_keep_a_connection_open(opened):
+    """asyncio closes a transport once all is sent; a server that reads no more would hold it open for ever."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    connection = opened(
+        host="127.0.0.1", port=listening.getsockname()[1]
+    ).aconnection.connection_pool.connection_class()
+    connection._reader, connection._writer = await asyncio.open_connection(*listening.getsockname())
+    sock = connection._writer.get_extra_info("socket")
+    connection._writer.write(b"x" * 20_000_000)
+    await connection.disconnect(nowait=True)
+    await asyncio.sleep(0)
+    assert sock.fileno() == -1
+    listening.close()

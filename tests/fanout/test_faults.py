@@ -17,8 +17,6 @@ from integration.servers.tls import Authority
 from tenantlimpyd.context import carry_tenant
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
-from tenantlimpyd.fanout import Job
-from tenantlimpyd.fanout.threads import Stopped, ThreadedRun
 from tenantlimpyd.limits import Limit
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import aeventually
@@ -259,45 +257,6 @@ def test_deadlines_hold_on_unix_sockets(flushed_server):
     assert isinstance(outcomes["t"].error, redis.TimeoutError)
     assert router.fan_out(ping, timeout=0.3)["t"].value is True
     router.close()
-
-
-@pytest.mark.usefixtures("stopwatch")
-def test_a_deadline_that_begins_while_the_consumer_waits_wakes_it():
-    release = threading.Event()
-
-    def work(visit):
-        visit.deliver("page")
-        while not run._change._waiters:  # the consumer has the page, and waits for the next without a deadline
-            time.sleep(0.001)
-        visit.begin_answer(0.2)
-        release.wait(20)
-
-    run = ThreadedRun([Job("t", RedisDatabase())], work, timeout=None, concurrency=1)
-    try:
-        page, ended = run.events()
-    finally:
-        release.set()
-    assert page.content == "page"
-    assert isinstance(ended.error, redis.TimeoutError)
-
-
-def test_a_visit_that_was_given_up_delivers_no_more():
-    release, refused = threading.Event(), threading.Event()
-
-    def work(visit):
-        release.wait(20)
-        try:
-            visit.deliver("late")
-        except Stopped:
-            refused.set()
-            raise
-
-    run = ThreadedRun([Job("t", RedisDatabase())], work, timeout=0.1, concurrency=1)
-    events = run.events()
-    assert isinstance(next(events).error, redis.TimeoutError)
-    release.set()  # while the fan-out is still open
-    assert refused.wait(5)
-    events.close()
 
 
 @pytest.mark.usefixtures("stopwatch")

@@ -12,8 +12,6 @@ import redis
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
-from tenantlimpyd.fanout.lanes import WAKE, Chunk, Connect, Trip
-from tenantlimpyd.fanout.leases import Lease
 from tenantlimpyd.fanout.walks import WalkOrder, _Progress
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
@@ -143,29 +141,4 @@ def test_a_server_that_has_never_answered_is_not_tried_again(wide):
     sources, _, lane = lane_of(router, timeout=1.0)
     assert lane.dead_for(0.01, hopeless=False) == []
     assert lane.dead_for(0.01, hopeless=True) == sources
-    router.close()
-
-
-def test_a_lane_that_is_given_up_as_its_answer_comes_hands_over_and_says_so(wide):
-    """Else nobody would take what it had: the walk would wait for ever."""
-    router = DatabaseRouter({"t0": RedisDatabase(**wide.settings, db=0)})
-    sources, plan, lane = lane_of(router, count=10)
-    steps, reply, rest = lane.steps(), None, []
-    with Lease(lane.group.link.server) as lease:
-        while True:
-            step = steps.send(reply)
-            reply = None
-            if isinstance(step, Connect):
-                reply = lease.connect()
-            elif isinstance(step, Trip):
-                reply = lease.exchange(step.payload, step.replies)
-            elif isinstance(step, Chunk) and lane.hands() and not lane._laid_aside:
-                assert lane.give_up(redis.TimeoutError("too late")) == []  # nothing is under way
-                rest = list(steps)
-                break
-        lease.give_back(lane.db)
-    assert rest == [WAKE]
-    assert list(lane.group.large) == sources
-    plan.release(lane)
-    assert plan.pick() is not None
     router.close()

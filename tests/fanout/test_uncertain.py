@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-import threading
 
 import pytest
 import redis
 
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.fanout import running, scans
-from tenantlimpyd.operations import Command
+from tenantlimpyd.fanout import scans
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import eventually, open_connections
 
@@ -119,31 +117,3 @@ def test_a_walk_stays_in_its_process(flushed_server, client_name):
     assert walk.outcomes["t"].ok
     router.close()
     eventually(lambda: not open_connections(flushed_server, client_name))
-
-
-def test_work_that_a_lane_lays_down_late_is_taken_up(flushed_server, user, monkeypatch):
-    """A thread that was given up, as it hung in something else than its socket, comes back while nobody else has work."""
-    with redis.Redis(**flushed_server.settings) as admin:
-        admin.execute_command("ACL", "SETUSER", user, "-multi")
-    settings = {**flushed_server.settings, "username": user, "password": PASSWORD}
-    router = DatabaseRouter({f"t{db}": RedisDatabase(**settings, db=db) for db in range(8)})
-    trips, release, whole = iter(range(100)), threading.Event(), running._exchange
-
-    def exchange(lease, step):
-        if next(trips) == 4:
-            release.wait(20)
-        return whole(lease, step)
-
-    monkeypatch.setattr(running, "_exchange", exchange)
-    freeing = threading.Timer(1.5, release.set)
-    freeing.start()
-    outcomes = {}
-    asking = threading.Thread(
-        target=lambda: outcomes.update(router.fan_out(Command("DBSIZE"), timeout=0.3, on_error="collect")), daemon=True
-    )
-    asking.start()
-    asking.join(10)
-    freeing.join()
-    assert not asking.is_alive()
-    assert sum(outcome.ok for outcome in outcomes.values()) == 7
-    router.close()

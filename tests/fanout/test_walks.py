@@ -7,7 +7,6 @@ import contextlib
 import gc
 import socket
 import threading
-import time
 
 import pytest
 import redis
@@ -17,8 +16,7 @@ from tenantlimpyd.context import frames
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError, UnknownTenantError
 from tenantlimpyd.fanout.outcomes import Job
-from tenantlimpyd.fanout.tasks import TaskRun
-from tenantlimpyd.fanout.threads import Ended, Page, ThreadedRun
+from tenantlimpyd.fanout.tasks import Page, TaskRun
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import aeventually, eventually, open_connections
 
@@ -239,25 +237,7 @@ def jobs(number):
     return [Job(f"t{each}", RedisDatabase(host="192.0.2.1", db=each)) for each in range(number)]
 
 
-def test_back_pressure_bounds_the_pages_in_flight():
-    made = []
-
-    def work(visit):
-        for number in range(500):
-            made.append(number)
-            visit.deliver(number)
-
-    run = ThreadedRun(jobs(4), work, timeout=None, concurrency=4, buffer=5)
-    events = run.events()
-    for taken in range(1, 51):
-        assert isinstance(next(events), Page)
-        # In the buffer, and one in the hand of each thread.
-        assert len(made) <= taken + 5 + 4
-    events.close()
-    assert len(made) <= 50 + 5 + 4
-
-
-async def test_back_pressure_bounds_the_pages_in_flight_asyncio():
+async def test_back_pressure_bounds_the_pages_of_tasks_in_flight():
     made = []
 
     async def work(visit):
@@ -273,42 +253,6 @@ async def test_back_pressure_bounds_the_pages_in_flight_asyncio():
         assert len(made) <= taken + 5 + 4
     await events.aclose()
     assert len(asyncio.all_tasks()) == 1
-
-
-def test_a_slow_consumer_does_not_use_up_the_tenants_time():
-    """Each tenant has 0.15 s; its consumer takes longer than that between two pages."""
-
-    def work(visit):
-        for number in range(4):
-            visit.begin_answer(10)
-            visit.deliver(number)
-
-    run = ThreadedRun(jobs(2), work, timeout=0.15, concurrency=2, buffer=1)
-    events = []
-    for event in run.events():
-        events.append(event)
-        if len(events) in {2, 4}:
-            time.sleep(0.2)
-    ended = [event for event in events if isinstance(event, Ended)]
-    assert [event.error for event in ended] == [None, None]
-    assert all(event.seconds < 0.15 for event in ended)
-
-
-async def test_a_slow_consumer_does_not_use_up_the_tenants_time_asyncio():
-    async def work(visit):
-        for number in range(4):
-            assert visit.time_left(10) > 0
-            await visit.deliver(number)
-
-    run = TaskRun(jobs(2), work, timeout=0.15, concurrency=2, buffer=1)
-    ended, seen = [], 0
-    async for event in run.events():
-        seen += 1
-        if seen == 3:
-            await asyncio.sleep(0.2)
-        if isinstance(event, Ended):
-            ended.append(event)
-    assert [event.error for event in ended] == [None, None]
 
 
 @pytest.mark.parametrize("colour", ["blocking", "asyncio"])

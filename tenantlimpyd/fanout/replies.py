@@ -1,0 +1,97 @@
+"""The replies to what a lane sent in one write, read with a parser of the lane's own.
+
+A connection's own parser decodes as its settings say, and gives one reply at a time to who waits for it. Here very many come
+at once, and keys are text whatever their bytes are: what is not UTF-8 is kept as surrogates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from hiredis import PushNotification
+
+from tenantlimpyd.redispy import NOTHING, reader_of
+
+__all__ = ["DISCARD", "Replies"]
+
+DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
+
+
+class Replies:
+    """Collects the replies that come over one connection.
+
+    Args:
+        connection: a connection of either colour that nobody else uses meanwhile, and that owes nothing.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._reader = reader_of(connection)
+        self._come: list[Any] = []
+        self._count = self._before = 0
+        self._text = False
+
+    def begin(self, payload: list[bytes], count: int, *, text: bool) -> bytes:
+        """Begin a write; return what is to be sent.
+
+        A connection that goes from tenant to tenant may rest inside a transaction that nothing was put in
+        (:mod:`tenantlimpyd.switching`), which ends first. The connection was looked at when it was lent: a health check of
+        redis-py's now would be a command in that transaction.
+
+        Args:
+            payload: the commands, packed.
+            count: how many replies there will be.
+            text: whether they are decoded.
+        """
+        connection = self._connection
+        self._before = int(connection.armed)
+        connection.armed = False
+        connection.owed += 1  # until the last reply is read
+        self._come, self._count, self._text = [], self._before + count, text
+        return b"".join([DISCARD, *payload] if self._before else payload)
+
+    def feed(self, data: Any, size: int) -> list[Any] | None:
+        """Take in what came.
+
+        Args:
+            data: a buffer that begins with it.
+            size: how many bytes came.
+
+        Returns:
+            The replies, where all are there: those of commands that failed are exceptions. Else None.
+
+        Raises:
+            redis.ConnectionError: the server said that it can't serve, as while it loads its data, or is in a transaction
+                that can't be ended, so that what came after was queued and will not be carried out.
+            redis.InvalidResponse: what came is no reply.
+        """
+        self._reader.feed(data, 0, size)
+        gets, come, text = self._reader.gets, self._come, self._text
+        left = self._count - len(come)
+        while left:
+            reply = gets(text)
+            if reply is NOTHING:
+                return None
+            if reply.__class__ is PushNotification:
+                continue
+            if isinstance(reply, redis.ConnectionError):
+                raise reply
+            come.append(reply)
+            left -= 1
+        self._connection.owed -= 1
+        self._connection.answered()
+        self._come, self._count = [], 0
+        if self._before and isinstance(discarded := come.pop(0), Exception):
+            raise redis.ConnectionError(f"the connection is in a transaction that can't be ended: {discarded}")
+        return come
+
+    @property
+    def come(self) -> int:
+        """How many replies have come since :meth:`begin`, where there are more to come."""
+        return len(self._come)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing came that was not asked for."""
+        return not self._reader.has_data()

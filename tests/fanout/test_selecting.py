@@ -1,0 +1,328 @@
+"""Walks and commands for all, from one thread: what goes in pieces, whose time counts, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import threading
+import time
+
+import pytest
+import redis
+
+from integration.servers.chaosproxy import ChaosProxy
+from integration.servers.tls import Authority
+from tenantlimpyd import Budget
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.fanout import selecting
+from tenantlimpyd.fanout.leases import Lease
+from tenantlimpyd.operations import Command
+from tenantlimpyd.router import DatabaseRouter
+from tests.database.watching import eventually
+
+COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MANY, KEYS = 40, 3000
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A server of 40 databases with a key each; database 0 has 3,000."""
+    with EmbeddedServer(databases=MANY) as server, redis.Redis(**server.settings) as client:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(MANY):
+            pipeline.execute_command("SELECT", number)
+            pipeline.set("key", 1)
+        pipeline.execute_command("SELECT", 0)
+        pipeline.mset({f"key:{number}": 1 for number in range(KEYS - 1)})
+        pipeline.execute()
+        yield server
+
+
+def router_of(settings, *numbers, **arguments):
+    return DatabaseRouter(
+        {f"t{number}": RedisDatabase(**settings, db=number) for number in numbers or range(MANY)},
+        budget=Budget(),
+        **arguments,
+    )
+
+
+def open_and_idle(router):
+    gauges = router.gauges().values()
+    return sum(each.open for each in gauges), sum(each.idle for each in gauges)
+
+
+@COLOURS
+async def test_what_does_not_go_out_at_once_goes_out_later(wide, colour):
+    """The server's and this side's buffers are full long before all is written."""
+    router = router_of(wide.settings, *range(1, MANY))
+    match = "key" + "*" * 400_000  # 16 MB for all of them
+    if colour == "blocking":
+        found = list(router.scan_keys(match=match))
+    else:
+        found = [item async for item in router.ascan_keys(match=match)]
+    assert sorted(found) == sorted((f"t{number}", "key") for number in range(1, MANY))
+    await router.aclose()
+
+
+@COLOURS
+async def test_a_server_that_reads_no_more_is_given_up(misbehaving, colour):
+    def reads_little(peer, stop):
+        while b"SCAN" not in (data := peer.recv(4096)):
+            peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
+        stop.wait(10)
+
+    server = misbehaving(reads_little)
+    router = router_of({"host": "127.0.0.1", "port": server.port, "protocol": 2, "driver_info": None})
+    arguments = {"match": "key" + "*" * 400_000, "timeout": 0.3, "on_error": "collect"}
+    if colour == "blocking":
+        walk = router.scan_keys(**arguments)
+        assert list(walk) == []
+    else:
+        walk = router.ascan_keys(**arguments)
+        assert [item async for item in walk] == []
+    assert len(walk.outcomes) == MANY
+    assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.TimeoutError}
+    assert open_and_idle(router) == (0, 0)
+    await router.aclose()
+
+
+@COLOURS
+async def test_pages_over_tls(tmp_path, wide, colour):
+    """A page is in several records, of which a readable socket announces the first only."""
+    authority = Authority(tmp_path)
+    with ChaosProxy(wide.host, wide.port, authority.server_context()) as proxy:
+        router = router_of({"host": "127.0.0.1", "port": proxy.port, **authority.client_settings}, 0, 1)
+        for _ in range(2):
+            if colour == "blocking":
+                found = [key for _, page in router.scan_pages(count=5000) for key in page]
+            else:
+                found = [key async for _, page in router.ascan_pages(count=5000) for key in page]
+            assert len(found) == KEYS + 1
+        assert proxy.accepted <= 2
+        await router.aclose()
+
+
+@COLOURS
+async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, colour):
+    raw = [b"caf\xe9", b"\xff\xfe", "naïve".encode(), b"nul\0l", b"\xf0\x9f\x98"]
+    router = DatabaseRouter({
+        "plain": RedisDatabase(**flushed_server.settings, db=1),
+        "one": RedisDatabase(**flushed_server.settings, db=2, key_prefix="é:"),
+        "two": RedisDatabase(**flushed_server.settings, db=2, key_prefix="î:"),
+    })  # fmt: skip
+    for db, prefixes in ((1, [""]), (2, ["é:", "î:"])):
+        with redis.Redis(**flushed_server.settings, db=db) as client:
+            client.mset({prefix.encode() + key: 1 for prefix in prefixes for key in raw})
+    if colour == "blocking":
+        found = list(router.scan_keys())
+    else:
+        found = [item async for item in router.ascan_keys()]
+    names = [key.decode("utf-8", "surrogateescape") for key in raw]
+    assert sorted(found) == sorted((tenant, name) for tenant in ("plain", "one", "two") for name in names)
+    assert sorted(router.scan_keys(match="caf?")) == [(tenant, names[0]) for tenant in ("one", "plain", "two")]
+    await router.aclose()
+
+
+def test_the_consumers_time_is_nobodys(wide):
+    """Neither while an answer is on its way, nor while a connection is made."""
+    with ChaosProxy(wide.host, wide.port) as proxy:
+        router = router_of({"host": "127.0.0.1", "port": proxy.port}, 0)
+        router.add("other", RedisDatabase(**wide.settings, db=1))
+        walk = router.scan_pages(count=100, timeout=0.5, on_error="collect")
+        for seen, _ in enumerate(walk):
+            if seen in {0, 5, 10}:
+                time.sleep(0.6)
+        assert all(outcome.ok for outcome in walk.outcomes.values()), walk.outcomes
+        assert max(outcome.seconds for outcome in walk.outcomes.values()) < 0.5
+        router.close()
+
+
+def test_a_connection_that_is_made_while_the_consumer_works_has_its_own_time_only(wide, misbehaving):
+    hanging = misbehaving(lambda _peer, stop: stop.wait(10))
+    router = router_of(wide.settings, 1)
+    router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port))
+    walk = router.scan_pages(timeout=0.3, on_error="collect")
+    assert next(walk)[0] == "t1"
+    time.sleep(0.5)
+    assert list(walk) == []
+    assert "not done within 0.3 s" in str(walk.outcomes["hangs"].error)
+    router.close()
+
+
+@pytest.mark.parametrize("late", ["while the walk goes on", "when it is over"])
+def test_a_thread_that_hangs_in_connecting_is_given_up(wide, monkeypatch, late):
+    """As in looking up a name, which no time-out ends. What comes of it after all goes to its pool."""
+    release, hung, connect = threading.Event(), threading.Event(), Lease.connect
+
+    def hangs(lease):
+        if not hung.is_set():
+            hung.set()
+            release.wait(20)
+            monkeypatch.undo()
+            from tenantlimpyd.limits import _current
+
+            _current.set(None)
+        return connect(lease)
+
+    monkeypatch.setattr(Lease, "connect", hangs)
+    router = router_of(wide.settings, 1)
+    walk = router.scan_keys(timeout=0.2, on_error="collect")
+    began = time.monotonic()
+    if late == "when it is over":
+        assert list(walk) == []
+        release.set()
+    else:
+        with pytest.raises(StopIteration):
+            next(walk)
+        release.set()
+    assert time.monotonic() - began < 3
+    assert isinstance(walk.outcomes["t1"].error, redis.TimeoutError)
+    eventually(lambda: open_and_idle(router) == (1, 1))
+    assert list(router.scan_keys()) == [("t1", "key")]
+    assert open_and_idle(router) == (1, 1)
+    router.close()
+
+
+def test_leaving_closes_what_an_answer_is_due_on_and_keeps_the_rest(wide):
+    router = router_of(wide.settings, 0)
+    walk = router.scan_pages(count=10)
+    next(walk)  # the next page is on its way
+    walk.close()
+    assert open_and_idle(router) == (0, 0)
+    for _ in router.scan_pages(match="nothing", tenants=["t0"]):
+        pass
+    assert open_and_idle(router) == (1, 1)
+    router.close()
+
+
+def test_an_interrupt_leaves_nothing_behind(wide, misbehaving, monkeypatch):
+    """The signal comes while the walk waits for all at once."""
+    hanging = misbehaving(lambda _peer, stop: stop.wait(10))
+    router = router_of(wide.settings, 1, 2)
+    router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port))
+
+    class InterruptError(Exception):
+        pass
+
+    def interrupt(_number, _frame):
+        raise InterruptError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        walk = router.scan_keys()
+        found = {next(walk), next(walk)}
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(InterruptError):
+            next(walk)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert found == {("t1", "key"), ("t2", "key")}
+    eventually(lambda: all(gauges.open == gauges.idle for gauges in router.gauges().values()))
+    assert set(router.scan_keys(tenants=["t1", "t2"])) == found
+    router.close()
+
+
+def test_no_thread_is_used_once_connected(wide, no_thread_is_left):
+    router = router_of(wide.settings)
+    walk = router.scan_pages(count=100)
+    found = len(next(walk)[1])
+    eventually(lambda: no_thread_is_left() == [])
+    assert found + sum(len(page) for _, page in walk) == KEYS + MANY - 1
+    router.close()
+
+
+def test_the_next_page_is_asked_for_before_the_consumer_has_this_one(wide):
+    """So the server works while the consumer does; and no more than one page of a database is waiting."""
+    router = router_of(wide.settings, 0)
+    with redis.Redis(**wide.settings) as client:
+        client.config_resetstat()
+        walk = router.scan_pages(count=50)
+        for seen in range(1, 20):
+            next(walk)
+            eventually(lambda asked=seen + 1: client.info("commandstats")["cmdstat_scan"]["calls"] == asked)
+    walk.close()
+    router.close()
+
+
+def test_a_walk_that_is_dropped_gives_everything_back(wide):
+    router = router_of(wide.settings, 0)
+    walk = router.scan_pages(count=10)
+    next(walk)
+    del walk
+    gc.collect()
+    assert open_and_idle(router) == (0, 0)
+    router.close()
+
+
+def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
+    """A reply too many, in the same packet as the last one: the next user would take it for its own."""
+    reply = b"*2\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n"
+    info = b"$5\r\nx:1\r\n\r\n"
+
+    def answers(peer, _stop):
+        while data := peer.recv(65536):
+            if b"SCAN" in data:
+                peer.sendall(info * 2 + reply + info * 2 + b"+OK\r\n")
+            else:
+                peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
+
+    server = misbehaving(answers)
+    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
+    router = DatabaseRouter({"t": database}, budget=Budget())
+    assert list(router.scan_keys()) == [("t", "key")]
+    assert open_and_idle(router) == (0, 0)
+    router.close()
+
+
+@COLOURS
+async def test_a_server_that_closes_in_mid_page(misbehaving, colour):
+    def breaks_off(peer, _stop):
+        while data := peer.recv(65536):
+            if b"SCAN" in data:
+                peer.sendall(b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n")
+                return
+            peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
+
+    server = misbehaving(breaks_off)
+    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
+    router = DatabaseRouter({"t": database}, budget=Budget())
+    if colour == "blocking":
+        walk = router.scan_pages(on_error="collect")
+        assert list(walk) == []
+    else:
+        walk = router.ascan_pages(on_error="collect")
+        assert [page async for page in walk] == []
+    error = walk.outcomes["t"].error
+    assert type(error) is redis.ConnectionError
+    assert "the server closed the connection" in str(error)
+    assert server.accepted == 4  # three more attempts
+    assert open_and_idle(router) == (0, 0)
+    await router.aclose()
+
+
+def test_a_lane_that_ends_without_its_tenants_is_told(wide, monkeypatch):
+    """A walk must not wait for ever for what nobody does."""
+    monkeypatch.setattr(selecting.LaneRun, "_fill", lambda run: setattr(run, "_more", False))
+    router = router_of(wide.settings, 1)
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(router.scan_keys())
+    monkeypatch.undo()
+    router.close()
+
+
+async def test_many_walks_at_once(wide):
+    """Each has its own selector, and they share the pool."""
+    router = router_of(wide.settings)
+
+    def walk():
+        return len(set(router.scan_keys(count=50)))
+
+    counts = await asyncio.gather(*(asyncio.to_thread(walk) for _ in range(6)))
+    assert counts == [KEYS + MANY - 1] * 6
+    sizes = await asyncio.gather(*(asyncio.to_thread(router.fan_out, Command("DBSIZE")) for _ in range(6)))
+    assert {outcome.value for each in sizes for outcome in each.values()} == {1, KEYS}
+    opened, idle = open_and_idle(router)
+    assert opened == idle
+    router.close()
