@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, acall_all, afan_out, call_all, fan_out
@@ -27,12 +28,12 @@ DEFAULT_CONCURRENCY = 32
 """Tenants visited at once, over all servers."""
 
 
-def _keys(tenant: str, page: list[str]) -> Sequence[tuple[str, str]]:
-    return [(tenant, key) for key in page]
+def _keys(tenant: str, page: list[str]) -> Iterable[tuple[str, str]]:
+    return zip(repeat(tenant), page)
 
 
-def _page(tenant: str, page: list[str]) -> Sequence[tuple[str, list[str]]]:
-    return [(tenant, page)]
+def _page(tenant: str, page: list[str]) -> Iterable[tuple[str, list[str]]]:
+    return ((tenant, page),)
 
 
 class Fleet:

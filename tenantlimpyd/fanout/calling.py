@@ -31,10 +31,10 @@ class _Asking:
         concurrency: int,
     ) -> None:
         self.missing = len(jobs)
-        groups = []
-        for together in grouped(jobs).values():
-            calls = [Call([job], job.link.db, job.link) for job in together]
-            groups.append(Group(together[0].server, calls[0].link, calls, timeout))
+        groups = [
+            Group(together[0].server, together[0].link, together, Call.of, timeout)
+            for together in grouped(jobs).values()
+        ]
         self.plan = LanePlan(groups, lambda group: CallLane(group, step), concurrency)
         self.report = Report(jobs, policy)
 

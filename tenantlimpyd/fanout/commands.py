@@ -66,6 +66,11 @@ class Call:
     restarts: int = 0
     whole: bool = False  # the script's source must be sent
 
+    @classmethod
+    def of(cls, planned: Job | Call) -> Call:
+        """Return what is to be asked for a job, or what was laid down."""
+        return cls([planned], planned.link.db, planned.link) if isinstance(planned, Job) else planned
+
 
 class CallLane(Lane[Call]):
     """One connection's part in a fan-out."""
@@ -83,7 +88,7 @@ class CallLane(Lane[Call]):
         return list(dict.fromkeys([*self._work, *self._again]))
 
     def _steps(self) -> Generator[Step, Any, None]:
-        highest = max((call.db for call in self.group.fresh), default=0)
+        highest = max((planned.link.db for planned in self.group.fresh), default=0)
         while not self._crowded:
             self._work, self._again = self._again, []
             self._work = self._work or self.take_fresh()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -129,13 +129,31 @@ W = TypeVar("W", bound=Work)
 
 
 class Group(Generic[W]):
-    """Work that shares its connections: one server, one set of credentials."""
+    """Work that shares its connections: one server, one set of credentials.
 
-    def __init__(self, server: str, link: Link, work: Sequence[W], timeout: float | None) -> None:
+    Args:
+        server: its name.
+        link: whose connections are used.
+        planned: what was not begun yet.
+        make: makes work of it, when its turn comes.
+        timeout: seconds each tenant has in all; None: no limit but for each answer.
+
+    Attributes:
+        fresh: what was not begun yet.
+        large: work that was begun, for any lane.
+        lanes: how many there are.
+        answers: how often the server has answered.
+        crowded: how often there was no connection for a lane.
+    """
+
+    def __init__(
+        self, server: str, link: Link, planned: Iterable[Any], make: Callable[[Any], W], timeout: float | None
+    ) -> None:
         self.server = server
         self.link = link
         self.timeout = timeout
-        self.fresh: deque[W] = deque(work)
+        self.fresh: deque[Any] = deque(planned)
+        self.make = make
         self.large: deque[W] = deque()
         self.lanes = 0
         self.answers = 0
@@ -258,8 +276,8 @@ class Lane(Generic[W]):
 
     def take_fresh(self) -> list[W]:
         """Take work that was not begun yet, as much as one write should hold."""
-        fresh = self.group.fresh
-        return [fresh.popleft() for _ in range(min(self.batch, len(fresh)))]
+        fresh, make = self.group.fresh, self.group.make
+        return [make(fresh.popleft()) for _ in range(min(self.batch, len(fresh)))]
 
     def left(self, work: Sequence[W]) -> float:
         """Return the seconds that the next answer may take."""
@@ -329,7 +347,7 @@ class Lane(Generic[W]):
         none = hopeless and not group.answers
         dead: list[W] = []
         if none or 0.9 * self.left([]) <= self._silent:
-            dead += group.fresh
+            dead += map(group.make, group.fresh)
             group.fresh.clear()
         late = [each for each in group.large if none or 0.9 * self.left([each]) <= self._silent]
         if late:

@@ -35,13 +35,13 @@ __all__ = ["RESTARTS", "ScanLane"]
 
 RESTARTS = 3
 """How often a database is scanned anew, and how many connections in a row may be lost, before its tenants are interrupted."""
-REPLY_KEYS = 20_000
+REPLY_KEYS = 5_000
 """Keys that the replies to one write should hold at most."""
-TOGETHER = 8
+TOGETHER = 4
 """Large databases that share a connection, a page of each in a trip. A server does one thing after another, so that more
 connections would make nothing quicker."""
-LEAST_LANES = 2
-"""Connections that large databases are spread over: while one's replies are read here, the server works for the other."""
+LEAST_LANES = 4
+"""Connections that large databases are spread over: while one's replies are read here, the server works for the others."""
 
 _CHECK = pack(b"INFO", b"server") + pack(b"INFO", b"replication")
 

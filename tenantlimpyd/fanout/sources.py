@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -15,10 +15,13 @@ from tenantlimpyd.links import Link
 from tenantlimpyd.scanning import Pages
 from tenantlimpyd.servers import Server
 
-__all__ = ["Identity", "Source", "Split", "grouped", "pack", "sources_of", "still"]
+__all__ = ["Identity", "Planned", "Source", "Sources", "Split", "grouped", "pack", "still"]
 
 Split: TypeAlias = "Callable[[list[str]], list[tuple[str, list[str]]]]"
 """Makes of a page's keys those of each tenant."""
+
+Planned: TypeAlias = Job | list[Job]
+"""The tenants of one source."""
 
 
 @attrs.frozen
@@ -106,34 +109,57 @@ def grouped(jobs: Iterable[Job]) -> dict[Server, list[Job]]:
     return groups
 
 
-def sources_of(jobs: Sequence[Job], match: str | None, count: int | None, type_: str | None) -> list[Source]:
-    """Return what is to be scanned for jobs that share their connections, in their order."""
-    by_db: dict[int, list[Job]] = {}
-    for job in jobs:
-        if (sharing := by_db.get(job.link.db)) is None:
-            by_db[job.link.db] = [job]  # of just that size: there may be very many
-        else:
-            sharing.append(job)
-    plain = _packed(Pages.of("", match, count, type_))
-    sources: list[Source] = []
-    for db, sharing in by_db.items():
-        link = sharing[0].link
-        if len(sharing) == 1 and not (prefix := sharing[0].database.key_prefix):
-            sources.append(Source(sharing, db, link, *plain))
-            continue
-        matches = (lambda _key: True) if match is None else matcher(match)
-        if len(sharing) == 1 or matches is None:
-            for job in sharing:
-                prefix = job.database.key_prefix
-                packed = _packed(Pages.of(prefix, match, count, type_))
-                sources.append(Source([job], db, job.link, *packed, prefix=prefix))
-            continue
-        common = _common([job.database.key_prefix for job in sharing])
+class Sources:
+    """What is to be scanned for jobs that share their connections; a source is made when its turn comes.
+
+    Of ten thousand tenants few are under way at one time, and a job takes less room than a source.
+
+    Args:
+        jobs: the jobs.
+        match, count, type_: as for ``RedisDatabase.scan_keys``.
+    """
+
+    def __init__(self, jobs: Sequence[Job], match: str | None, count: int | None, type_: str | None) -> None:
+        self._match, self._count, self._type = match, count, type_
+        self._plain = _packed(Pages.of("", match, count, type_))
+        self._matches = (lambda _key: True) if match is None else matcher(match)
+        self._jobs = jobs
+
+    def planned(self) -> Iterator[Planned]:
+        """Yield jobs, in their order, and lists of those that are scanned together."""
+        by_db: dict[int, Planned] = {}
+        for job in self._jobs:
+            sharing = by_db.get(job.link.db)
+            if sharing is None:
+                by_db[job.link.db] = job
+            elif isinstance(sharing, list):
+                sharing.append(job)
+            else:
+                by_db[job.link.db] = [sharing, job]
+        self._jobs = ()
+        for sharing in by_db.values():
+            if isinstance(sharing, list) and self._matches is None:  # only the server can tell whose keys match
+                yield from sharing
+            else:
+                yield sharing
+
+    def made(self, planned: Planned) -> Source:
+        """Return the source of what was planned."""
+        if isinstance(planned, list):
+            return self._shared(planned)
+        prefix, link = planned.database.key_prefix, planned.link
+        packed = _packed(Pages.of(prefix, self._match, self._count, self._type)) if prefix else self._plain
+        return Source([planned], link.db, link, *packed, prefix=prefix)
+
+    def _shared(self, jobs: list[Job]) -> Source:
+        match = self._match
+        common = _common([job.database.key_prefix for job in jobs])
         pattern = escape_glob(common) + "*" if match is None else f"{escape_glob(common)}*{match}"
-        packed = _packed(attrs.evolve(Pages.of("", match, count, type_), pattern=pattern if pattern != "*" else None))
-        prefixes = [(job.database.key_prefix, job.tenant) for job in sharing]
-        sources.append(Source(sharing, db, link, *packed, _apart(prefixes, None if match is None else matches)))
-    return sources
+        wanted = Pages.of("", match, self._count, self._type)
+        packed = _packed(attrs.evolve(wanted, pattern=pattern if pattern != "*" else None))
+        prefixes = [(job.database.key_prefix, job.tenant) for job in jobs]
+        link = jobs[0].link
+        return Source(jobs, link.db, link, *packed, _apart(prefixes, None if match is None else self._matches))
 
 
 def _common(prefixes: list[str]) -> str:

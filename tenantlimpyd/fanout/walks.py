@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, Settled
 from tenantlimpyd.fanout.running import Driving, chunk_of
 from tenantlimpyd.fanout.scans import ScanLane, log_restart
 from tenantlimpyd.fanout.selecting import LaneRun
-from tenantlimpyd.fanout.sources import Source, grouped, sources_of
+from tenantlimpyd.fanout.sources import Source, Sources, grouped
 from tenantlimpyd.fanout.tasks import TaskRun
 from tenantlimpyd.fanout.tokens import Token, question
 from tenantlimpyd.fanout.unique import Unique
@@ -83,15 +83,25 @@ class _Progress:
         groups: list[Group[Source]] = []
         order, asked, self._jobs = self.order, self._jobs, []
         for jobs in grouped(asked).values():
-            sources = sources_of(jobs, order.match, order.count, order.type)
-            if order.resume is not None:
-                for source in sources:
-                    order.resume.put(source)
-            self._unfinished.update(dict.fromkeys(sources))
-            fresh = [source for source in sources if not source.begun]
-            groups.append(Group(jobs[0].server, sources[0].link, fresh, order.timeout))
-            groups[-1].large.extend(source for source in sources if source.begun)
+            sources = Sources(jobs, order.match, order.count, order.type)
+            group = Group(jobs[0].server, jobs[0].link, sources.planned(), sources.made, order.timeout)
+            groups.append(group)
+            if order.resume is not None and order.resume.places:
+                self._go_on_with(group, order.resume)
         return LanePlan(groups, ScanLane, order.concurrency)
+
+    def _go_on_with(self, group: Group[Source], token: Token) -> None:
+        """Lay aside, for any lane, the databases in the middle of which an earlier walk was."""
+        planned = list(group.fresh)
+        group.fresh.clear()
+        for each in planned:
+            source = group.make(each)
+            token.put(source)
+            if source.begun:
+                group.large.append(source)
+                self._unfinished[source] = None
+            else:
+                group.fresh.append(each)
 
     def start(self) -> None:
         self._started = time.monotonic()
@@ -118,6 +128,7 @@ class _Progress:
                     yield tenant, keys
             if behind is not None:  # the end counts once the server has confirmed it
                 source.handed = behind
+                self._unfinished[source] = None
         for source in chunk.done:
             self._unfinished.pop(source, None)
             for job in source.jobs:
@@ -204,7 +215,7 @@ class Walk(_Telling, Closing, Generic[I]):
     else refers to. Threads are used to connect and for nothing else; one that is just connecting ends with its connect timeout.
     """
 
-    def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Sequence[I]]) -> None:
+    def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Iterable[I]]) -> None:
         self._progress = _Progress(order)
         self._unpack = unpack
         self._items = self._iterate(self._progress.plan())
@@ -244,7 +255,7 @@ class AsyncWalk(_Telling, AsyncClosing, Generic[I]):
     merely left does so a moment later, when the event loop gets to it.)
     """
 
-    def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Sequence[I]]) -> None:
+    def __init__(self, order: WalkOrder, unpack: Callable[[str, list[str]], Iterable[I]]) -> None:
         self._progress = _Progress(order)
         self._unpack = unpack
         self._items = self._iterate(self._progress.plan())

@@ -114,7 +114,11 @@ def lane_of(router, timeout=None, count=None):
     order = WalkOrder(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
     plan = _Progress(order).plan()
     lane = plan.pick()
-    return list(lane.group.fresh), plan, lane
+    sources = [lane.group.make(planned) for planned in lane.group.fresh]
+    lane.group.make = lambda planned: planned
+    lane.group.fresh.clear()
+    lane.group.fresh.extend(sources)
+    return sources, plan, lane
 
 
 def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
