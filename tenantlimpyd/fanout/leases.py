@@ -58,13 +58,14 @@ class Lease(Closing):
     """A blocking connection of a server. Only :meth:`connect` waits.
 
     Attributes:
-        socket: the connection's socket, to wait on; None: there is none.
+        connection: redis-py's; None: there is none.
+        socket: the connection's socket, to wait on.
         received: how many bytes have come over it.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._connection: Any = None
+        self.connection: Any = None
         self._replies: Any = None
         self._timeout: float | None = None
         self._rest = memoryview(b"")
@@ -73,7 +74,7 @@ class Lease(Closing):
 
     def connect(self) -> int:
         """Take a connection, and return which database it is in."""
-        connection = self._connection = self._server.pools()[0].lend(_Borrower())
+        connection = self.connection = self._server.pools()[0].lend(_Borrower())
         try:
             self._replies = Replies(connection)
             self.socket = socket_of(connection)
@@ -87,12 +88,12 @@ class Lease(Closing):
     @property
     def patience(self) -> float | None:
         """The seconds after which waiting for more of an answer times out, by the database's settings; None: never."""
-        seconds: float | None = self._connection.socket_timeout
+        seconds: float | None = self.connection.socket_timeout
         return seconds
 
     def late(self, error: Exception, waited: float) -> None:
         """Tell the server's breaker that an answer was waited for in vain."""
-        connection = self._connection
+        connection = self.connection
         if connection.breaker is not None:
             connection.breaker.failed(connection, error, waited, self.patience)
 
@@ -112,7 +113,11 @@ class Lease(Closing):
         Raises:
             redis.ConnectionError: the connection was lost.
         """
-        self._rest = memoryview(self._replies.begin(payload, count, text=text))
+        self.write(self._replies.begin(payload, count, text=text))
+
+    def write(self, packed: bytes) -> None:
+        """Begin a write, for :meth:`send`."""
+        self._rest = memoryview(packed)
         self.send_rest()
 
     @property
@@ -169,7 +174,7 @@ class Lease(Closing):
         Args:
             db: which database it is in; None: that is not certain, and it is closed.
         """
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is not None:
             if _settle(connection, self._replies, db):
                 self.socket.settimeout(self._timeout)

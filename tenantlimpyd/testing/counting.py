@@ -1,7 +1,7 @@
 """Counting what is sent: commands, and the round trips that carry them.
 
-While at least one counter is open, the methods by which redis-py's connections send (of both colours) are wrapped; when
-the last one closes they are as before.
+While at least one counter is open, the methods by which redis-py's connections send (of both colours), and those of blocking
+walks, are wrapped; when the last one closes they are as before.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis.asyncio.connection
 import redis.connection
+
+from tenantlimpyd.fanout.leases import Lease
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
@@ -145,6 +147,7 @@ def _wrap() -> None:
         (awaiting, "send_packed_command", _asending),
         (awaiting, "connect_check_health", _aaside),
         (awaiting, "check_health", _aaside),
+        (Lease, "write", _writing),
     ]
     for owner, name, wrapper in wrappers:
         original = owner.__dict__[name]
@@ -158,6 +161,15 @@ def _sending(original: Callable[..., None]) -> Callable[..., None]:
         original(self, _noted(self, command), *args, **kwargs)
 
     return send_packed_command
+
+
+def _writing(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def write(self: Lease, packed: bytes) -> None:
+        _noted(self.connection, packed)
+        original(self, packed)
+
+    return write
 
 
 def _asending(original: Callable[..., Any]) -> Callable[..., Any]:
