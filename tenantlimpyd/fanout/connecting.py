@@ -120,7 +120,7 @@ class Connecting:
     def close(self) -> None:
         """Wait for the threads, but not for ever: one that looks up a name can't be ended."""
         deadline = time.monotonic() + 10 * GRACE
-        for thread in list(self._threads):
+        for thread in [each for each in self._threads if each.ident is not None]:  # those that were started
             thread.join(max(0.0, deadline - time.monotonic()))
         self.bell.close()
         self._string.close()

@@ -7,6 +7,7 @@ time counts against nobody's deadline.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import selectors
 import time
@@ -79,7 +80,6 @@ class LaneRun:
         self._courses: dict[Course, None] = {}
         self._looks_at = math.inf  # no time is up before that
         self._away = 0.0
-        self._left = 0.0
         self._process = forks.generation
 
     def now(self) -> float:
@@ -304,12 +304,13 @@ class LaneRun:
         """
         if self._process != forks.generation:  # the threads are not in a child, and the sockets are its parent's
             return
-        for course in self._courses:
-            if course.attempt is not None:
-                course.attempt.abandon()
-            course.lease.give_back(course.lane.db if certain and course.trip is None else None)
-        self._selector.close()
-        self._connecting.close()
+        with contextlib.ExitStack() as stack:  # where one of these is interrupted, the others are done nevertheless
+            stack.callback(self._connecting.close)
+            stack.callback(self._selector.close)
+            for course in self._courses:
+                stack.callback(course.lease.give_back, course.lane.db if certain and course.trip is None else None)
+                if course.attempt is not None:
+                    stack.callback(course.attempt.abandon)
 
 
 def _sent(steps: Generator[Step, Any, None], replies: Any) -> Step | None:

@@ -30,9 +30,10 @@ class Lines:
         self.stage = stage
 
     def passing(self, frame: FrameType) -> None:
-        if frame.f_code.co_name == "read_from_socket":
+        name = frame.f_code.co_name
+        if name in ("read_from_socket", "_look"):
             self.stage.proxy.release()
-        elif frame.f_code.co_name == "send_packed_command":
+        elif name in ("send_packed_command", "send_rest"):
             self.stage.proxy.arm(hold=0, longest=0.05)  # what cleans up after an interrupt isn't watched
 
     def ask(self, number: int, operation: Any, line: int = NEVER) -> bool:
@@ -131,6 +132,30 @@ def lose_patience(stage: Stage) -> None:
                 stage.ask(stage.plain[2], operations.read, awaits=awaits)
 
 
+def walk_and_leave(stage: Stage) -> None:
+    """Walk and ask many at once, to the end and not, with replies that come too late; and ask on what they gave back."""
+    for operation in (operations.walk, operations.ask_all):
+        for awaits in (False, True):
+            for reply in (None, 0, 2, 4, None):
+                if reply is not None:
+                    stage.proxy.arm(hold=reply)
+                stage.ask(stage.plain[0], operation, awaits=awaits)
+                for spot in stage.plain:
+                    stage.ask(spot, operations.single, awaits=awaits)
+                    stage.proxy.release()
+                    stage.ask(spot, operations.write, awaits=awaits)
+
+
+def walk_beyond(stage: Stage) -> None:
+    """Walk databases of which one isn't there, and one may not be selected."""
+    for awaits in (False, True):
+        for _ in range(10):
+            stage.ask(stage.plain[0], operations.walk, awaits=awaits)
+        with revoked(stage, "select"):
+            for _ in range(10):
+                stage.ask(stage.plain[0], operations.walk, awaits=awaits)
+
+
 def fork(stage: Stage) -> None:
     """A child goes on with what its parent has: connections at rest, and one in the middle of a WATCH."""
     spot, other = stage.plain[:2]
@@ -203,6 +228,8 @@ DRILLS: dict[str, Callable[[Stage], None]] = {
         refuse,
         go_beyond,
         lose_patience,
+        walk_and_leave,
+        walk_beyond,
         fork,
         crowd,
     )

@@ -61,6 +61,7 @@ class Clerk:
 
     Attributes:
         ledger: what it noted.
+        known: all tenants, by id, whatever its ``spots`` are later.
         spot: the tenant of now.
     """
 
@@ -77,6 +78,7 @@ class Clerk:
     ) -> None:
         self.router = router
         self.spots = spots
+        self.known = {spot.tenant: spot for spot in spots}
         self.things = things
         self.name = name
         self.awaits = awaits
@@ -103,8 +105,9 @@ class Clerk:
         except Exception as error:  # noqa: BLE001 - what is no fault's doing is reported
             self.fail(error)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, of: Spot | None = None) -> None:
         """Note an error: it is a lost reply, or one that this tenant's own server and rights explain."""
+        spot = of or self.spot
         text = str(error)
         kind = type(error).__name__
         refused = isinstance(error, redis.exceptions.NoPermissionError | redis.exceptions.ExecAbortError)
@@ -113,14 +116,14 @@ class Clerk:
         absent = isinstance(error, redis.ResponseError) and "out of range" in text
         if isinstance(error, redis.ConnectionError | redis.TimeoutError | TimeoutError):
             self.ledger.lost[kind] += 1
-        elif refused and self.spot.limited:
+        elif refused and spot.limited:
             self.ledger.lost["refused"] += 1
-        elif absent and self.spot.beyond:
+        elif absent and spot.beyond:
             self.ledger.checked["no such database"] += 1
         elif refused or absent:
-            self.ledger.stray(f"{self.kind}: {self.spot.tenant} got another one's error, {kind}: {text}")
+            self.ledger.stray(f"{self.kind}: {spot.tenant} got another one's error, {kind}: {text}")
         else:
-            self.ledger.broken.append(f"{self.kind}: {self.spot.tenant}: {kind}: {text}")
+            self.ledger.broken.append(f"{self.kind}: {spot.tenant}: {kind}: {text}")
 
     def compare(self, what: str, expected: Any, answer: Any, tenant: str | None = None) -> None:
         """Count a reply, and note it if it is not what the tenant must see."""

@@ -12,6 +12,8 @@ import pytest
 import redis
 
 from tenantlimpyd import forks, pools, switching
+from tenantlimpyd.fanout import leases
+from tenantlimpyd.fanout.replies import Replies
 from tenantlimpyd.guards.awaiting import AsyncGuarded
 from tenantlimpyd.guards.blocking import Guarded
 from tenantlimpyd.guards.owing import Owing
@@ -96,6 +98,33 @@ def forks_go_unnoticed(patch: Patch) -> None:
     patch.setattr(AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
 
 
+def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
+    """Its connection goes back to the pool while replies are due on it."""
+
+    def settle(connection: Any, _replies: Any, _db: Any) -> bool:
+        connection.owed = 0
+        return bool(connection.is_connected)
+
+    patch.setattr(leases, "_settle", settle)
+
+
+def a_walk_keeps_to_itself_where_it_went(patch: Patch) -> None:
+    """The database that its connection is in is not taken down."""
+    patch.setattr(leases, "_settle", lambda connection, _replies, db: connection.is_connected and db is not None)
+
+
+def a_walk_takes_a_refused_page_for_its_tenants(patch: Patch) -> None:
+    """A SELECT that was refused goes unnoticed: the page that follows is of the database before."""
+    feed = Replies.feed
+
+    def fed(self: Replies, data: Any, size: int) -> Any:
+        come = feed(self, data, size)
+        lied = b"OK" if come and isinstance(come[-1], bytes) else "OK"
+        return come and [lied if isinstance(reply, redis.ResponseError) else reply for reply in come]
+
+    patch.setattr(Replies, "feed", fed)
+
+
 MUTATIONS: dict[Callable[[Patch], None], str] = {
     connections_in_doubt_are_kept: "rest_and_interrupt",
     the_database_is_not_tracked: "rotate",
@@ -104,6 +133,9 @@ MUTATIONS: dict[Callable[[Patch], None], str] = {
     select_is_sent_ahead_of_any_command: "refuse",
     numbers_are_not_proven_to_exist: "go_beyond",
     forks_go_unnoticed: "fork",
+    a_walk_hands_on_what_it_waits_for: "walk_and_leave",
+    a_walk_keeps_to_itself_where_it_went: "walk_and_leave",
+    a_walk_takes_a_refused_page_for_its_tenants: "walk_beyond",
 }
 """Each with the drill that must show it."""
 

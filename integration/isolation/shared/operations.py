@@ -11,6 +11,7 @@ from redis.client import NEVER_DECODE
 from integration.isolation.shared.batches import batch, fill
 from integration.isolation.shared.clerk import Clerk, Wrong
 from integration.isolation.shared.spots import BINARY, KEYS, Spot, big
+from tenantlimpyd.operations import Command, Script
 
 __all__ = ["BRIEF", "MIXED", "SINGLE"]
 
@@ -100,6 +101,46 @@ async def scan(clerk: Clerk, spot: Spot) -> None:
             keys.close()
 
 
+def some(clerk: Clerk, spot: Spot) -> list[str]:
+    """Return tenants for work over many: the current one, and others by chance."""
+    others = [] if spot.beyond else clerk.chooser.sample(list(clerk.known), min(5, len(clerk.known)))
+    return list(dict.fromkeys([spot.tenant, *others]))
+
+
+async def walk(clerk: Clerk, spot: Spot) -> None:
+    """A walk over several tenants, whose connections go from one to the other and then back to all; now and then left."""
+    tenants, leaves = some(clerk, spot), clerk.chooser.random() < 0.2
+    router = clerk.router
+    pages = (router.ascan_pages if clerk.awaits else router.scan_pages)(
+        "own:*", count=5, tenants=tenants, on_error="collect"
+    )
+    async with clerk.entered(pages):
+        while (page := await anext(pages, None) if clerk.awaits else next(pages, None)) is not None:
+            tenant, keys = page
+            clerk.compare("a walk", {tenant}, {key.split(":")[1] for key in keys}, tenant)
+            if leaves:
+                return
+    for tenant, outcome in pages.outcomes.items():
+        if outcome.error is not None:
+            clerk.fail(outcome.error, clerk.known[tenant])
+        else:
+            clerk.compare("a whole walk", True, outcome.value >= KEYS, tenant)
+
+
+async def ask_all(clerk: Clerk, spot: Spot) -> None:
+    """One command, or one script, for several tenants."""
+    tenants, router = some(clerk, spot), clerk.router
+    step = clerk.chooser.choice([Command("GET", "me:4"), Script("return redis.call('GET', KEYS[1])", ["me:4"])])
+    outcomes = await clerk.settle(
+        (router.afan_out if clerk.awaits else router.fan_out)(step, tenants=tenants, on_error="collect")
+    )
+    for tenant, outcome in outcomes.items():
+        if outcome.error is not None:
+            clerk.fail(outcome.error, clerk.known[tenant])
+        else:
+            clerk.compare("fan_out", f"{tenant}:4", outcome.value, tenant)
+
+
 async def optimism(clerk: Clerk, spot: Spot) -> None:
     """WATCH, read, MULTI, EXEC on a connection that redis-py's pipeline holds meanwhile."""
     async with clerk.entered(clerk.client.pipeline(transaction=True)) as pipeline:
@@ -180,6 +221,8 @@ MIXED: dict[Operation, int] = {
     script: 4,
     optimism: 4,
     scan: 2,
+    walk: 1,
+    ask_all: 1,
     models: 2,
     own_pipeline: 5,
     batch: 50,
