@@ -19,6 +19,7 @@ import redis.asyncio
 from integration.servers import Authority, NoServerError, ServerHandle, ServerSource, choose
 from integration.servers.containers import ContainerHandle, ContainerSource
 from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServerError
 
 ROOT = Path(__file__).parents[1]
 Servers = Callable[..., list[ServerHandle]]
@@ -147,6 +148,52 @@ async def test_both_colours_at_once(server: ServerHandle) -> None:
         assert await client.get("n") == b"50"
 
 
+def test_servers_that_are_together_find_each_other_where_we_find_them(server_source: ServerSource) -> None:
+    with server_source.together(3) as start:
+        master = start(databases=20, options={"repl-diskless-sync-delay": 0})
+        replica = start(options={"replicaof": (master.host, str(master.port))})
+        sentinel = start(sentinel=True)
+        with master.client() as client, replica.client() as copy, sentinel.client(decode_responses=True) as watcher:
+            client.set("a", 1)
+            _until(lambda: copy.get("a") == b"1")
+            known = client.info("replication")["slave0"]
+            assert (known["ip"], known["port"]) == (replica.host, replica.port)
+            assert client.config_get("databases") == {"databases": "20"}
+            watcher.sentinel_monitor("mymaster", master.host, master.port, 1)
+            _until(lambda: watcher.sentinel_slaves("mymaster"))
+            (known,) = watcher.sentinel_slaves("mymaster")
+            assert (known["ip"], known["port"]) == (replica.host, replica.port)
+            assert watcher.sentinel_get_master_addr_by_name("mymaster") == (master.host, master.port)
+        # Each can be disturbed alone, and is found at the same place afterwards.
+        master.pause()
+        with master.client(socket_timeout=0.3) as client, pytest.raises(redis.TimeoutError):
+            client.ping()
+        with replica.client() as copy:
+            assert copy.get("a") == b"1"
+        master.resume()
+        replica.kill()
+        with replica.client() as copy, pytest.raises(redis.ConnectionError):
+            copy.ping()
+        with master.client() as client:
+            assert client.get("a") == b"1"
+            replica.start()
+            with replica.client() as copy:
+                _until(lambda: copy.info("replication")["master_link_status"] == "up")
+                assert copy.get("a") == b"1"
+    for each in (master, replica, sentinel):
+        assert not _listens(each.port)
+
+
+def test_one_of_servers_that_are_together_that_does_not_start_says_why(server_source: ServerSource) -> None:
+    with server_source.together(2) as start:
+        first = start()
+        with pytest.raises((EmbeddedServerError, RuntimeError)) as raised:
+            start(options={"maxmemory": "a lot"})
+        assert _listens(first.port)
+    assert "maxmemory" in f"{raised.value} {getattr(raised.value, '__notes__', '')}"
+    assert not _listens(first.port)
+
+
 # What is chosen
 
 
@@ -270,6 +317,13 @@ def test_nothing_is_left_when_the_tests_are_killed(server_source: ServerSource, 
         child.kill()
         child.wait(10)
         child.stdout.close()
+
+
+def _until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _listens(port: int) -> bool:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import docker.errors
 
 from integration.servers.engine import Engine
 from integration.servers.handle import ServerHandle
-from integration.servers.source import Options, ServerSource, version_of
+from integration.servers.source import ServerSource, Wanted, version_of
 from tenantlimpyd.embedded import free_port
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
 _START_SECONDS = 30
+_PORT = 6379
+_READY = "Ready to accept connections|Sentinel ID is"
 _ACL_FILE = "/tmp/users.acl"
+_SENTINEL_FILE = "/tmp/sentinel.conf"
 
 
 class ContainerHandle(ServerHandle):
@@ -84,43 +88,81 @@ class ContainerSource(ServerSource):
         shown = engine.client.containers.run(image, [self._program, "--version"], remove=True, network_mode="none")
         super().__init__(label, version_of(shown.decode()), f"{origin}, in containers (engine {engine.version})")
 
-    def _start(
-        self, name: str, databases: int, password: str | None, acl: Sequence[str], options: Options
-    ) -> ServerHandle:
-        command = [self._program, "--protected-mode", "no", "--databases", str(databases), "--save", ""]
-        lines = list(acl)
-        if lines:
-            if password is not None:  # beside an ACL file the server ignores requirepass
-                lines.append(f"user default on >{password} ~* &* +@all")
-            command += ["--aclfile", _ACL_FILE]
-        elif password is not None:
-            command += ["--requirepass", password]
-        for option, value in options.items():
-            command += [f"--{option.replace('_', '-')}", *_words(value)]
-        for _ in range(20):
-            port = free_port()
-            try:
-                container = self._run(command, lines, port)
-            except docker.errors.APIError as error:
-                if "already allocated" in str(error) or "already in use" in str(error):
-                    continue
-                raise
-            handle = ContainerHandle(name, container, port, databases, password)
-            handle.wait_until_it_answers()
-            return handle
-        raise RuntimeError(f"{name}: no free port in 20 tries")
+    def _start(self, name: str, wanted: Wanted) -> ServerHandle:
+        container, (port,) = self._run_on_free_ports(1, lambda port: self._run(wanted, _PORT, {_PORT: port}))
+        return _answering(ContainerHandle(name, container, port, wanted.databases, wanted.password))
 
-    def _run(self, command: list[str], acl: list[str], port: int) -> DockerContainer:
+    @contextmanager
+    def _neighbourhood(self, number: int) -> Iterator[Callable[[str, Wanted], ServerHandle]]:
+        """Give what starts containers in the network of one that stays, which publishes a port for each.
+
+        They find each other on the loopback of that network, and we find them on ours, by the same ports: 127.0.0.1 is right
+        for both, with every engine. The host's own network would do on Linux only, and so would the bridge's addresses:
+        elsewhere the engine is in a virtual machine. Containers with networks of their own could announce ports of our
+        loopback, where they would not find each other.
+
+        The ports stay published while a server is down: who connects then is hung up on by the engine, if not refused.
+        """
+        holder, ports = self._run_on_free_ports(
+            number,
+            lambda *ports: self._run(Wanted(options={"bind": "127.0.0.1"}), _PORT, {port: port for port in ports}),
+        )
+        left = iter(ports)
+
+        def begin(name: str, wanted: Wanted) -> ServerHandle:
+            port = next(left)
+            container = self._run(wanted, port, {}, network_mode=f"container:{holder.get_container_id()}")
+            return _answering(ContainerHandle(name, container, port, wanted.databases, wanted.password))
+
+        try:
+            yield begin
+        finally:
+            holder.stop()
+
+    def _run_on_free_ports(
+        self, number: int, run: Callable[..., DockerContainer]
+    ) -> tuple[DockerContainer, tuple[int, ...]]:
+        """Run a container that publishes so many ports, others if somebody took one of them first."""
+        for _ in range(20):
+            ports: set[int] = set()
+            while len(ports) < number:
+                ports.add(free_port())
+            try:
+                return run(*ports), tuple(ports)
+            except docker.errors.APIError as error:
+                if not ("already allocated" in str(error) or "already in use" in str(error)):
+                    raise
+        raise RuntimeError(f"{self.label}: no {number} free ports in 20 tries")
+
+    def _run(self, wanted: Wanted, port: int, published: Mapping[int, int], **how: Any) -> DockerContainer:
         # Imported late: Engine sets what testcontainers reads when it is imported.
         from testcontainers.core.container import DockerContainer
         from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-        container = DockerContainer(self._image).with_command(command)
-        container.ports["6379/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]  # with_bind_ports would publish everywhere
-        if acl:
-            container.with_copy_into_container("\n".join([*acl, ""]).encode(), _ACL_FILE)
-        ready = LogMessageWaitStrategy("Ready to accept connections").with_startup_timeout(_START_SECONDS)
-        container.waiting_for(ready)
+        container = DockerContainer(self._image)
+        for inside, outside in published.items():
+            # with_bind_ports would publish everywhere
+            container.ports[f"{inside}/tcp"] = ("127.0.0.1", outside)  # type: ignore[assignment]
+        command = ["--port", str(port), "--protected-mode", "no", "--databases", str(wanted.databases), "--save", ""]
+        lines = list(wanted.acl)
+        if lines:
+            if wanted.password is not None:  # beside an ACL file the server ignores requirepass
+                lines.append(f"user default on >{wanted.password} ~* &* +@all")
+            command += ["--aclfile", _ACL_FILE]
+            container.with_copy_into_container("\n".join([*lines, ""]).encode(), _ACL_FILE)
+        elif wanted.password is not None:
+            command += ["--requirepass", wanted.password]
+        for option, value in wanted.options.items():
+            command += [f"--{option.replace('_', '-')}", *_words(value)]
+        if wanted.sentinel:
+            # A sentinel keeps what it knows in its configuration file, and puts a new one in its place each time. The
+            # entrypoints of published images would run it as a user who may not.
+            container.with_copy_into_container(b"", _SENTINEL_FILE)
+            container.with_command([_SENTINEL_FILE, "--sentinel", *command])
+            how = {**how, "entrypoint": [self._program], "user": "0:0"}
+        else:
+            container.with_command([self._program, *command])
+        container.with_kwargs(**how).waiting_for(LogMessageWaitStrategy(_READY).with_startup_timeout(_START_SECONDS))
         try:
             return container.start()
         except BaseException as error:
@@ -128,6 +170,15 @@ class ContainerSource(ServerSource):
                 error.add_note(b"".join(container.get_logs()).decode(errors="replace")[-2000:])
             container.stop()
             raise
+
+
+def _answering(handle: ContainerHandle) -> ContainerHandle:
+    try:
+        handle.wait_until_it_answers()
+    except BaseException:
+        handle.end()
+        raise
+    return handle
 
 
 def _words(value: str | int | bool | Sequence[str]) -> list[str]:

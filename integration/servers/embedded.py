@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+
+import attrs
 
 from integration.servers.handle import ServerHandle
-from integration.servers.source import NoServerError, Options, ServerSource, version_of
+from integration.servers.source import NoServerError, ServerSource, Wanted, version_of
 from tenantlimpyd.embedded import EmbeddedServer, ServerBinary
 
 
@@ -67,10 +68,6 @@ class EmbeddedSource(ServerSource):
         super().__init__(label, version_of(shown.stdout), f"embedded, the binary of {binary.origin}")
         self._binary = binary
 
-    def _start(
-        self, name: str, databases: int, password: str | None, acl: Sequence[str], options: Options
-    ) -> ServerHandle:
-        server = EmbeddedServer(
-            databases=databases, password=password, acl=acl, options=options, binary=self._binary.path
-        )
-        return EmbeddedHandle(name, server.start(), password)
+    def _start(self, name: str, wanted: Wanted) -> ServerHandle:
+        server = EmbeddedServer(**attrs.asdict(wanted, recurse=False), binary=self._binary.path)
+        return EmbeddedHandle(name, server.start(), wanted.password)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 
 from integration.servers.chaosproxy import ChaosProxy
+from integration.servers.embedded import EmbeddedSource
 from integration.servers.handle import ServerHandle
-from integration.servers.source import NoServerError, Options, ServerSource
+from integration.servers.source import NoServerError, ServerSource, Wanted
+from tenantlimpyd.embedded import EmbeddedServerError, find_server_binary
 
 URL = "TENANTLIMPYD_TEST_REDIS_URL"
 ALLOW_REMOTE = "TENANTLIMPYD_TEST_ALLOW_REMOTE"
@@ -67,10 +70,8 @@ class GivenSource(ServerSource):
         version = ", ".join(dict.fromkeys(version for _, _, version in self._free))
         super().__init__("given", version, f"running already, from {URL}")
 
-    def _start(
-        self, name: str, databases: int, password: str | None, acl: Sequence[str], options: Options
-    ) -> ServerHandle:
-        if password is not None or acl or options:
+    def _start(self, name: str, wanted: Wanted) -> ServerHandle:
+        if wanted.password is not None or wanted.acl or wanted.options or wanted.sentinel:
             raise NoServerError(f"This test needs a server with settings of its own, and {URL} gives none: unset it.")
         if not self._free:
             raise NoServerError(
@@ -78,6 +79,18 @@ class GivenSource(ServerSource):
             )
         arguments, has, _ = self._free.pop(0)
         return GivenHandle(name, arguments, has)
+
+    @contextmanager
+    def _neighbourhood(self, number: int) -> Iterator[Callable[[str, Wanted], ServerHandle]]:
+        """Give embedded servers: those that run already know nothing of each other, and sentinels are none of them."""
+        try:
+            stand_in = EmbeddedSource("embedded", find_server_binary())
+        except EmbeddedServerError as error:
+            raise NoServerError(
+                f"This test needs servers that know each other, and {URL} gives none: {error}"
+            ) from error
+        with stand_in._neighbourhood(number) as begin:
+            yield begin
 
 
 def _checked(url: str, *, allow_remote: bool, allow_flush: bool) -> tuple[dict[str, Any], int, str]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import abc
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
 
 from integration.servers.handle import ServerHandle
 
@@ -16,6 +21,17 @@ _VERSION = re.compile(r"(?P<product>\w+) server v=(?P<version>[\w.-]+)")
 
 class NoServerError(Exception):
     """No server can be had in the way that was asked for. The message says what to install or to set."""
+
+
+@attrs.frozen
+class Wanted:
+    """What a server is started with, as :meth:`ServerSource.start` takes it."""
+
+    databases: int = 1024
+    password: str | None = attrs.field(default=None, repr=False)
+    acl: Sequence[str] = attrs.field(default=(), converter=tuple, repr=False)
+    options: Options = attrs.field(default=None, converter=lambda given: dict(given or {}))
+    sentinel: bool = False
 
 
 class ServerSource(abc.ABC):
@@ -46,6 +62,7 @@ class ServerSource(abc.ABC):
         password: str | None = None,
         acl: Sequence[str] = (),
         options: Options | None = None,
+        sentinel: bool = False,
     ) -> ServerHandle:
         """Start a server and return it when it answers.
 
@@ -54,16 +71,49 @@ class ServerSource(abc.ABC):
             password: that of the default user.
             acl: lines of an ACL file.
             options: further settings by their configuration names.
+            sentinel: run it as a sentinel.
         """
-        name = f"{self.label} #{next(self._numbers)}"
-        handle = self._start(name, databases, password, tuple(acl), dict(options or {}))
+        return self._count(self._start(self._name(), Wanted(databases, password, acl, options, sentinel)))
+
+    @abc.abstractmethod
+    def _start(self, name: str, wanted: Wanted) -> ServerHandle: ...
+
+    def _name(self) -> str:
+        return f"{self.label} #{next(self._numbers)}"
+
+    def _count(self, handle: ServerHandle) -> ServerHandle:
         self.started += 1
         return handle
 
-    @abc.abstractmethod
-    def _start(
-        self, name: str, databases: int, password: str | None, acl: Sequence[str], options: Options
-    ) -> ServerHandle: ...
+    @contextmanager
+    def together(self, number: int) -> Iterator[Callable[..., ServerHandle]]:
+        """Give a function that starts servers which reach each other where we reach them: at their ``host`` and ``port``.
+
+        So an address is right for everybody who is told it, whoever tells it. The function takes what :meth:`start` does.
+        The servers end with the context.
+
+        Args:
+            number: how many servers, at most.
+        """
+        started: list[ServerHandle] = []
+        with self._neighbourhood(number) as begin:
+
+            def start(**settings: Any) -> ServerHandle:
+                started.append(self._count(begin(self._name(), Wanted(**settings))))
+                return started[-1]
+
+            try:
+                yield start
+            finally:
+                with ThreadPoolExecutor() as pool:  # an engine takes its time for each
+                    ends = [pool.submit(handle.end) for handle in started]
+                for end in ends:
+                    end.result()
+
+    @contextmanager
+    def _neighbourhood(self, number: int) -> Iterator[Callable[[str, Wanted], ServerHandle]]:
+        """Give what starts one of ``number`` servers that are together. Those on this machine's loopback always are."""
+        yield self._start
 
     def take(self) -> ServerHandle:
         """Return a server with the default settings, empty: one that is idle, or a new one."""
