@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from integration.faults.sentinels import Group, sentinel_group
+from integration.servers import ServerSource
 
 
 @pytest.fixture
-def group() -> Iterator[Group]:
-    with sentinel_group() as group:
+def group(server_source: ServerSource) -> Iterator[Group]:
+    with sentinel_group(server_source) as group:
         yield group

@@ -9,7 +9,7 @@ import time
 import pytest
 import redis
 
-from integration.faults.sentinels import until
+from integration.faults.sentinels import MASTER, until
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 
 TENANTS = 8
@@ -19,10 +19,10 @@ BOUND = 20.0
 
 @pytest.mark.timeout(120)
 def test_tenants_go_on_after_a_failover(group):
-    master, replica, hosts = group
+    master, replica = group.master, group.replica
     router = DatabaseRouter(
         {
-            f"t{number}": RedisDatabase(sentinel={"master": "mymaster", "hosts": hosts}, db=number, socket_timeout=2)
+            f"t{number}": RedisDatabase(sentinel={"master": MASTER, "hosts": group.hosts}, db=number, socket_timeout=2)
             for number in range(TENANTS)
         }
     )

@@ -1,16 +1,30 @@
-"""A failover in the middle of a walk: of a master that is killed, and of one that is well and becomes a replica."""
+"""A failover in the middle of walks: by command, of a master that is killed, and of one that hangs.
+
+A blocking walk and an asyncio one are in the middle of it when it happens, each of a router of its own. What stays throughout
+is delivered, or its tenant is said to have failed; scans that are begun anew are told; nothing takes longer than its deadline;
+and nothing is left, in this process or on any of the servers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Literal
 
+import attrs
 import pytest
 import redis
+import structlog
+from structlog.testing import capture_logs
 
-from integration.faults.estate import COUNT
+from integration.faults.estate import COUNT, SLACK
 from integration.faults.fleet import Leftovers
 from integration.faults.resuming import resumed
-from integration.faults.sentinels import Group, until
+from integration.faults.sentinels import MASTER, Group, clients_of, role, until
 from integration.faults.walking import Colour, Taken, walked
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 from tenantlimpyd.operations import Command
@@ -20,100 +34,233 @@ pytestmark = pytest.mark.timeout(120)
 LARGE = {"large-0": 6000, "large-1": 6000}
 SMALL = {f"small-{number}": 5 for number in range(10)}
 TENANTS = LARGE | SMALL
-TIMEOUT = 20.0
+ENOUGH = 500
+"""Keys of each large tenant that the consumers have had when it happens."""
+CHANGING = 50
+"""Keys of each large tenant that are replaced by others as it happens."""
+COLOURS: tuple[Colour, ...] = ("blocking", "asyncio")
+
+
+def told_by_sentinels(group: Group) -> None:
+    """Let the two change roles. Some ten seconds later the sentinels tell the old master so, and end its connections."""
+    group.fail_over()
+    until(lambda: role(group.master) == "slave")
+
+
+def told_at_once(group: Group) -> None:
+    """Let the two change roles. The old master learns it at once and keeps connections: walks have to notice by themselves."""
+    group.fail_over()
+    with group.master.client() as client:
+        client.replicaof(group.replica.host, group.replica.port)
+
+
+def killed(group: Group) -> None:
+    group.master.kill()
+    group.wait_for_the_next()
+
+
+def paused(group: Group) -> None:
+    group.master.pause()
+    group.wait_for_the_next()
+
+
+@attrs.frozen
+class Way:
+    """How the failover happens.
+
+    Attributes:
+        begin: lets it happen; the walks go on when it returns.
+        ends: what becomes of tenants that the walks are in the middle of: ``anew``, they are complete after a new scan;
+            ``failed``; or ``either``.
+        timeout: seconds each tenant has.
+        silence: seconds after which a connection gives up on a server that does not answer.
+        stays: nobody ends connections to the old master.
+    """
+
+    begin: Callable[[Group], object]
+    ends: Literal["anew", "failed", "either"] = "anew"
+    timeout: float = 20.0
+    silence: float = 1.0
+    stays: bool = False
+
+
+WAYS = {
+    "by command": Way(told_by_sentinels, timeout=40.0),
+    "by command, connections stay": Way(told_at_once, stays=True),
+    "killed": Way(killed),
+    "killed, and walks go on meanwhile": Way(lambda group: group.master.kill(), "either"),
+    "paused": Way(paused, "failed"),
+    "paused, and walks go on until their deadline": Way(
+        lambda group: group.master.pause(), "failed", timeout=2.0, silence=10.0
+    ),
+}
 
 
 def keys_of(tenant: str) -> set[str]:
+    """Return the keys it has at first."""
     return {f"{tenant}:{number}" for number in range(TENANTS[tenant])}
 
 
+def new_keys_of(tenant: str) -> set[str]:
+    """Return the keys that come as it happens."""
+    return {f"{tenant}:new-{number}" for number in range(CHANGING if tenant in LARGE else 0)}
+
+
+def old_keys_of(tenant: str) -> set[str]:
+    """Return the keys that go as it happens."""
+    return {f"{tenant}:{number}" for number in range(CHANGING if tenant in LARGE else 0)}
+
+
 def seed(group: Group) -> None:
-    master, replica, _ = group
     for db, tenant in enumerate(TENANTS):
-        with redis.Redis(**master.settings, db=db) as client:
+        with group.master.client(db=db) as client:
             client.mset(dict.fromkeys(keys_of(tenant), 1))
             assert client.wait(1, 5000) == 1
-    with redis.Redis(**replica.settings) as client:
-        assert client.info("replication")["role"] == "slave"
+    assert role(group.replica) == "slave"
 
 
-def all_name(port: int, hosts: list[str]) -> bool:
-    """Whether all sentinels name the same master."""
-    named = []
-    for host in hosts:
-        with redis.Redis.from_url(f"redis://{host}", decode_responses=True) as sentinel:
-            named.append(sentinel.sentinel_get_master_addr_by_name("mymaster"))
-    return named == [("127.0.0.1", port)] * len(hosts)
+def change(group: Group) -> None:
+    """Let keys come and go, on both servers."""
+    for db, tenant in enumerate(LARGE):
+        with group.master.client(db=db) as client:
+            assert client.delete(*old_keys_of(tenant)) == CHANGING
+            client.mset(dict.fromkeys(new_keys_of(tenant), 1))
+            assert client.wait(1, 5000) == 1
 
 
-def kill(group: Group) -> None:
-    """Kill the master; it is over when the replica is one."""
-    master, replica, _ = group
-    master.kill()
-    with redis.Redis(**replica.settings) as client:
-        until(lambda: client.info("replication")["role"] == "master")
+class Estate:
+    """A router for each colour, to the same tenants by their sentinels, and what their walks have had."""
+
+    def __init__(self, group: Group, way: Way) -> None:
+        where = {"sentinel": {"master": MASTER, "hosts": group.hosts}, "socket_timeout": way.silence}
+        self.settings: dict[str, dict[str, Any]] = {tenant: {**where, "db": db} for db, tenant in enumerate(TENANTS)}
+        self.routers = {
+            colour: DatabaseRouter({tenant: RedisDatabase(**each) for tenant, each in self.settings.items()})
+            for colour in COLOURS
+        }
+        self.group = group
+        self.way = way
+        self.taken: dict[Colour, Taken] = {}
+
+    async def walk(self) -> None:
+        """Walk in both colours; it happens when both are in the middle."""
+        middle: list[Taken] = []
+
+        def befall() -> None:
+            for taken in middle:
+                assert all(0 < len(taken.seen[tenant]) < LARGE[tenant] for tenant in LARGE)
+            assert len(clients_of(self.group.master)) >= len(COLOURS)  # so who is left would be seen there, too
+            change(self.group)
+            self.way.begin(self.group)
+
+        both = threading.Barrier(len(COLOURS), befall, timeout=60)
+
+        def happen(taken: Taken) -> None:
+            middle.append(taken)
+            both.wait()
+
+        async def one(colour: Colour) -> Taken:
+            arguments = {"timeout": self.way.timeout}
+            return await walked(self.routers[colour], colour, "pages", (LARGE, ENOUGH), happen, **arguments)
+
+        walks = asyncio.to_thread(lambda: asyncio.run(one("blocking"))), one("asyncio")
+        self.taken = dict(zip(COLOURS, await asyncio.gather(*walks), strict=True))
+
+    def check(self, colour: Colour) -> None:
+        """Raise unless all keys that stayed were delivered, or their tenants have failed within their deadline."""
+        taken = self.taken[colour]
+        outcomes = taken.walk.outcomes
+        assert taken.took < self.way.timeout + SLACK
+        assert outcomes.keys() == TENANTS.keys()
+        assert taken.walk.complete == all(outcome.ok for outcome in outcomes.values())
+        for tenant, outcome in outcomes.items():
+            assert taken.seen[tenant] <= keys_of(tenant) | new_keys_of(tenant)
+            if outcome.ok:
+                lost = keys_of(tenant) - old_keys_of(tenant) - taken.seen[tenant]
+                assert not lost, f"{tenant} is said to be complete, and lacks {len(lost)} keys"
+            else:
+                assert isinstance(outcome.error, redis.ConnectionError | redis.TimeoutError)
+                assert outcome.error.tenant == tenant
+                assert outcome.seconds < self.way.timeout + SLACK
+        for tenant in LARGE:
+            outcome = outcomes[tenant]
+            assert outcome.restarts or not outcome.ok, outcome
+            if self.way.ends != "either":
+                assert outcome.ok == (self.way.ends == "anew"), outcome
+        for gauges in self.routers[colour].gauges().values():
+            assert (gauges.in_use, gauges.waiting) == (0, 0)
+
+    def check_told(self, events: list[Any]) -> None:
+        """Raise unless each scan that was begun anew is in the log, and no other, and so is the new master."""
+        restarts = Counter[int]()
+        for taken in self.taken.values():
+            for db, tenant in enumerate(TENANTS):
+                restarts[db] += taken.walk.outcomes[tenant].restarts
+        told = [event for event in events if event["event"] == "scan_restarted"]
+        assert Counter(event["db"] for event in told) == +restarts
+        assert {event["reason"] for event in told} <= {"run id", "role"}
+        moved = {event["address"] for event in events if event["event"] == "master_changed"}
+        next_master = self.group.replica
+        if moved or (self.way.ends == "anew" and not self.way.stays):
+            assert moved == {f"{next_master.host}:{next_master.port}"}
+
+    def check_made_good(self, colour: Colour) -> None:
+        """Raise unless another process delivers what is lacking."""
+        taken = self.taken[colour]
+        failed = {tenant for tenant, outcome in taken.walk.outcomes.items() if not outcome.ok}
+        if not failed:
+            return
+        rest = resumed(self.settings, taken.walk.token(), colour, count=COUNT)
+        assert rest["outcomes"].keys() == failed
+        assert all(ok for ok, _ in rest["outcomes"].values())
+        for tenant in TENANTS:
+            found = taken.seen[tenant] | set(rest["found"].get(tenant, ()))
+            assert found >= keys_of(tenant) - old_keys_of(tenant)
+
+    async def check_goes_on(self, colour: Colour) -> None:
+        """Raise unless all tenants are served by the new master, and nobody is connected to the old one."""
+        router, step = self.routers[colour], Command("DBSIZE")
+        until(lambda: router.health().ok)  # while there was no master, the servers were not asked for one
+        sizes = router.fan_out(step) if colour == "blocking" else await router.afan_out(step)
+        assert {tenant: outcome.value for tenant, outcome in sizes.items()} == TENANTS
 
 
-def change_roles(group: Group) -> None:
-    """Let the two change roles, both of them well.
-
-    Sentinels tell the old master ten seconds later that it is a replica, and end its connections. Here it learns that at once,
-    and keeps them: the walk has to notice by itself.
-    """
-    master, replica, hosts = group
-    with redis.Redis.from_url(f"redis://{hosts[0]}") as sentinel:
-        sentinel.execute_command("SENTINEL", "FAILOVER", "mymaster")  # type: ignore[no-untyped-call]
-    with redis.Redis(**replica.settings) as client:
-        until(lambda: client.info("replication")["role"] == "master")
-    with redis.Redis(**master.settings) as client:
-        client.replicaof(replica.host, replica.port)
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> Way:
+    return WAYS[request.param]
 
 
-@pytest.mark.parametrize("befalls", [kill, change_roles])
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_a_walk(group: Group, befalls: Callable[[Group], None], colour: Colour) -> None:
-    """What stays on both is delivered, or its tenant has failed; and another process makes that good."""
+@pytest.fixture
+def estate(group: Group, way: Way) -> Iterator[Estate]:
     seed(group)
-    where = {"sentinel": {"master": "mymaster", "hosts": group[2]}}
-    settings = {tenant: {**where, "db": db} for db, tenant in enumerate(TENANTS)}
-    router = DatabaseRouter({tenant: RedisDatabase(**each) for tenant, each in settings.items()})
+    estate = Estate(group, way)
+    with ExitStack() as stack:
+        for router in estate.routers.values():
+            stack.enter_context(router)
+        yield estate
+
+
+@pytest.mark.parametrize("way", WAYS, indirect=True)
+async def test_walks(estate: Estate, group: Group, way: Way) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     leftovers = Leftovers()
+    with capture_logs() as events:
+        await estate.walk()
+    for colour in COLOURS:
+        estate.check(colour)
+    estate.check_told(events)
 
-    def happen(taken: Taken) -> None:
-        assert all(0 < len(taken.seen[tenant]) < LARGE[tenant] for tenant in LARGE)
-        befalls(group)
+    group.wait_for_the_next()
+    await asyncio.gather(*(asyncio.to_thread(estate.check_made_good, colour) for colour in COLOURS))
+    group.master.revive()
+    for colour in COLOURS:
+        await estate.check_goes_on(colour)
+    if not way.stays:
+        assert clients_of(group.replica)
+        until(lambda: not clients_of(group.master), 5)
 
-    taken = await walked(router, colour, "pages", (LARGE, 500), happen, timeout=TIMEOUT)
-    outcomes = taken.walk.outcomes
-    assert taken.took < TIMEOUT
-    assert outcomes.keys() == TENANTS.keys()
-    for tenant, outcome in outcomes.items():
-        assert taken.seen[tenant] <= keys_of(tenant)
-        if outcome.ok:
-            assert taken.seen[tenant] == keys_of(tenant), f"{tenant} is said to be complete"
-        else:
-            assert isinstance(outcome.error, redis.ConnectionError | redis.TimeoutError)
-        if tenant in LARGE:
-            assert outcome.restarts or outcome.interrupted, outcome
-    for gauges in router.gauges().values():
-        assert (gauges.in_use, gauges.waiting) == (0, 0)
-
-    until(lambda: all_name(group[1].port, group[2]))
-    token = taken.walk.token()
-    failed = {tenant for tenant, outcome in outcomes.items() if not outcome.ok}
-    rest = resumed(settings, token, colour, count=COUNT)
-    assert rest["outcomes"].keys() == failed
-    assert all(ok for ok, _ in rest["outcomes"].values())
-    for tenant in TENANTS:
-        assert taken.seen[tenant] | set(rest["found"].get(tenant, ())) == keys_of(tenant)
-
-    step = Command("DBSIZE")
-    until(lambda: router.health().ok)  # while there was no master, the servers were not asked for one
-    sizes = router.fan_out(step) if colour == "blocking" else await router.afan_out(step)
-    assert {tenant: outcome.value for tenant, outcome in sizes.items()} == TENANTS
-    if colour == "blocking":
-        router.close()
-        leftovers.check()
-    else:
-        await router.aclose()
-        await leftovers.acheck()
+    estate.routers["blocking"].close()
+    await estate.routers["asyncio"].aclose()
+    await leftovers.acheck()
+    for server in group.servers:
+        until(lambda server=server: not clients_of(server), 5)
