@@ -29,7 +29,8 @@ from tenantlimpyd.exceptions import ServerUnavailableError
 __all__ = ["GRACE", "AsyncBoundedRetry", "BoundedRetry", "Limit", "current_limit"]
 
 GRACE = 0.1
-"""Seconds a thread has, after its deadline, to notice it by itself; and again after its socket was shut down."""
+"""Seconds a thread has, after its deadline, to notice it by itself; and again after its socket was shut down. Ten times as long
+is waited for threads at the end."""
 
 _current: ContextVar[Limit | None] = ContextVar("tenantlimpyd.limit", default=None)
 left_behind.append(_current)
@@ -49,16 +50,12 @@ class Limit:
         Args:
             seconds: how long commands under this limit may take in all; None: no deadline, only :meth:`cancel`.
         """
-        self.restart(seconds)
-        self._cancelled = threading.Event()
-        self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
-        self._wakers: set[Callable[[], object]] = set()
-
-    def restart(self, seconds: float | None) -> None:
-        """Start the clock again, with another time."""
         self.seconds = seconds
         self._expires = None if seconds is None else time.monotonic() + seconds
+        self._cancelled = threading.Event()
+        self._lock = threading.RLock()  # what the garbage collector finds may cancel it in the middle of something
+        self._sockets: set[socket.socket] = set()
+        self._wakers: set[Callable[[], object]] = set()
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -71,7 +68,7 @@ class Limit:
 
     def remaining(self) -> float | None:
         """Return the seconds left, at least 0; None: no deadline."""
-        expires = self._expires  # read once: another thread may lift the limit
+        expires = self._expires
         return None if expires is None else max(0.0, expires - time.monotonic())
 
     @property
@@ -84,6 +81,11 @@ class Limit:
     def expired(self) -> bool:
         """Whether the deadline has passed."""
         return self.overdue >= 0
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._cancelled.is_set()
 
     @property
     def over(self) -> bool:
@@ -105,10 +107,14 @@ class Limit:
         left = self.remaining()
         self._cancelled.wait(seconds if left is None else min(seconds, left))
 
+    def error(self) -> redis.TimeoutError:
+        """Return the error of what may not be done any more."""
+        return redis.TimeoutError("cancelled" if self.cancelled else "no time left for this command")
+
     def check(self) -> None:
         """Raise redis-py's ``TimeoutError`` if nothing more may be done."""
         if self.over:
-            raise redis.TimeoutError("cancelled" if self._cancelled.is_set() else "no time left for this command")
+            raise self.error()
 
     @contextlib.contextmanager
     def using(self, used: socket.socket | None) -> Iterator[None]:

@@ -71,8 +71,12 @@ class Pool(redis.ConnectionPool):
         self.reset()
         self.idle = self._available_connections
 
-    def lend(self, user: User) -> Any:
+    def lend(self, user: User, *, waits: bool = True) -> Any:
         """Return a connection that is connected, is or will be in the user's database, and owes nothing.
+
+        Args:
+            user: for whom.
+            waits: whether to wait for a place, where the budget allows it.
 
         Raises:
             redis.exceptions.MaxConnectionsError: the budget is spent.
@@ -84,7 +88,7 @@ class Pool(redis.ConnectionPool):
             while breaker.probing and time.monotonic() < ends:
                 time.sleep(_LOOK)
             breaker.check()
-        connection = self.lane.take(self, user)
+        connection = self.lane.take(self, user, waits=waits)
         if connection.__class__ is Waiter:
             connection = self._wait(connection)
         if connection is None:
@@ -106,6 +110,27 @@ class Pool(redis.ConnectionPool):
             raise
         return connection
 
+    def lend_idle(self, user: User) -> Any:
+        """Return a connection as :meth:`lend`; None: none is idle, or it is not as it should be. Never waits."""
+        if self.hub.breaker is not None and self.hub.breaker.refusing:
+            return None
+        connection = self.lane.take_idle(self, user)
+        if connection is None:
+            return None
+        connection.user = user
+        connection.db = user.db
+        self._in_use_connections.add(connection)
+        ready = False
+        try:
+            left = self.master is not None and self.master.left(connection)
+            with contextlib.suppress(*_FAILURES):
+                ready = connection.is_connected and not left and not connection.hears()
+        finally:
+            if not ready:
+                connection.disconnect()
+                self.release(connection)
+        return connection if ready else None
+
     def _wait(self, waiter: Waiter) -> Any:
         come = threading.Event()
         waiter.wake = come.set
@@ -119,12 +144,15 @@ class Pool(redis.ConnectionPool):
             else:
                 with limit.waking(come.set):
                     come.wait(limit.shorter(seconds))
-                if limit.over and not waiter.granted:
-                    limit.check()
         except BaseException:
             self._unwanted(waiter)
             raise
-        return self.lane.waited(waiter)
+        try:
+            return self.lane.waited(waiter)
+        except redis.exceptions.MaxConnectionsError as error:
+            if limit is not None and limit.over:
+                raise limit.error() from error
+            raise
 
     def _unwanted(self, waiter: Waiter) -> None:
         granted = self.lane.abandon(waiter)
@@ -191,8 +219,12 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         self._available_connections = self.idle = []
         self._in_use_connections = set()
 
-    async def lend(self, user: User) -> Any:
+    async def lend(self, user: User, *, waits: bool = True) -> Any:
         """Return a connection that is connected, is or will be in the user's database, and owes nothing.
+
+        Args:
+            user: for whom.
+            waits: whether to wait for a place, where the budget allows it.
 
         Raises:
             redis.exceptions.MaxConnectionsError: the budget is spent.
@@ -204,7 +236,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             while breaker.probing and time.monotonic() < ends:  # noqa: ASYNC110 - who ends it may be a thread
                 await asyncio.sleep(_LOOK)
             breaker.check()
-        connection = self.lane.take(self, user)
+        connection = self.lane.take(self, user, waits=waits)
         if connection.__class__ is Waiter:
             connection = await self._wait(connection)
         if connection is None:

@@ -20,7 +20,7 @@ from redis.exceptions import MaxConnectionsError
 from tenantlimpyd import forks, logs
 from tenantlimpyd.budget import Budget, Gauges
 
-__all__ = ["Idling", "Lane", "Scope", "User", "Waiter"]
+__all__ = ["CrowdedError", "Idling", "Lane", "Scope", "User", "Waiter"]
 
 NEAR = 4
 """Idle connections that are looked at for one that needs no move."""
@@ -55,6 +55,10 @@ class Idling(Protocol):
 
     def begin_anew(self) -> None:
         """Forget all connections: they are a parent process's."""
+
+
+class CrowdedError(MaxConnectionsError):
+    """There is no place at the moment, for one who does not wait."""
 
 
 class Waiter:
@@ -216,10 +220,16 @@ class Lane:
         for pool in self.pools:
             pool.begin_anew()
 
-    def take(self, pool: Idling, user: User) -> Any:
+    def take(self, pool: Idling, user: User, *, waits: bool = True) -> Any:
         """Return an idle connection, None where one is to be made, or a :class:`Waiter`.
 
+        Args:
+            pool: where it is to be idle again.
+            user: for whom.
+            waits: whether to wait, where the budget allows it.
+
         Raises:
+            CrowdedError: none is free, and nobody is to wait.
             redis.exceptions.MaxConnectionsError: none is free, and the budget says not to wait.
         """
         with self.scope.lock:
@@ -233,12 +243,22 @@ class Lane:
                 granted = self._grant(pool, user)
                 if granted is not _WAIT:
                     return granted
+            if not waits:
+                raise CrowdedError("there is no place for a further connection")
             if self.scope.budget.on_full == "wait":
                 waiter = Waiter(pool, user)
                 self.waiting.append(waiter)
                 self.scope.waiting += 1
                 return waiter
         raise self._full(user, None)
+
+    def take_idle(self, pool: Idling, user: User) -> Any:
+        """Return an idle connection; None: there is none."""
+        with self.scope.lock:
+            if not pool.idle:
+                return None
+            granted = self._grant(pool, user)
+            return None if granted is _WAIT else granted
 
     def _grant(self, pool: Idling, user: User) -> Any:
         used = self.used.get(user, 0)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenantlimpyd.fanout.commands import Call, CallLane
-from tenantlimpyd.fanout.lanes import Chunk, Group, LanePlan
+from tenantlimpyd.fanout.groups import Group, LanePlan
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome
 from tenantlimpyd.fanout.running import Driving, chunk_of
 from tenantlimpyd.fanout.selecting import LaneRun
 from tenantlimpyd.fanout.sources import grouped
 from tenantlimpyd.fanout.spread import Report
+from tenantlimpyd.fanout.steps import Chunk
 from tenantlimpyd.fanout.tasks import TaskRun
 from tenantlimpyd.operations import Command, Script
 
@@ -69,7 +70,7 @@ async def acall_all(
 ) -> dict[str, Outcome[Any]]:
     """Send a command or script to each job's database, awaiting."""
     asking = _Asking(jobs, step, policy, timeout, concurrency)
-    driving = Driving(stops=policy == "raise")
+    driving = Driving(asking.plan, stops=policy == "raise")
     run = TaskRun(asking.plan, driving.adrive, timeout=None, concurrency=asking.plan.lanes)
     try:
         async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]

@@ -1,9 +1,12 @@
-"""A lane that calls: one command or script, pipelined over many databases.
+"""A lane that calls: one command or script, for many databases in one write.
 
 A SELECT that the server refuses does not keep it from carrying out what comes next, in the database of the tenant before.
-So each tenant's command is sent as ``MULTI``, ``SELECT``, the command, ``EXEC``: where the user may not select the database,
-EXEC carries out nothing. A number that is out of range would be refused too late for that: so a lane first goes to the
-highest number it has work for, and where that fails, to each one.
+So a write is one transaction, whose MULTI was answered before: ``SELECT``, the command, for each tenant, and ``EXEC``. Where
+a SELECT or a command is refused, EXEC carries out nothing; its tenant has failed, and the others are asked again. A number
+that is out of range would be refused too late for that: so a lane first goes to the highest number it has work for, and
+where that fails, to each one. A write is short, so that nothing comes between its parts (:mod:`tenantlimpyd.switching`).
+
+For users who may not send MULTI or EXEC, and for what is too long, each SELECT is answered before its command is sent.
 """
 
 from __future__ import annotations
@@ -17,15 +20,22 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import NoScriptError
 
 from tenantlimpyd.exceptions import ImplementationError, shown
-from tenantlimpyd.fanout.lanes import Chunk, End, Group, Lane, Step, Trip, UnreachableError
+from tenantlimpyd.fanout.groups import Group
+from tenantlimpyd.fanout.lanes import SLOW_TRIP, Lane
 from tenantlimpyd.fanout.outcomes import Job, timed_out
 from tenantlimpyd.fanout.sources import pack, still
+from tenantlimpyd.fanout.steps import LEAVE, Chunk, End, Step, Trip, UnreachableError
 from tenantlimpyd.links import Link
 from tenantlimpyd.operations import Command, Script
+from tenantlimpyd.switching import SHORT
 
 __all__ = ["Call", "CallLane", "checked_step"]
 
-_MULTI, _EXEC, _DISCARD = pack(b"MULTI"), pack(b"EXEC"), pack(b"DISCARD")
+FIRST_BATCH, LARGEST_BATCH = 16, 128
+"""Databases in one transaction, at first and at most: the server serves nobody else meanwhile."""
+
+_MULTI, _EXEC = pack(b"MULTI"), pack(b"EXEC")
+_OK, _QUEUED = b"OK", b"QUEUED"
 _REFUSED = frozenset(
     {
         *("SELECT", "RESET", "AUTH", "HELLO", "CLIENT", "QUIT", "MONITOR", "READONLY", "READWRITE", "SHUTDOWN"),
@@ -76,11 +86,12 @@ class CallLane(Lane[Call]):
     """One connection's part in a fan-out."""
 
     def __init__(self, group: Group[Call], step: Command | Script) -> None:
-        super().__init__(group)
+        super().__init__(group, FIRST_BATCH)
         self._step = step
-        self._highest = -1
-        self._crowded = False  # there is no connection for this lane
-        self._again: list[Call] = []
+        self._highest = -1  # a number that the server is known to have
+        self._open = False  # whether the connection is in a transaction that nothing was put in
+        self._singly = False  # the user may send no transactions
+        self._again: list[Call] = []  # what is asked next
         self._work: list[Call] = []
 
     def hands(self) -> list[Call]:
@@ -88,20 +99,21 @@ class CallLane(Lane[Call]):
         return list(dict.fromkeys([*self._work, *self._again]))
 
     def _steps(self) -> Generator[Step, Any, None]:
-        highest = max((planned.link.db for planned in self.group.fresh), default=0)
-        while not self._crowded:
-            self._work, self._again = self._again, []
+        while True:
+            self._work, self._again = self._again[: self.batch], self._again[self.batch :]
             self._work = self._work or self.take_fresh()
             if not self._work:
                 return
             ends = self._gone()
-            if self._work and self._highest < 0:
-                ends += yield from self._verify(highest)
+            if self._work and not self._singly and max(call.db for call in self._work) > self._highest:
+                ends += yield from self._verify()
             if self._work:
-                ends += yield from self._ask()
+                ends += yield from (self._one_by_one() if self._singly else self._ask())
             if ends:
                 yield Chunk(ends=ends)
-        self.group.fresh.extend(self._again)
+            if self.crowded:
+                self.group.fresh.extend(self._again)
+                return
 
     def _gone(self) -> list[End]:
         ends: list[End] = []
@@ -115,107 +127,156 @@ class CallLane(Lane[Call]):
             self._work = [call for call in self._work if call.jobs[0] not in gone]
         return ends
 
-    def _sent(self, payload: list[bytes], replies: int) -> Generator[Step, Any, list[Any] | list[End]]:
+    def _sent(
+        self, payload: list[bytes], replies: int, *, inside: bool = False, opens: bool = False
+    ) -> Generator[Step, Any, list[Any] | list[End]]:
         """Send something on behalf of the work at hand; return the replies, or the ends where the connection failed."""
         allowed = self.left(self._work)
         started = self.clock()
         error: Exception | None = None
         received: list[Any] = []
+        self._open = False
         try:
             yield from self.connect(allowed)
-            received = yield Trip(payload, replies, max(0.0, allowed - (self.clock() - started)))
+            left = max(0.0, allowed - (self.clock() - started))
+            received = yield Trip(payload, replies, left, inside=inside, opens=opens)
         except Exception as raised:  # noqa: BLE001 - becomes the tenants' outcome
             error = raised
         took = self.clock() - started
         work = self._work
-        for call in work:
-            call.seconds += took
         if error is None:
+            for call in work:
+                call.seconds += took
             self.heard()
+            self._open = opens and received[-1] == _OK
+            if inside:
+                self.batch = max(1, self.batch // 2) if took > SLOW_TRIP else min(LARGEST_BATCH, 2 * self.batch)
             return received
         self._work = []
-        self._highest, self.db, self.connected = -1, None, False
+        self._left()
         unreachable = isinstance(error, UnreachableError)
         if unreachable and isinstance(error.__cause__, Exception):
             error = error.__cause__
         if self.crowded_out(error):
-            self.group.fresh.extend(work)
-            self._crowded = True
+            self._again = [*work, *self._again]
             return []
+        for call in work:
+            call.seconds += took
         late = took >= 0.9 * allowed and isinstance(error, redis.RedisError)
         if late:  # what was sent may have been done: nothing is sent again
             error = timed_out(allowed if self.group.timeout is None else self.group.timeout, error)
         return self.ends(work + self.dead_for(took, hopeless=unreachable or late), error)
 
-    def _verify(self, highest: int) -> Generator[Step, Any, list[End]]:
-        """See that every number at hand can be selected, and that MULTI is allowed."""
-        replies = yield from self._sent([_select(highest), _MULTI, _DISCARD], 3)
+    def _left(self) -> None:
+        """Take down that the connection is closed."""
+        self._highest, self.db, self.connected, self._open = -1, None, False, False
+
+    def _verify(self) -> Generator[Step, Any, list[End]]:
+        """See that every number at hand can be selected, and open a transaction, where the user may."""
+        highest = max(planned.link.db for planned in (*self._work, *self.group.fresh))
+        self.db = None
+        replies = yield from self._sent([_select(highest), _MULTI], 2, opens=True)
         if not self._work:
             return replies
-        if isinstance(replies[1], Exception):
-            return (yield from self._one_by_one())
-        if not isinstance(replies[0], Exception):
-            self._highest, self.db = highest, highest
+        self._singly = not self._open
+        if replies[0] == _OK:
+            self._highest = self.db = highest
             return []
-        replies = yield from self._sent([_select(call.db) for call in self._work], len(self._work))
+        if self._singly:
+            return []
+        replies = yield from self._sent(
+            [*(_select(call.db) for call in self._work), _MULTI], len(self._work) + 1, opens=True
+        )
         if not self._work:
             return replies
-        refused = {call: reply for call, reply in zip(self._work, replies, strict=True) if isinstance(reply, Exception)}
+        refused = {call: reply for call, reply in zip(self._work, replies, strict=False) if reply != _OK}
         self._work = [call for call in self._work if call not in refused]
-        return [end for call, reply in refused.items() for end in self.ends([call], reply)]
+        if self._work:
+            self._highest, self.db = max(call.db for call in self._work), self._work[-1].db
+        return [end for call, reply in refused.items() for end in self.ends([call], _as_error(reply))]
 
     def _one_by_one(self) -> Generator[Step, Any, list[End]]:
-        """Ask each database after its SELECT has been answered: two round trips each, for users who may not send MULTI."""
-        ends: list[End] = []
-        work = self._work
-        for place, call in enumerate(work):
-            self._work = [call]
-            replies = yield from self._sent([_select(call.db)], 1)
-            if self._work and isinstance(replies[0], Exception):
-                replies, self._work = self.ends([call], replies[0]), []
-            if self._work:
-                replies = yield from self._sent([self._packed(self._whole())], 1)
-            if self._work:
-                self.db = call.db
-                ends.append(self._end(call, replies[0]))
-            else:
-                ends += replies
-            if self._crowded:
-                self._again += work[place + 1 :]
-                break
-        self._work = []
-        return ends
-
-    def _ask(self) -> Generator[Step, Any, list[End]]:
-        payload: list[bytes] = []
-        whole = self._packed(self._whole())
-        short = self._packed(self._step.by_digest()) if isinstance(self._step, Script) else whole
-        for place, call in enumerate(self._work):
-            payload += (_MULTI, _select(call.db), whole if call.whole or not place else short, _EXEC)
-        replies = yield from self._sent(payload, 4 * len(self._work))
+        """Ask one database, after its SELECT has been answered: two round trips."""
+        call, *others = self._work
+        self._work, self._again, self.db = [call], [*others, *self._again], None
+        replies = yield from self._sent([_select(call.db)], 1)
         if not self._work:
             return replies
-        ends: list[End] = []
-        self.db = self._work[-1].db
-        for place, call in enumerate(self._work):
-            begun, selected, queued, executed = replies[4 * place : 4 * place + 4]
-            refused = next((each for each in (begun, selected, queued) if isinstance(each, Exception)), None)
-            if refused is not None:
-                ends += self.ends([call], refused)
+        if replies[0] != _OK:
+            return self.ends([call], _as_error(replies[0]))
+        self.db = call.db
+        replies = yield from self._sent([self._packed(self._whole())], 1)
+        return [self._end(call, replies[0])] if self._work else replies
+
+    def _ask(self) -> Generator[Step, Any, list[End]]:
+        if not self._open:
+            replies = yield from self._sent([_MULTI], 1, opens=True)
+            if not self._work:
+                return replies
+            if not self._open:
+                self._singly = True
+                return (yield from self._one_by_one())
+        payload = self._transaction()
+        if not payload:  # it is long by itself
+            return (yield from self._one_by_one())
+        where, self.db = self.db, None
+        replies = yield from self._sent(payload, 2 * len(self._work) + 2, inside=True, opens=True)
+        if not self._work:
+            return replies
+        self.db = where
+        ends, self._work, work = [], [], self._work
+        executed = replies[-2]
+        queued = {call: replies[2 * place : 2 * place + 2] for place, call in enumerate(work)}
+        if any(reply != _QUEUED and not isinstance(reply, Exception) for pair in queued.values() for reply in pair):
+            raise redis.InvalidResponse("the server did not queue what it was sent inside MULTI")
+        if not isinstance(executed, list):
+            return (yield from self._not_executed(queued, executed))
+        for place, call in enumerate(work):
+            selected, reply = executed[2 * place : 2 * place + 2]
+            if isinstance(selected, Exception):  # rights, or the server's databases, are others than a moment ago
+                ends += self.ends([call], selected)
                 self.db = None
-            elif not isinstance(executed, list):
-                ends += self.ends([call], _as_error(executed))
-                self.db = None
-            elif isinstance(executed[0], Exception):
-                ends += self.ends([call], executed[0])
-                self.db = None
-            elif isinstance(executed[1], NoScriptError) and not call.whole:
+                continue
+            self.db = call.db
+            if isinstance(reply, NoScriptError) and not call.whole:
                 call.whole = True
                 self._again.append(call)
             else:
-                ends.append(self._end(call, executed[1]))
-        self._work = []
-        self.batch = min(512, 4 * self.batch)
+                ends.append(self._end(call, reply))
+        if self.db is None:
+            self._left()
+            yield LEAVE
+        return ends
+
+    def _transaction(self) -> list[bytes]:
+        """Return the write for the work at hand, or for as much as is short; nothing, where the first alone is long."""
+        whole = self._packed(self._whole())
+        short = self._packed(self._step.by_digest()) if isinstance(self._step, Script) else whole
+        payload: list[bytes] = []
+        size = 0
+        for place, call in enumerate(self._work):
+            asked = (_select(call.db), whole if call.whole or not place else short)
+            size += sum(map(len, asked))
+            if size > SHORT:
+                sent = max(1, place)
+                self._work, self._again = self._work[:sent], [*self._work[sent:], *self._again]
+                break
+            payload += asked
+        return [*payload, _EXEC, _MULTI] if payload else []
+
+    def _not_executed(self, queued: dict[Call, list[Any]], executed: Any) -> Generator[Step, Any, list[End]]:
+        """Sort out a transaction that was not carried out: who is to blame has failed, the others are asked again."""
+        ends: list[End] = []
+        for call, pair in queued.items():
+            error = next((reply for reply in pair if isinstance(reply, Exception)), None)
+            if error is None:
+                self._again.append(call)
+            else:
+                ends += self.ends([call], error)
+        if not ends or not isinstance(executed, redis.exceptions.ExecAbortError):
+            self._singly = self._singly or not ends
+            self._left()
+            yield LEAVE  # it may be in the transaction still
         return ends
 
     def _whole(self) -> Command:
@@ -254,7 +315,7 @@ def _select(db: int) -> bytes:
 
 
 def _as_error(reply: Any) -> Exception:
-    return reply if isinstance(reply, Exception) else redis.ResponseError("the server discarded the command")
+    return reply if isinstance(reply, Exception) else redis.InvalidResponse("the server answered SELECT with no OK")
 
 
 def _text(reply: Any) -> Any:

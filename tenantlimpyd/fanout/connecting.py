@@ -22,6 +22,12 @@ __all__ = ["Attempt", "Connecting"]
 class Attempt:
     """One connection being made.
 
+    Args:
+        caller: for whom.
+        lease: what will have it.
+        seconds: how long it may take.
+        waits: whether to wait for a place in the budget.
+
     Attributes:
         caller: for whom.
         lease: the connection, once it is there.
@@ -31,15 +37,16 @@ class Attempt:
         seconds: how long it took.
     """
 
-    def __init__(self, caller: Any, lease: Lease, seconds: float) -> None:
+    def __init__(self, caller: Any, lease: Lease, seconds: float, *, waits: bool) -> None:
         self.caller = caller
         self.lease = lease
+        self._waits = waits
         self.limit = Limit(seconds)
         self.db = 0
         self.error: Exception | None = None
         self.hurried = False
         self.seconds = 0.0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may abandon it in the middle of something
         self._unwanted = False
         self._made = False
 
@@ -48,7 +55,7 @@ class Attempt:
         began = time.monotonic()
         try:
             with self.limit.applied():
-                self.db = self.lease.connect()
+                self.db = self.lease.connect(waits=self._waits)
         except Exception as error:  # noqa: BLE001 - the lane knows what to do
             self.error = error
         except BaseException as error:  # noqa: BLE001 - sys.exit() of a credential provider ends this attempt, not the program
@@ -84,28 +91,34 @@ class Connecting:
     def __init__(self) -> None:
         self._context: Context = copy_context()
         self._made: deque[Attempt] = deque()
-        self._threads: set[threading.Thread] = set()
+        self._threads: list[threading.Thread] = []
         self.bell, self._string = socket.socketpair()
         """What is readable when there is news."""
         self.bell.setblocking(False)
         self._string.setblocking(False)
 
     def begin(self, attempt: Attempt) -> None:
-        """Connect in a thread."""
+        """Connect in a thread.
+
+        Raises:
+            RuntimeError: there can't be a further thread.
+        """
         thread = threading.Thread(
             target=self._context.copy().run, args=(self._connect, attempt), name="tenantlimpyd-fan-out", daemon=True
         )
-        self._threads.add(thread)
         thread.start()
+        self._threads = [each for each in self._threads if each.is_alive()]
+        self._threads.append(thread)
 
     def _connect(self, attempt: Attempt) -> None:
-        try:
-            if attempt.run():
-                self._made.append(attempt)
-                with contextlib.suppress(OSError):  # full: there is news enough; closed: nobody listens
-                    self._string.send(b"\0")
-        finally:
-            self._threads.discard(threading.current_thread())
+        if attempt.run():
+            self._made.append(attempt)
+            self.ring()
+
+    def ring(self) -> None:
+        """Wake who waits for news."""
+        with contextlib.suppress(OSError):  # full: it has been rung often enough; closed: nobody listens
+            self._string.send(b"\0")
 
     def news(self) -> list[Attempt]:
         """Return the attempts that have ended."""
@@ -120,7 +133,10 @@ class Connecting:
     def close(self) -> None:
         """Wait for the threads, but not for ever: one that looks up a name can't be ended."""
         deadline = time.monotonic() + 10 * GRACE
-        for thread in [each for each in self._threads if each.ident is not None]:  # those that were started
-            thread.join(max(0.0, deadline - time.monotonic()))
-        self.bell.close()
-        self._string.close()
+        try:
+            for thread in self._threads:
+                if thread is not threading.current_thread():  # where the garbage collector found what it works for
+                    thread.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            self.bell.close()
+            self._string.close()

@@ -13,8 +13,9 @@ from typing import Any
 
 import redis
 
-from tenantlimpyd.closing import AsyncClosing, Closing
-from tenantlimpyd.fanout.replies import Replies
+from tenantlimpyd.closing import AsyncClosing
+from tenantlimpyd.fanout.replies import Replies, unasked
+from tenantlimpyd.fanout.steps import Trip
 from tenantlimpyd.redispy import socket_of, stream_of
 from tenantlimpyd.servers import Server
 
@@ -45,16 +46,16 @@ def _closed() -> redis.ConnectionError:
     return redis.ConnectionError("the server closed the connection before it had answered")
 
 
-def _settle(connection: Any, replies: Replies | None, db: int | None) -> bool:
+def _settle(connection: Any, db: int) -> bool:
     """Take down which database a connection is in; return whether it can be used by others."""
-    if db is None or not connection.is_connected or connection.doubtful or replies is None or not replies.settled:
+    if not connection.is_connected or connection.doubtful:
         return False
     connection.selected = db
     connection.highest = max(connection.highest, db)
     return True
 
 
-class Lease(Closing):
+class Lease:
     """A blocking connection of a server. Only :meth:`connect` waits.
 
     Attributes:
@@ -65,23 +66,35 @@ class Lease(Closing):
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.connection: Any = None
         self._replies: Any = None
         self._timeout: float | None = None
         self._rest = memoryview(b"")
+        self.connection: Any = None
         self.socket: Any = None
         self.received = 0
 
-    def connect(self) -> int:
-        """Take a connection, and return which database it is in."""
-        connection = self.connection = self._server.pools()[0].lend(_Borrower())
+    def connect(self, *, waits: bool = True) -> int:
+        """Take a connection, and return which database it is in.
+
+        Args:
+            waits: whether to wait for a place in the budget.
+        """
+        return self._taken(self._server.pools()[0].lend(_Borrower(), waits=waits))
+
+    def connect_at_once(self) -> int | None:
+        """Take an idle connection, and return which database it is in; None: there is none. Never waits."""
+        connection = self._server.pools()[0].lend_idle(_Borrower())
+        return None if connection is None else self._taken(connection)
+
+    def _taken(self, connection: Any) -> int:
+        self.connection = connection
         try:
             self._replies = Replies(connection)
             self.socket = socket_of(connection)
             self._timeout = self.socket.gettimeout()
             self.socket.setblocking(False)
         except BaseException:
-            self.close()
+            self.give_back(None)
             raise
         return int(connection.selected)
 
@@ -102,18 +115,13 @@ class Lease(Closing):
         """How many of the replies that are waited for have come."""
         return int(self._replies.come)
 
-    def send(self, payload: list[bytes], count: int, *, text: bool) -> None:
-        """Begin to send commands in one write. What does not go out at once is left for :meth:`send_rest`.
-
-        Args:
-            payload: the commands, packed.
-            count: how many replies there will be.
-            text: whether they are decoded.
+    def send(self, trip: Trip) -> None:
+        """Begin to send a trip in one write. What does not go out at once is left for :meth:`send_rest`.
 
         Raises:
             redis.ConnectionError: the connection was lost.
         """
-        self.write(self._replies.begin(payload, count, text=text))
+        self.write(self._replies.begin(trip))
 
     def write(self, packed: bytes) -> None:
         """Begin a write, for :meth:`send`."""
@@ -150,7 +158,7 @@ class Lease(Closing):
             exceptions. Else None.
 
         Raises:
-            redis.ConnectionError: the connection was lost, or the server can't serve.
+            redis.ConnectionError: the connection was lost, the server can't serve, or it answered what it was not asked.
         """
         sock, replies = self.socket, self._replies
         while True:
@@ -164,6 +172,8 @@ class Lease(Closing):
                 raise _closed()
             self.received += size
             come: list[Any] | None = replies.feed(buffer, size)
+            if come is not None and self._rest:
+                raise unasked()
             # TLS may hold back what it has decrypted, which is not seen by who waits on the socket.
             if come is not None or not (hasattr(sock, "pending") and sock.pending()):
                 return come
@@ -174,18 +184,19 @@ class Lease(Closing):
         Args:
             db: which database it is in; None: that is not certain, and it is closed.
         """
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            if _settle(connection, self._replies, db):
+        connection = self.connection
+        if connection is None:
+            return
+        certain = False
+        try:
+            if db is not None and not self._rest and _settle(connection, db):
                 self.socket.settimeout(self._timeout)
-            else:
+                certain = True
+        finally:
+            if not certain:
                 connection.disconnect()
-            self._replies = self.socket = None
-            self._server.pools()[0].release(connection)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.give_back(None)
+            self._server.pools()[0].release(connection)  # once more is harmless, where this was interrupted
+            self.connection = self.socket = None
 
 
 class AsyncLease(AsyncClosing):
@@ -196,21 +207,17 @@ class AsyncLease(AsyncClosing):
         self._connection: Any = None
         self._replies: Any = None
 
-    async def connect(self) -> int:
-        """Take a connection, and return which database it is in."""
-        if self._connection is None:
-            self._connection = await self._server.of_loop().pool.lend(_Borrower())
-            self._replies = Replies(self._connection)
+    async def connect(self, *, waits: bool = True) -> int:
+        """Take a connection, and return which database it is in; as :meth:`Lease.connect`."""
+        self._connection = await self._server.of_loop().pool.lend(_Borrower(), waits=waits)
+        self._replies = Replies(self._connection)
         return int(self._connection.selected)
 
-    async def exchange(self, payload: list[bytes], count: int, *, text: bool) -> list[Any]:
-        """Send commands in one write, and return their replies.
-
-        Arguments, result and errors as for :meth:`Lease.send` and :meth:`Lease.receive`.
-        """
+    async def exchange(self, trip: Trip) -> list[Any]:
+        """Send a trip in one write, and return the replies; as :meth:`Lease.send` and :meth:`Lease.receive`."""
         connection, replies = self._connection, self._replies
         try:
-            written = replies.begin(payload, count, text=text)
+            written = replies.begin(trip)
             await connection.send_packed_command([written], check_health=False)
             come: list[Any] | None = None
             while come is None:
@@ -227,9 +234,11 @@ class AsyncLease(AsyncClosing):
         connection, began = self._connection, time.monotonic()
         stream = stream_of(connection)
         try:
-            async with asyncio.timeout(connection.socket_timeout):
+            async with asyncio.timeout(connection.socket_timeout) as clock:
                 data = await stream.read(READ) if stream is not None else b""
         except (TimeoutError, asyncio.CancelledError) as error:
+            if isinstance(error, TimeoutError) and not clock.expired():  # the operating system's
+                raise _lost(error) from error
             if connection.breaker is not None:
                 once = isinstance(error, asyncio.CancelledError)
                 waited = time.monotonic() - began
@@ -245,10 +254,11 @@ class AsyncLease(AsyncClosing):
         """Give the connection back; as :meth:`Lease.give_back`."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            if not _settle(connection, self._replies, db):
-                await connection.disconnect(nowait=True)
-            self._replies = None
-            await self._server.of_loop().pool.release(connection)
+            try:
+                if db is None or not _settle(connection, db):
+                    await connection.disconnect(nowait=True)
+            finally:
+                await self._server.of_loop().pool.release(connection)
 
     async def aclose(self) -> None:
         """Close the connection; :meth:`connect` takes another."""

@@ -11,11 +11,12 @@ from typing import Any
 import redis
 from hiredis import PushNotification
 
+from tenantlimpyd.fanout.steps import Trip
 from tenantlimpyd.redispy import NOTHING, reader_of
 
-__all__ = ["DISCARD", "Replies"]
+__all__ = ["Replies", "unasked"]
 
-DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
+_DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
 
 
 class Replies:
@@ -30,26 +31,22 @@ class Replies:
         self._reader = reader_of(connection)
         self._come: list[Any] = []
         self._count = self._before = 0
-        self._text = False
+        self._text = self._opens = False
 
-    def begin(self, payload: list[bytes], count: int, *, text: bool) -> bytes:
-        """Begin a write; return what is to be sent.
+    def begin(self, trip: Trip) -> bytes:
+        """Begin a trip; return what is to be sent.
 
         A connection that goes from tenant to tenant may rest inside a transaction that nothing was put in
-        (:mod:`tenantlimpyd.switching`), which ends first. The connection was looked at when it was lent: a health check of
-        redis-py's now would be a command in that transaction.
-
-        Args:
-            payload: the commands, packed.
-            count: how many replies there will be.
-            text: whether they are decoded.
+        (:mod:`tenantlimpyd.switching`), which ends first where the trip does not go on with it. The connection was looked at
+        when it was lent: a health check of redis-py's now would be a command in that transaction.
         """
         connection = self._connection
-        self._before = int(connection.armed)
+        self._before = int(connection.armed and not trip.inside)
         connection.armed = False
         connection.owed += 1  # until the last reply is read
-        self._come, self._count, self._text = [], self._before + count, text
-        return b"".join([DISCARD, *payload] if self._before else payload)
+        self._come, self._count = [], self._before + trip.replies
+        self._text, self._opens = trip.text, trip.opens
+        return b"".join([_DISCARD, *trip.payload] if self._before else trip.payload)
 
     def feed(self, data: Any, size: int) -> list[Any] | None:
         """Take in what came.
@@ -63,12 +60,15 @@ class Replies:
 
         Raises:
             redis.ConnectionError: the server said that it can't serve, as while it loads its data, or is in a transaction
-                that can't be ended, so that what came after was queued and will not be carried out.
+                that can't be ended, so that what came after was queued and will not be carried out; or it sent more than was
+                asked for, and nobody knows which reply is whose.
             redis.InvalidResponse: what came is no reply.
         """
         self._reader.feed(data, 0, size)
         gets, come, text = self._reader.gets, self._come, self._text
         left = self._count - len(come)
+        if not left:
+            raise unasked()
         while left:
             reply = gets(text)
             if reply is NOTHING:
@@ -79,11 +79,18 @@ class Replies:
                 raise reply
             come.append(reply)
             left -= 1
-        self._connection.owed -= 1
-        self._connection.answered()
+        while (more := gets(text)) is not NOTHING:
+            if more.__class__ is not PushNotification:
+                raise unasked()
+        if self._reader.has_data():
+            raise unasked()
+        connection = self._connection
+        connection.owed -= 1
+        connection.answered()
         self._come, self._count = [], 0
         if self._before and isinstance(discarded := come.pop(0), Exception):
             raise redis.ConnectionError(f"the connection is in a transaction that can't be ended: {discarded}")
+        connection.armed = self._opens and come[-1] in (b"OK", "OK")
         return come
 
     @property
@@ -91,7 +98,7 @@ class Replies:
         """How many replies have come since :meth:`begin`, where there are more to come."""
         return len(self._come)
 
-    @property
-    def settled(self) -> bool:
-        """Whether nothing came that was not asked for."""
-        return not self._reader.has_data()
+
+def unasked() -> redis.ConnectionError:
+    """Return the error of a connection on which nobody knows any more which reply is whose."""
+    return redis.ConnectionError("the server sent more than it was asked for")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tenantlimpyd.fanout.lanes import Chunk, Connect, Pause, Trip, UnreachableError
+from tenantlimpyd.fanout.groups import CROWDED, LanePlan
 from tenantlimpyd.fanout.leases import AsyncLease
 from tenantlimpyd.fanout.outcomes import Ended
-from tenantlimpyd.fanout.tasks import AsyncVisit, Event
+from tenantlimpyd.fanout.steps import Chunk, Connect, Leave, Pause, Trip, UnreachableError, fails, sent, thrown
+from tenantlimpyd.fanout.tasks import AsyncVisit, Event, TaskRun
 
 __all__ = ["Driving", "chunk_of"]
 
@@ -23,64 +24,58 @@ def chunk_of(event: Event) -> Chunk:
 
 
 class Driving:
-    """Runs lanes.
+    """Runs the lanes of a plan.
 
     Args:
+        plan: what hands them out.
         stops: whether nothing more is begun once a tenant has failed.
     """
 
-    def __init__(self, *, stops: bool) -> None:
+    def __init__(self, plan: LanePlan, *, stops: bool) -> None:
+        self._plan = plan
         self._stops = stops
 
     async def adrive(self, visit: AsyncVisit) -> None:
         """Run a lane in this task, to its end."""
-        steps = visit.job.steps()
-        async with AsyncLease(visit.job.group.link.server) as lease:
+        lane = visit.job
+        steps = lane.steps()
+        async with AsyncLease(lane.group.link.server) as lease:
             step = next(steps, None)
             while step is not None:
                 if isinstance(step, Trip | Connect):
                     try:
-                        replies = await visit.within(step.seconds, _aexchange(lease, step))
+                        if isinstance(step, Trip):
+                            reply = await visit.within(step.seconds, lease.exchange(step))
+                        else:
+                            reply = await self._connect(visit, step, lease)
                     except Exception as error:  # noqa: BLE001 - the lane knows what to do
-                        step = _thrown(steps, error)
+                        step = thrown(steps, error)
                     else:
-                        step = _sent(steps, replies)
+                        step = sent(steps, reply)
                     continue
                 if isinstance(step, Chunk):
-                    if self._failing(step):
+                    if self._stops and fails(step):
                         visit.run.stop()
                         await visit.deliver(step)
                         return
                     await visit.deliver(step)
                 elif isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
+                elif isinstance(step, Leave):
+                    await lease.aclose()
                 else:
                     visit.run.wake()
                 step = next(steps, None)
-            await lease.give_back(visit.job.db)
+            await lease.give_back(lane.db)
+        if lane.crowded:
+            asyncio.get_running_loop().call_later(CROWDED, self._try_again, visit.run)
 
-    def _failing(self, chunk: Chunk) -> bool:
-        return self._stops and any(end.error is not None for end in chunk.ends)
+    async def _connect(self, visit: AsyncVisit, step: Connect, lease: AsyncLease) -> Any:
+        try:
+            return await visit.within(step.seconds, lease.connect(waits=self._plan.waits(visit.job)))
+        except Exception as error:
+            raise UnreachableError from error
 
-
-async def _aexchange(lease: AsyncLease, step: Trip | Connect) -> Any:
-    if isinstance(step, Trip):
-        return await lease.exchange(step.payload, step.replies, text=step.text)
-    try:
-        return await lease.connect()
-    except Exception as error:
-        raise UnreachableError from error
-
-
-def _sent(steps: Any, replies: Any) -> Any:
-    try:
-        return steps.send(replies)
-    except StopIteration:
-        return None
-
-
-def _thrown(steps: Any, error: Exception) -> Any:
-    try:
-        return steps.throw(error)
-    except StopIteration:
-        return None
+    def _try_again(self, run: TaskRun) -> None:
+        self._plan.try_again()
+        run.wake()

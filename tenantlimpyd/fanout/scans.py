@@ -15,26 +15,18 @@ import redis
 
 from tenantlimpyd import logs
 from tenantlimpyd.exceptions import ScanInterruptedError
-from tenantlimpyd.fanout.lanes import (
-    FIRST_BATCH,
-    LARGEST_BATCH,
-    SLOW_TRIP,
-    WAKE,
-    Chunk,
-    End,
-    Group,
-    Lane,
-    Pause,
-    Step,
-    Trip,
-    UnreachableError,
-)
+from tenantlimpyd.fanout.groups import Group
+from tenantlimpyd.fanout.lanes import SLOW_TRIP, Lane
 from tenantlimpyd.fanout.sources import Identity, Source, pack, still
+from tenantlimpyd.fanout.steps import WAKE, Chunk, End, Pause, Step, Trip, UnreachableError
 
 __all__ = ["RESTARTS", "ScanLane"]
 
 RESTARTS = 3
 """How often a database is scanned anew, and how many connections in a row may be lost, before its tenants are interrupted."""
+FIRST_BATCH = 32
+"""Databases in the first write of a lane; later ones hold as many as keep the replies within bounds."""
+LARGEST_BATCH = 512
 REPLY_KEYS = 5_000
 """Keys that the replies to one write should hold at most."""
 TOGETHER = 4
@@ -97,7 +89,7 @@ class ScanLane(Lane[Source]):
     """One connection's part in a walk."""
 
     def __init__(self, group: Group[Source]) -> None:
-        super().__init__(group)
+        super().__init__(group, FIRST_BATCH)
         self._held: list[Source] = []  # what is sent next
         self._ending: list[Source] = []  # their last page has come, and the server must confirm who it was
         self._work: list[Source] = []
@@ -235,8 +227,9 @@ class ScanLane(Lane[Source]):
         else:
             fresh = source.cursor == b"0"
             source.identity, source.failures, source.begun = now, 0, True
-            cursor, keys = page
-            source.cursor = cursor.encode()
+            if page.__class__ is not list or len(page) != 2 or page[1].__class__ is not list:
+                raise redis.InvalidResponse(f"the server answered SCAN with {type(page).__name__}, which is no page")
+            source.cursor, keys = page[0].encode(), page[1]
             found.keys += len(keys)
             last = source.cursor == b"0"
             found.pieces.append((source, source.split(keys), None if last else (source.cursor, now)))

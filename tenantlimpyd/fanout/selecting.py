@@ -20,10 +20,12 @@ import redis
 
 from tenantlimpyd import forks
 from tenantlimpyd.fanout.connecting import Attempt, Connecting
-from tenantlimpyd.fanout.lanes import Chunk, Connect, Lane, LanePlan, Pause, Step, Trip, UnreachableError
+from tenantlimpyd.fanout.groups import CROWDED, LanePlan
+from tenantlimpyd.fanout.lanes import Lane
 from tenantlimpyd.fanout.leases import READ, Lease, silent
 from tenantlimpyd.fanout.outcomes import timed_out
-from tenantlimpyd.limits import GRACE
+from tenantlimpyd.fanout.steps import Chunk, Connect, Leave, Pause, Step, Trip, UnreachableError, fails, sent, thrown
+from tenantlimpyd.limits import GRACE, current_limit
 
 __all__ = ["LaneRun"]
 
@@ -75,10 +77,12 @@ class LaneRun:
         self._plan = plan
         self._stops = stops
         self._stopped = False
+        self._more = True
         self._chunks: deque[Chunk] = deque()
         self._ready: deque[tuple[selectors.SelectorKey, int]] = deque()
         self._courses: dict[Course, None] = {}
         self._looks_at = math.inf  # no time is up before that
+        self._tries_at = math.inf  # lanes that found no place are tried again then
         self._away = 0.0
         self._process = forks.generation
 
@@ -87,20 +91,26 @@ class LaneRun:
         return time.monotonic() - self._away
 
     def chunks(self) -> Iterator[Chunk]:
-        """Iterate over what comes of the lanes, without an end. Leaving the iteration closes all connections in use."""
+        """Iterate over what comes of the lanes, without an end. Leaving the iteration closes all connections in use.
+
+        Raises:
+            redis.ConnectionError: it was begun in another process.
+            redis.TimeoutError: the limit on the commands of this thread has passed.
+        """
         self._process = forks.generation
-        self._connecting = Connecting()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._connecting.bell, selectors.EVENT_READ)
-        self._buffer = bytearray(READ)
-        self._more = True
-        certain = False
-        try:
+        with contextlib.ExitStack() as stack:
+            self._connecting = Connecting()
+            stack.callback(self._at_home, self._connecting.close)
+            self._selector = selectors.DefaultSelector()
+            stack.callback(self._at_home, self._selector.close)
+            stack.callback(self._at_home, self._leave_all)
+            self._selector.register(self._connecting.bell, selectors.EVENT_READ)
+            self._buffer = bytearray(READ)
             while True:
                 while self._chunks:
-                    left, certain = time.monotonic(), True
+                    left = time.monotonic()
                     yield self._chunks.popleft()
-                    self._away, certain = self._away + time.monotonic() - left, False
+                    self._away += time.monotonic() - left
                     if self._process != forks.generation:
                         raise redis.ConnectionError(
                             "this walk was begun in another process, which may be going on with it: begin another one"
@@ -109,8 +119,25 @@ class LaneRun:
                     self._fill()
                 else:
                     self._look()
+
+    def _at_home(self, close: Callable[[], None]) -> None:
+        """Close something; but not in a child: it has none of the threads, and the sockets are its parent's."""
+        if self._process == forks.generation:
+            close()
+
+    def _leave_all(self) -> None:
+        """Close all connections in use: their lanes are in the middle of something."""
+        try:
+            while self._courses:
+                course = next(iter(self._courses))
+                if course.attempt is not None:
+                    course.attempt.abandon()
+                course.lease.give_back(None)
+                del self._courses[course]
+                del course.lane.clock  # which knows this run: it is not left to the garbage collector
         finally:
-            self._close(certain=certain)
+            if self._courses:  # this was interrupted
+                self._leave_all()
 
     def _fill(self) -> None:
         """Start lanes while there is work for them."""
@@ -126,11 +153,11 @@ class LaneRun:
 
     def _look(self) -> None:
         """Wait until something comes, or a time is up, and see to one of those that have something."""
-        if not self._courses:
+        if not self._courses or self._stopped:
             raise RuntimeError("no lane is on its way, and tenants are missing: please report this, it is a bug")
         if not self._ready:
-            wait = None if self._looks_at == math.inf else max(0.0, self._looks_at - self.now())
-            self._ready.extend(self._selector.select(wait))
+            ends = min(self._looks_at, self._tries_at)
+            self._ready.extend(self._select(None if ends == math.inf else max(0.0, ends - self.now())))
         if self._ready:
             key, events = self._ready.popleft()
             if key.data is None:
@@ -138,41 +165,62 @@ class LaneRun:
                     self._connected(attempt)
             elif key.data in self._courses:
                 self._hear(key.data, events)
-        if not self._ready and self.now() >= self._looks_at:
-            self._see_to_the_late()
+        if not self._ready:
+            if self.now() >= self._looks_at:
+                self._see_to_the_late()
+            if self.now() >= self._tries_at:
+                self._tries_at, self._more = math.inf, True
+                self._plan.try_again()
+
+    def _select(self, seconds: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        limit = current_limit()  # that of a function for many tenants, say, which walks
+        if limit is None:
+            return self._selector.select(seconds)
+        limit.check()
+        with limit.waking(self._connecting.ring):
+            ready = self._selector.select(limit.shorter(seconds))
+        limit.check()
+        return ready
 
     # A lane
 
     def _go_on(self, course: Course, step: Step | None) -> None:
         """Take a lane's steps, until it has to wait."""
         while step is not None:
-            if isinstance(step, Trip):
+            if isinstance(step, Trip | Connect):
                 if self._stopped:
                     return
                 try:
-                    self._send(course, step)
+                    if isinstance(step, Trip):
+                        self._send(course, step)
+                        return
+                    db = self._connect(course, step.seconds)
                 except Exception as error:  # noqa: BLE001 - the lane knows what to do
                     step = self._failed(course, error)
                     continue
-                return
-            if isinstance(step, Connect):
-                if not self._stopped:
-                    self._connect(course, step.seconds)
-                return
+                if db is None:
+                    return
+                step = sent(course.steps, db)
+                continue
             if isinstance(step, Chunk):
                 self._chunks.append(step)
-                if self._stops and any(end.error is not None for end in step.ends):
+                if self._stops and fails(step):
                     self._stopped = True
                     return
             elif isinstance(step, Pause):
                 self._expect(course, self.now() + step.seconds)
                 return
+            elif isinstance(step, Leave):
+                self._let_go(course, None)
             else:
                 self._more = True
             step = next(course.steps, None)
-        del self._courses[course]
         self._let_go(course, course.lane.db)
+        del self._courses[course]
+        del course.lane.clock
         self._plan.release(course.lane)
+        if course.lane.crowded:
+            self._tries_at = min(self._tries_at, self.now() + CROWDED)
         self._more = True
 
     def _expect(self, course: Course, ends: float) -> None:
@@ -181,10 +229,10 @@ class LaneRun:
 
     def _send(self, course: Course, trip: Trip) -> None:
         lease = course.lease
-        course.trip, course.come = trip, 0
+        course.trip, course.come, course.received = trip, 0, lease.received
         course.sent = course.heard = course.answered = self.now()
         self._expect(course, self._until(course, trip))
-        lease.send(trip.payload, trip.replies, text=trip.text)
+        lease.send(trip)
         if lease.sending:
             self._selector.modify(lease.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, course)
 
@@ -195,19 +243,20 @@ class LaneRun:
 
     def _hear(self, course: Course, events: int) -> None:
         """Take in what has come over a lane's connection, and send what could not be sent yet."""
-        lease = course.lease
+        lease, replies = course.lease, None
         try:
-            if events & selectors.EVENT_WRITE:
+            if events & selectors.EVENT_READ:  # first: a server may say why it reads no more
+                replies = self._receive(course)
+            if events & selectors.EVENT_WRITE and lease.sending:
                 lease.send_rest()
                 if not lease.sending:
                     self._selector.modify(lease.socket, selectors.EVENT_READ, course)
-            replies = self._receive(course) if events & selectors.EVENT_READ else None
         except Exception as error:  # noqa: BLE001 - the lane knows what to do
             self._go_on(course, self._failed(course, error))
             return
         if replies is not None:
             course.trip, course.ends = None, math.inf
-            self._go_on(course, _sent(course.steps, replies))
+            self._go_on(course, sent(course.steps, replies))
 
     def _receive(self, course: Course) -> list[Any] | None:
         lease, trip = course.lease, course.trip
@@ -225,38 +274,55 @@ class LaneRun:
         """Close a lane's connection, and tell the lane; return its next step."""
         course.trip, course.ends = None, math.inf
         self._let_go(course, None)
-        return _thrown(course.steps, error)
+        return thrown(course.steps, error)
 
     def _let_go(self, course: Course, db: int | None) -> None:
         if course.lease.socket is not None:
-            self._selector.unregister(course.lease.socket)
+            with contextlib.suppress(KeyError):  # it could not be registered
+                self._selector.unregister(course.lease.socket)
             course.lease.give_back(db)
 
     # Connecting
 
-    def _connect(self, course: Course, seconds: float) -> None:
-        course.attempt = Attempt(course, Lease(course.lane.group.link.server), seconds)
+    def _connect(self, course: Course, seconds: float) -> int | None:
+        """Return which database a lane's connection is in; None: it is being made, in a thread."""
+        waits = self._plan.waits(course.lane)
+        lease = Lease(course.lane.group.link.server)
+        try:
+            db = lease.connect_at_once()
+            if db is not None:
+                course.lease = lease
+                self._selector.register(lease.socket, selectors.EVENT_READ, course)
+                return db
+            course.attempt = Attempt(course, lease, seconds, waits=waits)
+            self._connecting.begin(course.attempt)
+        except Exception as error:
+            course.attempt = None
+            raise UnreachableError from error
         course.began = self.now()
         self._expect(course, course.began + seconds + GRACE)
-        self._connecting.begin(course.attempt)
+        return None
 
     def _connected(self, attempt: Attempt) -> None:
         course: Course = attempt.caller
         if course.attempt is not attempt:
             return
+        course.lease = attempt.lease
         course.attempt, course.ends = None, math.inf
         course.ahead += max(0.0, attempt.seconds - (self.now() - course.began))
-        if attempt.error is not None:
-            self._go_on(course, self._unreachable(course, attempt.error))
-            return
-        course.lease = attempt.lease
-        self._selector.register(course.lease.socket, selectors.EVENT_READ, course)
-        self._go_on(course, _sent(course.steps, attempt.db))
+        try:
+            if attempt.error is not None:
+                raise attempt.error
+            self._selector.register(course.lease.socket, selectors.EVENT_READ, course)
+        except Exception as error:  # noqa: BLE001 - the lane knows what to do
+            self._go_on(course, self._unreachable(course, error))
+        else:
+            self._go_on(course, sent(course.steps, attempt.db))
 
     def _unreachable(self, course: Course, error: Exception) -> Step | None:
         unreachable = UnreachableError()
         unreachable.__cause__ = error
-        return _thrown(course.steps, unreachable)
+        return self._failed(course, unreachable)
 
     # Those whose time is up
 
@@ -295,33 +361,3 @@ class LaneRun:
             error = silent(course.lease.patience)
         course.lease.late(error, now - course.answered)
         self._go_on(course, self._failed(course, error))
-
-    def _close(self, *, certain: bool) -> None:
-        """Give back all connections, and end the threads.
-
-        Args:
-            certain: whether every lane knows which database its connection is in.
-        """
-        if self._process != forks.generation:  # the threads are not in a child, and the sockets are its parent's
-            return
-        with contextlib.ExitStack() as stack:  # where one of these is interrupted, the others are done nevertheless
-            stack.callback(self._connecting.close)
-            stack.callback(self._selector.close)
-            for course in self._courses:
-                stack.callback(course.lease.give_back, course.lane.db if certain and course.trip is None else None)
-                if course.attempt is not None:
-                    stack.callback(course.attempt.abandon)
-
-
-def _sent(steps: Generator[Step, Any, None], replies: Any) -> Step | None:
-    try:
-        return steps.send(replies)
-    except StopIteration:
-        return None
-
-
-def _thrown(steps: Generator[Step, Any, None], error: Exception) -> Step | None:
-    try:
-        return steps.throw(error)
-    except StopIteration:
-        return None

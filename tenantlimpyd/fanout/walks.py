@@ -12,12 +12,14 @@ import attrs
 
 from tenantlimpyd import logs
 from tenantlimpyd.closing import AsyncClosing, Closing
-from tenantlimpyd.fanout.lanes import ANSWER_SECONDS, Chunk, Group, LanePlan
+from tenantlimpyd.fanout.groups import Group, LanePlan
+from tenantlimpyd.fanout.lanes import ANSWER_SECONDS
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome, Settled
 from tenantlimpyd.fanout.running import Driving, chunk_of
 from tenantlimpyd.fanout.scans import ScanLane, log_restart
 from tenantlimpyd.fanout.selecting import LaneRun
 from tenantlimpyd.fanout.sources import Source, Sources, grouped
+from tenantlimpyd.fanout.steps import Chunk
 from tenantlimpyd.fanout.tasks import TaskRun
 from tenantlimpyd.fanout.tokens import Token, question
 from tenantlimpyd.fanout.unique import Unique
@@ -273,7 +275,7 @@ class AsyncWalk(_Telling, AsyncClosing, Generic[I]):
     async def _iterate(self, plan: LanePlan) -> AsyncGenerator[I, None]:
         progress, unpack = self._progress, self._unpack
         del self
-        driving = Driving(stops=progress.order.policy == "raise")
+        driving = Driving(plan, stops=progress.order.policy == "raise")
         run = TaskRun(plan, driving.adrive, timeout=None, concurrency=plan.lanes, buffer=_BUFFER)
         complete = False
         progress.start()

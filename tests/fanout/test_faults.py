@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
 
@@ -17,7 +16,6 @@ from integration.servers.tls import Authority
 from tenantlimpyd.context import carry_tenant
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
-from tenantlimpyd.limits import Limit
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import aeventually
 
@@ -313,26 +311,3 @@ def test_a_hanging_server_leaves_room_for_the_others(fleet, misbehaving, flushed
         finished.setdefault(tenant, time.monotonic() - started)
     assert len([tenant for tenant in walk.outcomes if tenant.startswith("t")]) == 20
     assert max(finished.values()) < 0.9  # before the first deadline of the hung ones
-
-
-def test_a_limit_may_be_looked_at_while_it_is_started_again():
-    """The consumer looks at the deadlines of threads that end them and begin new ones."""
-    limit, stop = Limit(1), threading.Event()
-
-    def restart():
-        while not stop.is_set():
-            limit.restart(None)
-            limit.restart(1)
-
-    thread = threading.Thread(target=restart)
-    thread.start()
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for _ in range(50_000):
-            assert limit.overdue < 1
-            assert limit.remaining() in (None, pytest.approx(1, abs=1))
-    finally:
-        sys.setswitchinterval(before)
-        stop.set()
-        thread.join(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import signal
 import threading
@@ -16,7 +17,7 @@ from integration.servers.tls import Authority
 from tenantlimpyd import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
-from tenantlimpyd.fanout import selecting
+from tenantlimpyd.fanout import leases, selecting
 from tenantlimpyd.fanout.leases import Lease
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
@@ -156,7 +157,7 @@ def test_a_thread_that_hangs_in_connecting_is_given_up(wide, monkeypatch, late):
     """As in looking up a name, which no time-out ends. What comes of it after all goes to its pool."""
     release, hung, connect = threading.Event(), threading.Event(), Lease.connect
 
-    def hangs(lease):
+    def hangs(lease, **arguments):
         if not hung.is_set():
             hung.set()
             release.wait(20)
@@ -164,7 +165,7 @@ def test_a_thread_that_hangs_in_connecting_is_given_up(wide, monkeypatch, late):
             from tenantlimpyd.limits import _current
 
             _current.set(None)
-        return connect(lease)
+        return connect(lease, **arguments)
 
     monkeypatch.setattr(Lease, "connect", hangs)
     router = router_of(wide.settings, 1)
@@ -271,7 +272,9 @@ def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
     server = misbehaving(answers)
     database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
     router = DatabaseRouter({"t": database}, budget=Budget())
-    assert list(router.scan_keys()) == [("t", "key")]
+    walk = router.scan_keys(on_error="collect")
+    assert list(walk) == []
+    assert "more than it was asked for" in str(walk.outcomes["t"].error)
     assert open_and_idle(router) == (0, 0)
     router.close()
 
@@ -300,6 +303,145 @@ async def test_a_server_that_closes_in_mid_page(misbehaving, colour):
     assert server.accepted == 4  # three more attempts
     assert open_and_idle(router) == (0, 0)
     await router.aclose()
+
+
+def test_a_reply_too_many_is_nobodys_page(misbehaving):
+    """It comes by itself, between two trips of a lane, and would be taken for the first reply of the next."""
+    info = b"$5\r\nx:1\r\n\r\n"
+    page = b"*2\r\n$1\r\n7\r\n*1\r\n$3\r\nkey\r\n"
+
+    def answers(peer, _stop):
+        while data := peer.recv(65536):
+            if b"SCAN" in data:
+                peer.sendall(info * data.count(b"INFO") + page + b"+XY\r\n")
+            else:
+                peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
+
+    server = misbehaving(answers)
+    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
+    router = DatabaseRouter({"t": database}, budget=Budget())
+    walk = router.scan_keys(on_error="collect")
+    assert list(walk) == []
+    assert not walk.outcomes["t"].ok
+    router.close()
+
+
+@COLOURS
+async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehaving, colour):
+    """Else a connection that is in the middle of a long command would go to somebody else."""
+
+    def answers(peer, stop):
+        while data := peer.recv(4096):
+            if b"EVIL" in data:
+                peer.sendall(b"+OK\r\n" if b"SELECT" not in data else b"+OK\r\n+OK\r\n")
+                stop.wait(10)
+                return
+            peer.sendall(b"+OK\r\n" * max(1, data.count(b"*") - (b"EVIL" in data)))
+
+    server = misbehaving(answers)
+    database = RedisDatabase(
+        host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None, socket_timeout=0.5
+    )
+    router = DatabaseRouter({"t": database}, budget=Budget())
+    step = Command("SET", "EVIL", "x" * 30_000_000)
+    if colour == "blocking":
+        outcomes = router.fan_out(step, on_error="collect")
+    else:
+        outcomes = await router.afan_out(step, on_error="collect")
+    assert not outcomes["t"].ok
+    assert open_and_idle(router) == (0, 0)
+    await router.aclose()
+
+
+@pytest.mark.parametrize("seconds", [None, 5.0])
+async def test_a_time_out_of_the_operating_system_is_a_lost_connection(wide, monkeypatch, seconds):
+    """As when nothing acknowledges what was sent; asyncio raises it where a time-out of ours would come."""
+    router = router_of({**wide.settings, "socket_timeout": seconds}, 1)
+    found, asked = leases.stream_of, iter(range(100))
+
+    def stream_of(connection):
+        stream = found(connection)
+        if next(asked) == 0:
+            stream.set_exception(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
+        return stream
+
+    monkeypatch.setattr(leases, "stream_of", stream_of)
+    walk = router.ascan_keys(on_error="collect")
+    assert [item async for item in walk] == [("t1", "key")]  # at the second attempt
+    await router.aclose()
+
+
+def test_where_no_thread_can_be_started_its_tenants_have_failed(wide, monkeypatch):
+    router = router_of(wide.settings, 1, 2)
+
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    walk = router.scan_keys(on_error="collect")
+    assert list(walk) == []
+    monkeypatch.undo()
+    assert [str(outcome.error) for outcome in walk.outcomes.values()] == ["can't start new thread"] * 2
+    assert len(list(router.scan_keys())) == 2
+    router.close()
+
+
+def test_a_walk_keeps_the_limit_of_the_function_that_walks(misbehaving, wide, no_thread_is_left):
+    """A function for many tenants has a deadline, and what it does has the same."""
+    hanging = misbehaving(lambda _peer, stop: stop.wait(10))
+    router = router_of(wide.settings, 1)
+    router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port, socket_timeout=None))
+    began = time.monotonic()
+    outcomes = router.fan_out(lambda _: list(router.scan_keys()), tenants=["t1"], timeout=0.3, on_error="collect")
+    assert isinstance(outcomes["t1"].error, redis.TimeoutError)
+    eventually(lambda: no_thread_is_left() == [])
+    assert time.monotonic() - began < 2
+    router.close()
+
+
+def test_a_walk_leaves_nothing_to_the_garbage_collector(wide):
+    """What a run consists of refers to one another; with a buffer, that is much to leave lying about."""
+    router = router_of(wide.settings, 0, 1, 2)
+    list(router.scan_keys(count=100))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            list(router.scan_keys(count=100))
+            next(router.scan_keys(count=100))
+        kinds = [each for each in gc.get_objects() if type(each) in (selecting.LaneRun, selecting.Course)]
+        assert kinds == []
+    finally:
+        gc.enable()
+    router.close()
+
+
+@pytest.mark.parametrize("selector", ["SelectSelector", "PollSelector"])
+def test_other_ways_to_wait(wide, monkeypatch, selector):
+    """Those of other operating systems."""
+    monkeypatch.setattr(selecting.selectors, "DefaultSelector", getattr(selecting.selectors, selector))
+    router = router_of(wide.settings)
+    assert len(set(router.scan_keys(count=100))) == KEYS + MANY - 1
+    router.close()
+
+
+def test_an_idle_connection_needs_no_thread(wide, monkeypatch):
+    router = router_of(wide.settings, 1, 2)
+    assert len(list(router.scan_keys())) == 2
+    monkeypatch.setattr(threading.Thread, "start", None)
+    assert len(list(router.scan_keys())) == 2
+    assert len(router.fan_out(Command("PING"))) == 2
+    router.close()
+
+
+def test_an_idle_connection_that_the_server_closed_is_made_anew(wide):
+    router = router_of(wide.settings, 1, 2)
+    assert len(list(router.scan_keys())) == 2
+    with redis.Redis(**wide.settings) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert len(list(router.scan_keys())) == 2
+    assert open_and_idle(router) == (1, 1)
+    router.close()
 
 
 def test_a_lane_that_ends_without_its_tenants_is_told(wide, monkeypatch):

@@ -1,0 +1,162 @@
+"""Walks and commands for all where places for connections are few: nobody fails for want of one that the run itself holds."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd import Budget
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.operations import Command
+from tenantlimpyd.router import DatabaseRouter
+
+COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+LARGE, KEYS = 12, 1500
+
+
+class User:
+    db = 0
+    retired = False
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A server with twelve databases that are large, for pages of twenty."""
+    with EmbeddedServer(databases=LARGE) as server, redis.Redis(**server.settings) as client:
+        for number in range(LARGE):
+            client.execute_command("SELECT", number)
+            client.mset({f"k{key}": 1 for key in range(KEYS)})
+        yield server
+
+
+class Held:
+    """Connections of a server's that the application uses meanwhile."""
+
+    def __init__(self, database, colour):
+        self._pool = database.server.pools()[0] if colour == "blocking" else database.server.of_loop().pool
+        self._blocks = colour == "blocking"
+        self._held = []
+
+    async def take(self, number):
+        for _ in range(number):
+            lent = self._pool.lend(User())
+            self._held.append(lent if self._blocks else await lent)
+
+    async def release(self):
+        for each in self._held:
+            released = self._pool.release(each)
+            if not self._blocks:
+                await released
+
+
+@COLOURS
+@pytest.mark.parametrize("on_full", ["raise", "wait"])
+@pytest.mark.parametrize("free", [1, 2])
+async def test_lanes_share_the_places_that_are_free(full, colour, on_full, free):
+    """Further lanes are worth a connection of their own, not a failure."""
+    budget = Budget(per_server=4, on_full=on_full)
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(LARGE)})
+    held = Held(router.database_for("t1"), colour)
+    await held.take(4 - free)
+    arguments = {"count": 20, "on_error": "collect", "timeout": 5}
+    found = 0
+    if colour == "blocking":
+        walk = router.scan_pages(**arguments)
+        for _, page in walk:
+            found += len(page)
+        sizes = router.fan_out(Command("DBSIZE"), on_error="collect")
+    else:
+        walk = router.ascan_pages(**arguments)
+        async for _, page in walk:
+            found += len(page)
+        sizes = await router.afan_out(Command("DBSIZE"), on_error="collect")
+    assert [outcome.error for outcome in walk.outcomes.values()] == [None] * LARGE
+    assert found == LARGE * KEYS
+    assert [outcome.value for outcome in sizes.values()] == [KEYS] * LARGE
+    await held.release()
+    await router.aclose()
+
+
+@COLOURS
+async def test_with_no_place_at_all_the_budget_decides(full, colour):
+    budget = Budget(per_server=2, timeout=0.1)
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(3)})
+    held = Held(router.database_for("t1"), colour)
+    await held.take(2)
+    if colour == "blocking":
+        walk = router.scan_pages(on_error="collect")
+        assert list(walk) == []
+    else:
+        walk = router.ascan_pages(on_error="collect")
+        assert [page async for page in walk] == []
+    assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
+    await held.release()
+    await router.aclose()
+
+
+def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
+    router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=1))})
+    pool = router.database_for("t").server.pools()[0]
+    held = pool.lend(User())
+    walk = router.scan_pages(on_error="collect", timeout=0.2)
+    assert list(walk) == []
+    error = walk.outcomes["t"].error
+    assert isinstance(error, redis.TimeoutError)
+    assert "not done within 0.2 s; before that, MaxConnectionsError: all 1 connections" in str(error)
+    pool.release(held)
+    router.close()
+
+
+@COLOURS
+@pytest.mark.parametrize("arguments", [{"timeout": 0.5}, {}], ids=["deadline", "budget"])
+async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(full, colour, arguments):
+    """The second server's turn comes when the first is through, however long the consumer takes."""
+    with EmbeddedServer() as other, redis.Redis(**other.settings) as client:
+        client.mset({f"k{key}": 1 for key in range(60)})
+        budget = Budget(total=1, timeout=0.3)
+        router = DatabaseRouter(
+            {
+                "a": RedisDatabase(**full.settings, db=1, budget=budget),
+                "b": RedisDatabase(**other.settings, budget=budget),
+            }
+        )
+        found = dict.fromkeys(("a", "b"), 0)
+        pages = 0
+        if colour == "blocking":
+            walk = router.scan_pages(count=500, on_error="collect", **arguments)
+            for tenant, page in walk:
+                found[tenant] += len(page)
+                pages += 1
+                time.sleep(0.3 if pages < 4 else 0)  # noqa: ASYNC251 - a consumer that blocks
+        else:
+            walk = router.ascan_pages(count=500, on_error="collect", **arguments)
+            async for tenant, page in walk:
+                found[tenant] += len(page)
+        assert [outcome.error for outcome in walk.outcomes.values()] == [None, None]
+        assert found == {"a": KEYS, "b": 60}
+        await router.aclose()
+
+
+@COLOURS
+async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full, colour):
+    """Two lanes and one place; among the work that one puts back is a number that isn't there."""
+    settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
+    numbers = [5000, *range(LARGE)] * 1
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**settings, db=n) for n in numbers})
+    held = Held(router.database_for("t1"), colour)
+    await held.take(1)
+    step = Command("INCR", "counted")
+    if colour == "blocking":
+        outcomes = router.fan_out(step, on_error="collect")
+    else:
+        outcomes = await router.afan_out(step, on_error="collect")
+    assert [tenant for tenant, outcome in outcomes.items() if not outcome.ok] == ["t5000"]
+    with redis.Redis(**full.settings) as client:
+        for number in range(LARGE):
+            client.execute_command("SELECT", number)
+            assert client.getdel("counted") == b"1"
+    await held.release()
+    await router.aclose()

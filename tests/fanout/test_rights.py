@@ -1,0 +1,154 @@
+"""A command for all tenants whose user's rights change between two writes: it runs in its tenant's database or not at all."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from tenantlimpyd import Budget
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.fanout.replies import Replies
+from tenantlimpyd.operations import Command, Script
+from tenantlimpyd.router import DatabaseRouter
+
+COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MANY = 100
+INCREMENT = Script("return redis.call('INCR', KEYS[1])", ["n"])
+
+
+@pytest.fixture(scope="module")
+def wide():
+    with EmbeddedServer(databases=MANY + 1) as server:
+        yield server
+
+
+@pytest.fixture
+def admin(wide):
+    with redis.Redis(**wide.settings) as client:
+        client.flushall()
+        client.execute_command("ACL", "SETUSER", "worker", "reset", "on", ">pw", "~*", "&*", "+@all")
+        yield client
+
+
+def make(server, *numbers):
+    budget = Budget()
+    own = {**server.settings, "username": "worker", "password": "pw", "budget": budget}
+    return DatabaseRouter({f"t{n}": RedisDatabase(**own, db=n) for n in numbers})
+
+
+async def asked(router, colour, step=INCREMENT, tenants=None):
+    if colour == "blocking":
+        return router.fan_out(step, on_error="collect", tenants=tenants)
+    return await router.afan_out(step, on_error="collect", tenants=tenants)
+
+
+def counts(admin):
+    """Return what each database counted, by number."""
+    pipeline = admin.pipeline(transaction=False)
+    for number in range(MANY + 1):
+        pipeline.execute_command("SELECT", number)
+        pipeline.get("n")
+    replies = pipeline.execute()[1::2]
+    admin.execute_command("SELECT", 0)
+    return {number: int(reply) for number, reply in enumerate(replies) if reply is not None}
+
+
+@COLOURS
+@pytest.mark.parametrize("write", range(1, 7))
+@pytest.mark.parametrize(
+    "lost", ["-multi", "-select", "-exec", "-incr -eval -evalsha", "-multi -select", "-exec -select", "-discard -multi"]
+)
+@pytest.mark.parametrize("step", [Command("INCR", "n"), INCREMENT], ids=["command", "script"])
+async def test_rights_that_are_taken_away_before_any_write(wide, admin, monkeypatch, colour, write, lost, step):
+    begin, writes = Replies.begin, iter(range(1, 10_000))
+
+    def revoked(self, trip):
+        if next(writes) == write:
+            admin.execute_command("ACL", "SETUSER", "worker", *lost.split())
+        return begin(self, trip)
+
+    router = make(wide, *range(1, MANY + 1))
+    monkeypatch.setattr(Replies, "begin", revoked)
+    outcomes = await asked(router, colour, step)
+    monkeypatch.undo()
+    counted = counts(admin)
+    done = {int(tenant[1:]) for tenant, outcome in outcomes.items() if outcome.ok}
+    assert len(outcomes) == MANY
+    assert counted == dict.fromkeys(done, 1)  # once each, and nowhere else
+    assert (
+        "select" in lost or "incr" in lost or done == set(range(1, MANY + 1))
+    )  # one by one, where there are no transactions
+    assert {type(outcome.error) for outcome in outcomes.values() if not outcome.ok} <= {
+        redis.exceptions.NoPermissionError
+    }
+    admin.execute_command("ACL", "SETUSER", "worker", "+@all")
+    assert {outcome.value for outcome in (await asked(router, colour, Command("ECHO", "well"))).values()} == {"well"}
+    await router.aclose()
+
+
+@COLOURS
+@pytest.mark.parametrize("write", range(2, 5))
+async def test_the_connection_goes_back_with_the_database_it_is_in(wide, admin, monkeypatch, colour, write):
+    """The user may send no MULTI, and loses SELECT between two round trips."""
+    admin.execute_command("ACL", "SETUSER", "worker", "-multi")
+    for number in (0, 3, 5):
+        admin.execute_command("SELECT", number)
+        admin.set("who", number)
+    router = make(wide, 0, 3, 5)
+    begin, writes = Replies.begin, iter(range(1, 10_000))
+
+    def revoked(self, trip):
+        if next(writes) == write:
+            admin.execute_command("ACL", "SETUSER", "worker", "-select")
+        return begin(self, trip)
+
+    monkeypatch.setattr(Replies, "begin", revoked)
+    await asked(router, colour, Command("GET", "who"), ["t3", "t5"])
+    monkeypatch.undo()
+    admin.execute_command("ACL", "SETUSER", "worker", "+@all")
+    for who in ("0", "5", "3"):
+        database = router.database_for(f"t{who}")
+        got = database.connection.get("who") if colour == "blocking" else await database.aconnection.get("who")
+        assert got == who
+    await router.aclose()
+
+
+@COLOURS
+@pytest.mark.parametrize("right", ["-multi", "-exec"])
+async def test_users_who_may_send_no_transactions(wide, admin, colour, right):
+    admin.execute_command("ACL", "SETUSER", "worker", right)
+    router = make(wide, *range(20), 5000)
+    for times in (1, 2):
+        outcomes = await asked(router, colour)
+        assert {outcome.value for tenant, outcome in outcomes.items() if tenant != "t5000"} == {times}
+        assert "out of range" in str(outcomes["t5000"].error)
+    assert counts(admin) == dict.fromkeys(range(20), 2)
+    await router.aclose()
+
+
+@COLOURS
+async def test_what_is_too_long_for_one_write(wide, admin, colour):
+    router = make(wide, *range(10))
+    for size in (3_000, 7_000, 100_000):
+        outcomes = await asked(router, colour, Command("SET", "n", 1, "PX", 100_000 + size))
+        assert all(outcome.ok for outcome in outcomes.values())
+        text = "x" * size
+        outcomes = await asked(router, colour, Command("ECHO", text))
+        assert {outcome.value for outcome in outcomes.values()} == {text}
+        script = Script(f"--{text}\nreturn redis.call('INCR', KEYS[1])", ["n"])
+        assert {outcome.value for outcome in (await asked(router, colour, script)).values()} == {2}
+    await router.aclose()
+
+
+@COLOURS
+async def test_one_tenant_whose_command_is_refused_keeps_nobody_else_from_theirs(wide, admin, colour):
+    """The user may write to no key but one, which the others' scripts don't name."""
+    router = make(wide, *range(1, 30))
+    admin.execute_command("ACL", "SETUSER", "worker", "resetkeys", "~other")
+    outcomes = await asked(router, colour, Command("INCR", "n"))
+    assert {type(outcome.error) for outcome in outcomes.values()} == {redis.exceptions.NoPermissionError}
+    assert counts(admin) == {}
+    outcomes = await asked(router, colour, Command("INCR", "other"))
+    assert {outcome.value for outcome in outcomes.values()} == {1}
+    await router.aclose()
