@@ -7,7 +7,7 @@ import redis
 from redis.commands.core import Script
 
 from benchmarks.pairs import Block
-from benchmarks.setting import FOUND, KEY, NAMES, VALUE, Setting
+from benchmarks.setting import FOUND, KEY, NAMES, VALUE, Setting, alike
 
 CREATE = """
 redis.call('SADD', KEYS[1], ARGV[1])
@@ -87,7 +87,7 @@ def commands(setting: Setting) -> list[Case]:
         for _ in range(repeat):
             invoice.note.set(VALUE)
 
-    second = redis.Redis(**setting.database.settings.for_blocking())
+    second = redis.Redis(**alike(setting.database.settings.for_blocking()))
     return [
         Case("control: redis-py GET", "redis-py GET", gets(second), gets(peer)),
         Case("routed GET", "redis-py GET", routed, gets(peer), 1.05),

@@ -18,7 +18,7 @@ import redis
 import redis.asyncio
 
 from benchmarks.pairs import AsyncBlock, Block, Figure, acompare, compare
-from benchmarks.setting import KEY, VALUE
+from benchmarks.setting import KEY, VALUE, alike
 from tenantlimpyd import Budget, DatabaseRouter, RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
 
@@ -82,7 +82,7 @@ def figures(rotation: Rotation, seconds: float) -> Iterator[tuple[str, str, Figu
         with router.use_tenant(next(order)):
             _checked(router.database.connection.get(KEY))
 
-    with redis.Redis(**{**rotation.settings, "max_connections": WORKERS}) as peer:
+    with redis.Redis(**alike(rotation.settings, max_connections=WORKERS)) as peer:
 
         def theirs() -> None:
             _checked(peer.get(KEY))
@@ -124,7 +124,7 @@ async def afigures(rotation: Rotation, seconds: float) -> list[tuple[str, str, F
     router, order = rotation.router, rotation.order
     for _ in range(TENANTS):  # used once in this event loop, as in the blocking part
         await router.database_for(next(order)).aconnection.get(KEY)
-    peer = redis.asyncio.Redis(**{**rotation.apart, "max_connections": WORKERS})
+    peer = redis.asyncio.Redis(**alike(rotation.apart, max_connections=WORKERS))
 
     async def routed() -> None:
         _checked(await router.database_for(next(order)).aconnection.get(KEY))

@@ -12,6 +12,7 @@ import attrs
 import hiredis
 import redis
 import redis.asyncio
+from redis.maint_notifications import MaintNotificationsConfig
 
 from tenantlimpyd import EXACT_VERSION, DatabaseRouter, RedisDatabase, fields, model
 from tenantlimpyd.contrib.collection import ExtendedCollectionManager
@@ -31,6 +32,14 @@ KEY = "bench:key"
 VALUE = "0123456789"
 
 _FILL = "for i = 1, tonumber(ARGV[1]) do redis.call('SET', 'invoice:' .. i .. ':number', i) end"
+
+
+def alike(settings: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """Return a database's settings for redis-py's client as our clients have them.
+
+    redis-py's maintenance notifications are off in those unless somebody asks for them, and on in redis-py's own.
+    """
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False), **settings, **others}
 
 
 @attrs.frozen
@@ -55,7 +64,7 @@ class Setting:
 
     def apeer(self) -> redis.asyncio.Redis:
         """Return redis-py's asyncio client for the running loop, with the settings of acme's database."""
-        return redis.asyncio.Redis(**self.database.settings.for_asyncio())
+        return redis.asyncio.Redis(**alike(self.database.settings.for_asyncio()))
 
 
 @contextmanager
@@ -78,7 +87,7 @@ def one_tenant() -> Iterator[Setting]:
             due = fields.InstanceHashField()
 
         database = router.database_for("acme")
-        peer = redis.Redis(**database.settings.for_blocking())
+        peer = redis.Redis(**alike(database.settings.for_blocking()))
         stock = redis.Redis(**server.settings, db=1, decode_responses=True)
         peer.set(KEY, VALUE)
         with router, peer, stock:
@@ -93,7 +102,8 @@ def many_tenants() -> Iterator[tuple[DatabaseRouter, list[redis.Redis]]]:
         router = DatabaseRouter(
             {f"tenant-{at}": RedisDatabase(**server.settings, db=db) for at, (server, db) in enumerate(places)}
         )
-        peers = [redis.Redis(**router.database_for(tenant).settings.for_blocking()) for tenant in router.tenants()]
+        databases = map(router.database_for, router.tenants())
+        peers = [redis.Redis(**alike(database.settings.for_blocking())) for database in databases]
         for peer in peers:
             peer.eval(_FILL, 0, KEYS)
         try:

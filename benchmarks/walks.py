@@ -18,7 +18,7 @@ from benchmarks import growth, rbpeer
 from benchmarks.byhand import ByHand
 from benchmarks.delaying import delayed
 from benchmarks.pairs import Block, Figure, compare
-from benchmarks.setting import DATABASES, KEYS, many_tenants
+from benchmarks.setting import DATABASES, KEYS, alike, many_tenants
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.scanning import DEFAULT_PAGE
@@ -206,7 +206,7 @@ def _far(report, router: DatabaseRouter, peers: list[redis.Redis], seconds: floa
             compare(by_page(far), hand_by_page(hand), seconds=seconds, repeat=1),
         )
         hand.close()
-        slow = [redis.Redis(**far.database_for(tenant).settings.for_blocking()) for tenant in far.tenants()]
+        slow = [redis.Redis(**alike(far.database_for(tenant).settings.for_blocking())) for tenant in far.tenants()]
         report.add("scan_keys, key by key", "redis-py, one after another", once(by_key(far), in_turn(slow)))
         for peer in slow:
             peer.close()
