@@ -21,7 +21,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from tenantlimpyd import forks
 from tenantlimpyd.breaker import PATIENCE
-from tenantlimpyd.guards import guarded
+from tenantlimpyd.guards import Outbox, guarded
 from tenantlimpyd.limits import current_limit
 from tenantlimpyd.redispy import ahears
 from tenantlimpyd.slots import User, Waiter
@@ -211,6 +211,10 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         self.loop = loop
         self.master = arguments.get("connection_pool")
         self.idle: list[Any] = self._available_connections
+        told = arguments.get("maint_notifications_config")
+        # Where something may come unasked, that must not look as if a reply did.
+        self._together = lane is hub.shared and told is not None and not told.enabled
+        self._outbox = Outbox(self._in_use_connections)
         lane.pools.append(self)
 
     def begin_anew(self) -> None:
@@ -218,6 +222,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         forks.kept.append((self.idle, self._in_use_connections))
         self._available_connections = self.idle = []
         self._in_use_connections = set()
+        self._outbox = Outbox(self._in_use_connections)
 
     async def lend(self, user: User, *, waits: bool = True) -> Any:
         """Return a connection that is connected, is or will be in the user's database, and owes nothing.
@@ -241,6 +246,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             connection = await self._wait(connection)
         if connection is None:
             connection = _made(self, user)
+            connection.outbox = self._outbox if self._together else None
         connection.user = user
         connection.db = user.db
         self._in_use_connections.add(connection)

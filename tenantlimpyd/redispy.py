@@ -16,6 +16,7 @@ from typing import Any
 import hiredis
 import redis
 import redis.asyncio
+import redis.asyncio.connection
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser, _HiredisParser
 from redis.observability.providers import get_observability_instance
 
@@ -23,10 +24,12 @@ __all__ = [
     "NOTHING",
     "Ears",
     "ahears",
+    "asends",
     "awatched",
     "come",
     "drop_unsent",
     "ends",
+    "has_come",
     "reader_of",
     "socket_of",
     "stream_of",
@@ -141,14 +144,29 @@ async def ahears(connection: Any) -> bool:
     return bool(reader.has_data() or stream.at_eof() or stream._buffer)
 
 
-def _own(client_class: Any) -> Any:
-    """Return redis-py's own ``execute_command`` of a class; None: something else is there already."""
-    found = vars(client_class)["execute_command"]
-    own = type(found) is FunctionType and found.__code__.co_filename == inspect.getfile(client_class)
+def has_come(stream: asyncio.StreamReader) -> bool:
+    """Return whether a stream of asyncio, which all asyncio connections read from, holds data that nobody has read."""
+    return bool(stream._buffer)  # type: ignore[attr-defined]  # as redis-py's own parsers look at it
+
+
+def _own(owner: Any, method: str) -> Any:
+    """Return redis-py's own method of a class; None: something else is there already."""
+    found = vars(owner)[method]
+    own = type(found) is FunctionType and found.__code__.co_filename == inspect.getfile(owner)
     return found if own else None
 
 
-_blocking, _awaiting = _own(redis.Redis), _own(redis.asyncio.Redis)
+_Connection = redis.asyncio.connection.AbstractConnection
+_blocking, _awaiting = _own(redis.Redis, "execute_command"), _own(redis.asyncio.Redis, "execute_command")
+_sending = _own(_Connection, "send_packed_command")
+
+
+def asends() -> bool:
+    """Return whether what asyncio connections send goes through redis-py's own method: nobody put himself into it.
+
+    That method gives what is to be sent to the connection's ``_writer``, and waits until there is room in its buffer.
+    """
+    return _Connection.send_packed_command is _sending
 
 
 def watched() -> bool:

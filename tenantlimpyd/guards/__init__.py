@@ -5,6 +5,7 @@
 - It knows the database it is in, and goes to that of its next user in the same write as the next command
   (:mod:`tenantlimpyd.switching`). A command of the user's that would move it is refused.
 - It keeps the limit on a thread's commands (:mod:`tenantlimpyd.limits`).
+- In asyncio, many of them send together (:mod:`tenantlimpyd.guards.outbox`).
 - It tells its server's breaker (:mod:`tenantlimpyd.breaker`) what became of connecting and of waiting for replies.
 """
 
@@ -16,8 +17,9 @@ import redis.asyncio.connection
 
 from tenantlimpyd.guards.awaiting import AsyncGuarded
 from tenantlimpyd.guards.blocking import Guarded
+from tenantlimpyd.guards.outbox import Outbox
 
-__all__ = ["guarded"]
+__all__ = ["Outbox", "guarded"]
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import redis
 import redis.asyncio
@@ -13,8 +13,9 @@ import redis.asyncio.connection
 from hiredis import PushNotification, pack_command
 
 from tenantlimpyd import forks, logs, switching
+from tenantlimpyd.guards.outbox import Outbox
 from tenantlimpyd.guards.owing import Owing, Unpacked, given
-from tenantlimpyd.redispy import NOTHING, come, drop_unsent, ends
+from tenantlimpyd.redispy import NOTHING, asends, come, drop_unsent, ends, has_come
 from tenantlimpyd.switching import SHORT, Frame, Lead, Plan
 
 __all__ = ["AsyncGuarded"]
@@ -26,6 +27,7 @@ else:
 
 _PLAIN = frozenset({str, bytes, int})
 """Kinds of words of a command, subclasses excepted, that are packed alike by redis-py and by hiredis."""
+_UNASKED = "data came that nobody asked for, before a command was sent"
 
 
 class AsyncGuarded(Owing, _AsyncConnection):
@@ -33,7 +35,10 @@ class AsyncGuarded(Owing, _AsyncConnection):
 
     Attributes:
         packs: whether text is sent as hiredis takes it.
+        outbox: where what it sends may wait for others'; None: it sends at once.
     """
+
+    outbox: Outbox | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,9 +80,22 @@ class AsyncGuarded(Owing, _AsyncConnection):
             await self.connect_check_health(check_health=False)
         if check_health and self.health_check_interval:
             await self.check_health()  # type: ignore[no-untyped-call]
+        alone, self.alone = self.alone, False
+        if self.unsent is not None:  # somebody sends again before reading: in that order
+            self.post()
+            if self.unsent is not None:
+                await self._refuse()
+        if (writer := self._writer) is not None and asends() and _fits(command, writer):
+            # The base class would do no more than write.
+            outbox = self.outbox
+            if outbox is not None and alone and not self.handshaking and outbox.worth_it:
+                outbox.keep(self, command[0])
+            else:
+                writer.write(command[0])
+            return
         seconds, self.socket_timeout = self.socket_timeout, None
         try:
-            if not seconds or self._fits(command):
+            if not seconds:
                 await super().send_packed_command(command, check_health=False)
                 return
             async with asyncio.timeout(seconds):
@@ -87,13 +105,19 @@ class AsyncGuarded(Owing, _AsyncConnection):
         finally:
             self.socket_timeout = seconds
 
-    def _fits(self, packed: Any) -> bool:
-        """Return whether what is to be sent finds room in the transport's empty buffer: then nobody waits for the server."""
-        if packed.__class__ is not list or len(packed) != 1:
-            return False
-        chunk, writer = packed[0], self._writer
-        short = chunk.__class__ is bytes and len(chunk) < SHORT
-        return short and writer is not None and writer.transport.get_write_buffer_size() == 0
+    def post(self) -> None:
+        """Send what was put off; unless something has come meanwhile, which can't be the reply to it."""
+        unsent, writer, stream = self.unsent, self._writer, self._reader
+        if unsent is None or writer is None or stream is None or stream.at_eof() or stream.exception() is not None:
+            return  # closed, which whoever reads is told
+        if has_come(stream):
+            stream.set_exception(redis.ConnectionError(_UNASKED))
+            return
+        self.unsent = None
+        try:
+            writer.write(unsent)
+        except Exception as error:  # noqa: BLE001 - as transports of other event loops may, where they are closed
+            stream.set_exception(OSError(str(error)))
 
     async def failed(self, error: Exception, failures: int) -> None:
         """Close the connection before a command is tried again."""
@@ -113,6 +137,7 @@ class AsyncGuarded(Owing, _AsyncConnection):
                 if (packed := self._quick(word, args)) is not None:
                     return self.send_packed_command(packed, check_health=False)
                 return self._send_elsewhere([args], kwargs.get("check_health", True))
+        self.alone = not self.owed
         self.owed += 1  # before it is sent, which errs on the safe side, and needs no coroutine of its own
         return super().send_command(*args, **kwargs)
 
@@ -168,6 +193,8 @@ class AsyncGuarded(Owing, _AsyncConnection):
         try:
             reply = await super().read_response(*args, **kwargs)
         except redis.ResponseError:
+            if self.unsent is not None:
+                await self._refuse()
             self.owed -= 1
             self.answered()
             raise
@@ -176,10 +203,17 @@ class AsyncGuarded(Owing, _AsyncConnection):
                 once = isinstance(error, asyncio.CancelledError)
                 self.breaker.failed(self, error, time.monotonic() - began, self.socket_timeout, once=once)
             raise
+        if self.unsent is not None:
+            await self._refuse()
         self.owed -= 1
         if self.breaker is not None and self.breaker.troubled:
             self.breaker.succeeded()
         return reply
+
+    async def _refuse(self) -> NoReturn:
+        """Close the connection: what came can't be the reply to what was not sent."""
+        await self.disconnect(nowait=True)
+        raise redis.ConnectionError(_UNASKED) from None
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """Return the next reply to the caller's commands."""
@@ -217,3 +251,11 @@ class AsyncGuarded(Owing, _AsyncConnection):
         self._gone()
         drop_unsent(self)
         await super().disconnect(*args, **kwargs)
+
+
+def _fits(packed: Any, writer: asyncio.StreamWriter) -> bool:
+    """Return whether what is to be sent finds room in the transport's empty buffer: then nobody waits for the server."""
+    if packed.__class__ is not list or len(packed) != 1 or packed[0].__class__ is not bytes or len(packed[0]) >= SHORT:
+        return False
+    transport = writer.transport
+    return not transport.is_closing() and transport.get_write_buffer_size() == 0

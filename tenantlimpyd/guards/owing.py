@@ -34,6 +34,8 @@ class Owing:
 
     Attributes:
         owed: the replies that were asked for and not read yet.
+        alone: whether what was packed last is all that is asked for.
+        unsent: what was put off, in asyncio, to be sent together with that of other connections.
         altered: a command changed the connection's own state.
         handshaking: redis-py is making the connection what it should be.
         selected, armed, highest, stays, reach: see :class:`tenantlimpyd.switching.Mover`.
@@ -44,6 +46,8 @@ class Owing:
     """
 
     owed: int = 0
+    alone: bool = False
+    unsent: bytes | None = None
     altered: bool = False
     handshaking: bool = False
     selected: int = _NOWHERE
@@ -114,6 +118,7 @@ class Owing:
         if self.breaker is not None and self.breaker.refusing and not self.handshaking:
             self.breaker.leave(self)
         self.owed, self.armed, self.selected, self.highest, self.stays = 0, False, _NOWHERE, 0, 0
+        self.alone, self.unsent = False, None
         self._reading = self._planned = None
 
     def _inherited(self) -> redis.ConnectionError:
@@ -158,11 +163,13 @@ class Owing:
             if (self.selected != self.db or self.armed) and commands:
                 return Unpacked(commands)
         packed = super().pack_commands(commands)  # type: ignore[misc]
+        self.alone = not self.owed
         self.owed += len(commands)
         return packed
 
     def _pack(self, commands: Sequence[Any]) -> Any:
         packed = super().pack_commands(commands)  # type: ignore[misc]
+        self.alone = not self.owed
         self.owed += len(commands)
         return packed
 
@@ -173,6 +180,7 @@ class Owing:
             if quick is not None:
                 packed, reading = quick
                 self._reading = reading
+                self.alone = not self.owed
                 self.owed += 2 if isinstance(reading, Lead) else 3 + reading.selects
                 return packed
         return None

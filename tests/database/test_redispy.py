@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import re
 import socket
 
 import pytest
@@ -16,7 +17,8 @@ from redis.observability.providers import get_observability_instance
 
 from tenantlimpyd.clients import AsyncClient, Client
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.redispy import NOTHING, reader_of, socket_of, stream_of
+from tenantlimpyd.redispy import NOTHING, asends, has_come, reader_of, socket_of, stream_of
+from tests.database.watching import aeventually
 
 BLOCKING, AWAITING = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
 
@@ -44,6 +46,51 @@ def test_sending_and_reading_go_through_what_is_overridden():
         source = inspect.getsource(pipeline)
         assert source.count("connection.pack_commands") == 2
         assert source.count("connection.send_packed_command") == 2
+
+
+def test_sending_is_writing_to_a_stream_and_waiting_for_room():
+    """What is short is written by ourselves, where there is room: nothing else may belong to it."""
+    source = inspect.getsource(AWAITING.send_packed_command) + inspect.getsource(AWAITING._send_packed_command)
+    assert set(re.findall(r"self\.(_writer\.\w+|\w+)", source)) == {
+        *("is_connected", "connect_check_health", "check_health", "disconnect"),  # ours do these before, and on errors
+        *("socket_timeout", "_send_packed_command", "_writer.writelines", "_writer.drain"),
+    }
+    assert asends()
+
+
+async def test_who_puts_himself_into_sending_is_called(opened, monkeypatch):
+    database = opened(db=1)
+    heard = []
+    original = AWAITING.send_packed_command
+
+    async def send_packed_command(self, command, *args, **options):
+        heard.append(b"".join(command))
+        await original(self, command, *args, **options)
+
+    await database.aconnection.get("k")
+    with monkeypatch.context() as patch:
+        patch.setattr(AWAITING, "send_packed_command", send_packed_command)
+        assert not asends()
+        await database.aconnection.get("k")
+    await database.aconnection.get("k")
+    assert heard == [b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"]
+    await database.aclose()
+
+
+async def test_what_has_come_is_in_the_stream_until_it_is_read(opened):
+    database = opened(db=1)
+    pool = database.aconnection.connection_pool
+    connection = await pool.get_connection()
+    stream = connection._reader
+    assert isinstance(stream, asyncio.StreamReader)
+    assert isinstance(connection._writer, asyncio.StreamWriter)
+    assert not has_come(stream)
+    await connection.send_command("PING")
+    await aeventually(lambda: has_come(stream))
+    assert await connection.read_response() == "PONG"
+    assert not has_come(stream)
+    await pool.release(connection)
+    await database.aclose()
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
