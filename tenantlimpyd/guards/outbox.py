@@ -1,8 +1,8 @@
 """What connections of one event loop send, put off until the loop has run what is ready, then sent in one go.
 
-Where many tasks ask at the same time, each does its part of the work between two sends. A server that waits for the next
-command in every such gap is woken for each, which costs the sender more than anything else it does: twice what the rest of
-the system call takes. Sent one right after the other, the first wakes it and the others find it awake.
+Where many tasks ask at the same time, each does its part of the work between two sends. A server that is done before the
+next one has to be woken each time, which doubles what the kernel takes of the sender's time. Sent one right after the other,
+the first wakes it and the others find it awake.
 
 What is put off has not been sent: what comes until then answers nothing, and is never taken for its reply.
 """

@@ -45,6 +45,7 @@ class Stage:
         self.loop = asyncio.new_event_loop()
         self.things = things_of(self.router)
         self.extras: list[Clerk] = []
+        self._other: tuple[Any, Any] | None = None
         self.clerks = {
             awaits: Clerk(
                 self.router, self.spots, self.things, "a" if awaits else "b", {read: 1}, random.Random(1), awaits=awaits
@@ -52,14 +53,33 @@ class Stage:
             for awaits in (False, True)
         }
 
-    def fresh_connections(self) -> None:
-        """Begin with connections of this moment, none in a state of before."""
+    def fresh_connections(self, *, crowded: bool = False) -> None:
+        """Begin with connections of this moment, none in a state of before.
+
+        Args:
+            crowded: whether somebody else uses one more all the time: then tasks don't send at once, but together.
+        """
         self.proxy.release()
-        self.router.close()
-        self.loop.run_until_complete(self.router.aclose())
+        self._end()
         for awaits in (False, True):
             for spot in (*self.plain, self.limited):
                 self.ask(spot, read, awaits=awaits)
+        if crowded:
+            self.loop.run_until_complete(self._come())
+
+    async def _come(self) -> None:
+        pool = self.router.database_for(self.plain[0].tenant).aconnection.connection_pool
+        own = await pool.get_connection()  # used by whoever comes next
+        self._other = pool, await pool.get_connection()
+        await pool.release(own)
+
+    def _end(self) -> None:
+        if self._other is not None:
+            pool, connection = self._other
+            self._other = None
+            self.loop.run_until_complete(pool.release(connection))
+        self.router.close()
+        self.loop.run_until_complete(self.router.aclose())
 
     def clerk(self, spot: Spot, operation: Any, *, awaits: bool) -> Clerk:
         """Return the worker, who does that operation for that tenant next, always with the same choices."""
@@ -135,8 +155,7 @@ class Stage:
 
     def close(self) -> None:
         self.proxy.release()
-        self.router.close()
-        self.loop.run_until_complete(self.router.aclose())
+        self._end()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 

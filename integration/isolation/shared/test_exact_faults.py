@@ -30,7 +30,10 @@ OPERATIONS = [
 ]
 REPLIES = 40
 """More replies than most operations have."""
-COLOURS = pytest.mark.parametrize("awaits", [False, True], ids=["blocking", "asyncio"])
+COLOURS = pytest.mark.parametrize(
+    ("awaits", "crowded"), [(False, False), (True, False), (True, True)], ids=["blocking", "asyncio", "together"]
+)
+CROWDED = pytest.mark.parametrize("crowded", [False, True], ids=["alone", "together"])
 EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 
 pytestmark = [pytest.mark.timeout(120), *LEFT_BEHIND]
@@ -44,8 +47,8 @@ def then(stage: Stage, *, awaits: bool) -> None:
 
 @COLOURS
 @EACH
-def test_a_connection_cut_at_any_reply(stage: Stage, operation: Any, awaits: bool) -> None:
-    stage.fresh_connections()
+def test_a_connection_cut_at_any_reply(stage: Stage, operation: Any, awaits: bool, crowded: bool) -> None:
+    stage.fresh_connections(crowded=crowded)
     for reply in range(REPLIES):
         for at in (0, 1, 3):
             stage.proxy.arm(cut=(reply, at))
@@ -62,10 +65,10 @@ def test_a_connection_cut_at_any_reply(stage: Stage, operation: Any, awaits: boo
 
 @COLOURS
 @EACH
-def test_a_reply_that_comes_too_late(hasty_stage: Stage, operation: Any, awaits: bool) -> None:
+def test_a_reply_that_comes_too_late(hasty_stage: Stage, operation: Any, awaits: bool, crowded: bool) -> None:
     """The caller has given up; the reply comes as the next one expects its own."""
     stage = hasty_stage
-    stage.fresh_connections()
+    stage.fresh_connections(crowded=crowded)
     for reply in (0, 1, 2, 4, 7):
         stage.proxy.arm(hold=reply)
         stage.ask(stage.plain[0], operation, awaits=awaits)
@@ -79,9 +82,10 @@ def test_a_reply_that_comes_too_late(hasty_stage: Stage, operation: Any, awaits:
     assert stage.ledger.lost["TimeoutError"]
 
 
+@CROWDED
 @EACH
-def test_a_task_cancelled_as_it_waits_for_any_reply(stage: Stage, operation: Any) -> None:
-    stage.fresh_connections()
+def test_a_task_cancelled_as_it_waits_for_any_reply(stage: Stage, operation: Any, crowded: bool) -> None:
+    stage.fresh_connections(crowded=crowded)
     for reply in range(REPLIES):
         stage.proxy.arm(hold=reply)
         stage.loop.run_until_complete(stage.cancelled(stage.plain[0], operation, lambda: stage.proxy.holding > 0))
@@ -107,9 +111,10 @@ def follow_up(stage: Stage) -> None:
     then(stage, awaits=True)
 
 
+@CROWDED
 @EACH
-def test_a_task_cancelled_at_any_step(stage: Stage, operation: Any) -> None:
-    stage.fresh_connections()
+def test_a_task_cancelled_at_any_step(stage: Stage, operation: Any, crowded: bool) -> None:
+    stage.fresh_connections(crowded=crowded)
     for step in range(30):
         stage.proxy.arm(hold=0)
         stage.loop.run_until_complete(stage.cancelled(stage.plain[0], operation, lambda: True, step))
