@@ -193,9 +193,9 @@ class Crowd:
             with self.gate.closed():
                 reading, writing = os.pipe()
                 pid = os.fork()
-            if not pid:
-                os.close(reading)
-                self._child(number, writing)
+                if not pid:  # never to leave the gate: another thread may have held its lock
+                    os.close(reading)
+                    self._child(number, writing)
             os.close(writing)
             self._await_child(pid, reading, number)
             number += 1
