@@ -224,7 +224,8 @@ class CallLane(Lane[Call]):
         if not self._work:
             return replies
         self.db = where
-        ends, self._work, work = [], [], self._work
+        ends: list[End] = []
+        work = self._work
         executed = replies[-2]
         queued = {call: replies[2 * place : 2 * place + 2] for place, call in enumerate(work)}
         if any(reply != _QUEUED and not isinstance(reply, Exception) for pair in queued.values() for reply in pair):

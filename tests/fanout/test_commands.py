@@ -207,3 +207,18 @@ async def test_a_tenant_removed_meanwhile_is_not_asked(fleet):
 async def test_no_tenants():
     for outcomes in await colours(DatabaseRouter(), Command("PING")):
         assert outcomes == {}
+
+
+async def test_a_server_that_does_not_queue_is_told_by_its_tenants_outcomes(misbehaving):
+    """It says OK to everything; nothing of that is a reply to what was asked."""
+
+    def agrees(peer, _stop):
+        while data := peer.recv(65536):
+            peer.sendall(b"+OK\r\n" * data.count(b"*"))
+
+    port = misbehaving(agrees).port
+    settings = {"host": "127.0.0.1", "port": port, "protocol": 2, "driver_info": None, "breaker": None}
+    router = DatabaseRouter({f"t{number}": RedisDatabase(**settings, db=number) for number in range(3)})
+    for outcomes in await colours(router, Command("GET", "x"), on_error="collect"):
+        assert {type(outcome.error) for outcome in outcomes.values()} == {redis.InvalidResponse}
+    await router.aclose()
