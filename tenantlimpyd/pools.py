@@ -176,17 +176,22 @@ class Pool(redis.ConnectionPool):
             return
         hub, user = self.hub, connection.user
         connection.user = None
-        if hub.breaker is not None and hub.breaker.refusing:
-            hub.breaker.leave(connection)
-        keep = connection.is_connected and not (
-            user.retired
-            or connection.doubtful
-            or connection.should_reconnect()
-            or (self.master is not None and self.master.left(connection))
-        )
-        if not keep:
-            connection.disconnect()
-        self.lane.put(self, user, connection, keep=keep)
+        keep = False
+        try:
+            if hub.breaker is not None and hub.breaker.refusing:
+                hub.breaker.leave(connection)
+            keep = connection.is_connected and not (
+                user.retired
+                or connection.doubtful
+                or connection.should_reconnect()
+                or (self.master is not None and self.master.left(connection))
+            )
+        finally:  # an interrupt must not cost the budget a place
+            try:
+                if not keep:
+                    connection.disconnect()
+            finally:
+                self.lane.put(self, user, connection, keep=keep)
         if keep and not hub.users:  # the last one left in between
             hub.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:

@@ -252,6 +252,17 @@ class Lane:
                 return waiter
         raise self._full(user, None)
 
+    def has_place(self, user: User) -> bool:
+        """Return whether there is a place for a connection of a user's now."""
+        with self.scope.lock:
+            if self.used.get(user, 0) >= self.share:
+                return False
+            if any(pool.idle for pool in self.pools):
+                return True
+            if self.open >= self.limit:
+                return False
+            return self.scope.open < self.scope.budget.total or any(pool.idle for _, pool in self.scope._pools())
+
     def take_idle(self, pool: Idling, user: User) -> Any:
         """Return an idle connection; None: there is none."""
         with self.scope.lock:

@@ -23,6 +23,8 @@ from tenantlimpyd.exceptions import ImplementationError, shown
 from tenantlimpyd.fanout.groups import Group
 from tenantlimpyd.fanout.lanes import SLOW_TRIP, Lane
 from tenantlimpyd.fanout.outcomes import Job, timed_out
+from tenantlimpyd.fanout.plan import PER_SERVER
+from tenantlimpyd.fanout.replies import UnendedError
 from tenantlimpyd.fanout.sources import pack, still
 from tenantlimpyd.fanout.steps import LEAVE, Chunk, End, Step, Trip, UnreachableError
 from tenantlimpyd.links import Link
@@ -34,7 +36,7 @@ __all__ = ["Call", "CallLane", "checked_step"]
 FIRST_BATCH, LARGEST_BATCH = 16, 128
 """Databases in one transaction, at first and at most: the server serves nobody else meanwhile."""
 
-_MULTI, _EXEC = pack(b"MULTI"), pack(b"EXEC")
+_MULTI, _EXEC, _DISCARD = pack(b"MULTI"), pack(b"EXEC"), pack(b"DISCARD")
 _OK, _QUEUED = b"OK", b"QUEUED"
 _REFUSED = frozenset(
     {
@@ -88,9 +90,12 @@ class CallLane(Lane[Call]):
     def __init__(self, group: Group[Call], step: Command | Script) -> None:
         super().__init__(group, FIRST_BATCH)
         self._step = step
+        self._source, self._digest = (step.by_source(), step.by_digest()) if isinstance(step, Script) else (step, step)
         self._highest = -1  # a number that the server is known to have
         self._open = False  # whether the connection is in a transaction that nothing was put in
         self._singly = False  # the user may send no transactions
+        self._loaded = False  # the server has had the script's source
+        self._queued = 0  # how many connections were in a transaction that can't be ended
         self._again: list[Call] = []  # what is asked next
         self._work: list[Call] = []
 
@@ -104,13 +109,16 @@ class CallLane(Lane[Call]):
             self._work = self._work or self.take_fresh()
             if not self._work:
                 return
-            ends = self._gone()
-            if self._work and not self._singly and max(call.db for call in self._work) > self._highest:
-                ends += yield from self._verify()
-            if self._work:
-                ends += yield from (self._one_by_one() if self._singly else self._ask())
-            if ends:
+            if ends := self._gone():
                 yield Chunk(ends=ends)
+            if self._work and not self._singly and max(call.db for call in self._work) > self._highest:
+                ends = yield from self._verify()
+                if ends:
+                    yield Chunk(ends=ends)
+            if self._work:
+                ends = yield from (self._one_by_one() if self._singly else self._ask())
+                if ends:
+                    yield Chunk(ends=ends)
             if self.crowded:
                 self.group.fresh.extend(self._again)
                 return
@@ -157,7 +165,7 @@ class CallLane(Lane[Call]):
         unreachable = isinstance(error, UnreachableError)
         if unreachable and isinstance(error.__cause__, Exception):
             error = error.__cause__
-        if self.crowded_out(error):
+        if self.crowded_out(error) or self._not_begun(error):
             self._again = [*work, *self._again]
             return []
         for call in work:
@@ -165,7 +173,14 @@ class CallLane(Lane[Call]):
         late = took >= 0.9 * allowed and isinstance(error, redis.RedisError)
         if late:  # what was sent may have been done: nothing is sent again
             error = timed_out(allowed if self.group.timeout is None else self.group.timeout, error)
-        return self.ends(work + self.dead_for(took, hopeless=unreachable or late), error)
+        dead = self.dead_for(took, self._again, hopeless=unreachable or late)
+        self._again = [call for call in self._again if call not in dead]
+        return self.ends(work + dead, error)
+
+    def _not_begun(self, error: Exception) -> bool:
+        """Return whether a connection was in a transaction that can't be ended: nothing was carried out, others may do."""
+        self._queued += isinstance(error, UnendedError)
+        return isinstance(error, UnendedError) and self._queued <= 2 * PER_SERVER
 
     def _left(self) -> None:
         """Take down that the connection is closed."""
@@ -175,14 +190,17 @@ class CallLane(Lane[Call]):
         """See that every number at hand can be selected, and open a transaction, where the user may."""
         highest = max(planned.link.db for planned in (*self._work, *self.group.fresh))
         self.db = None
-        replies = yield from self._sent([_select(highest), _MULTI], 2, opens=True)
+        replies = yield from self._sent([_select(highest), _MULTI, _DISCARD, _MULTI], 4, opens=True)
         if not self._work:
             return replies
-        self._singly = not self._open
+        if not self._open:  # the user may not begin a transaction, or not end one
+            self._singly = True
+            if replies[1] == _OK:
+                self._left()
+                yield LEAVE
+            return []
         if replies[0] == _OK:
             self._highest = self.db = highest
-            return []
-        if self._singly:
             return []
         replies = yield from self._sent(
             [*(_select(call.db) for call in self._work), _MULTI], len(self._work) + 1, opens=True
@@ -205,8 +223,8 @@ class CallLane(Lane[Call]):
         if replies[0] != _OK:
             return self.ends([call], _as_error(replies[0]))
         self.db = call.db
-        replies = yield from self._sent([self._packed(self._whole())], 1)
-        return [self._end(call, replies[0])] if self._work else replies
+        replies = yield from self._sent([self._packed(self._asked(call))], 1)
+        return self._answer(call, replies[0]) if self._work else replies
 
     def _ask(self) -> Generator[Step, Any, list[End]]:
         if not self._open:
@@ -239,11 +257,7 @@ class CallLane(Lane[Call]):
                 self.db = None
                 continue
             self.db = call.db
-            if isinstance(reply, NoScriptError) and not call.whole:
-                call.whole = True
-                self._again.append(call)
-            else:
-                ends.append(self._end(call, reply))
+            ends += self._answer(call, reply)
         if self.db is None:
             self._left()
             yield LEAVE
@@ -251,12 +265,14 @@ class CallLane(Lane[Call]):
 
     def _transaction(self) -> list[bytes]:
         """Return the write for the work at hand, or for as much as is short; nothing, where the first alone is long."""
-        whole = self._packed(self._whole())
-        short = self._packed(self._step.by_digest()) if isinstance(self._step, Script) else whole
         payload: list[bytes] = []
         size = 0
+        packed: dict[int, bytes] = {}  # most are the same
         for place, call in enumerate(self._work):
-            asked = (_select(call.db), whole if call.whole or not place else short)
+            step = self._asked(call, first=not place)
+            if id(step) not in packed:
+                packed[id(step)] = self._packed(step)
+            asked = (_select(call.db), packed[id(step)])
             size += sum(map(len, asked))
             if size > SHORT:
                 sent = max(1, place)
@@ -280,8 +296,19 @@ class CallLane(Lane[Call]):
             yield LEAVE  # it may be in the transaction still
         return ends
 
-    def _whole(self) -> Command:
-        return self._step.by_source() if isinstance(self._step, Script) else self._step
+    def _asked(self, call: Call, *, first: bool = True) -> Command:
+        """Return what is sent for a tenant: a script's source once, and after that its digest."""
+        whole = call.whole or (first and not self._loaded)
+        return self._source if whole else self._digest
+
+    def _answer(self, call: Call, reply: Any) -> list[End]:
+        """Return the end of a tenant that was answered; nothing, where it must be asked again."""
+        if isinstance(reply, NoScriptError) and not call.whole:
+            call.whole = True
+            self._again.append(call)
+            return []
+        self._loaded = self._loaded or not isinstance(reply, Exception)
+        return [self._end(call, reply)]
 
     def _packed(self, command: Command) -> bytes:
         encoder: Any = self.group.link.server.client.connection_pool.get_encoder()

@@ -121,13 +121,14 @@ class Lane(Generic[W]):
         """Note that the server has answered."""
         self.group.answers += 1
 
-    def dead_for(self, took: float, *, hopeless: bool) -> list[W]:
+    def dead_for(self, took: float, held: Sequence[W] = (), *, hopeless: bool) -> list[W]:
         """Take all work that waits and would meet the same failure, so that a walk waits for a server once, not for each write.
 
         That is work which has no more time than the server was asked in vain since its last answer.
 
         Args:
             took: the seconds of the attempt that has failed.
+            held: other work in this lane's hands.
             hopeless: where the server has never answered, it is not tried again.
         """
         group = self.group
@@ -139,6 +140,7 @@ class Lane(Generic[W]):
         if none or 0.9 * self.left([]) <= self._silent:
             dead += map(group.make, group.fresh)
             group.fresh.clear()
+        dead += [each for each in held if none or 0.9 * self.left([each]) <= self._silent]
         late = [each for each in group.large if none or 0.9 * self.left([each]) <= self._silent]
         if late:
             dead += late

@@ -66,6 +66,7 @@ class Lease:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._borrower = _Borrower()
         self._replies: Any = None
         self._timeout: float | None = None
         self._rest = memoryview(b"")
@@ -79,12 +80,17 @@ class Lease:
         Args:
             waits: whether to wait for a place in the budget.
         """
-        return self._taken(self._server.pools()[0].lend(_Borrower(), waits=waits))
+        return self._taken(self._server.pools()[0].lend(self._borrower, waits=waits))
 
     def connect_at_once(self) -> int | None:
         """Take an idle connection, and return which database it is in; None: there is none. Never waits."""
-        connection = self._server.pools()[0].lend_idle(_Borrower())
+        connection = self._server.pools()[0].lend_idle(self._borrower)
         return None if connection is None else self._taken(connection)
+
+    @property
+    def has_place(self) -> bool:
+        """Whether there is a place for a connection now."""
+        return self._server.pools()[0].lane.has_place(self._borrower)
 
     def _taken(self, connection: Any) -> int:
         self.connection = connection
@@ -187,6 +193,9 @@ class Lease:
         connection = self.connection
         if connection is None:
             return
+        if connection.user is not self._borrower:  # this was interrupted before, when it had gone back already
+            self.connection = self.socket = None
+            return
         certain = False
         try:
             if db is not None and not self._rest and _settle(connection, db):
@@ -195,7 +204,7 @@ class Lease:
         finally:
             if not certain:
                 connection.disconnect()
-            self._server.pools()[0].release(connection)  # once more is harmless, where this was interrupted
+            self._server.pools()[0].release(connection)
             self.connection = self.socket = None
 
 
@@ -217,6 +226,8 @@ class AsyncLease(AsyncClosing):
         """Send a trip in one write, and return the replies; as :meth:`Lease.send` and :meth:`Lease.receive`."""
         connection, replies = self._connection, self._replies
         try:
+            if not connection.is_connected:  # closed from elsewhere: made anew, it would be in another database
+                raise _closed()
             written = replies.begin(trip)
             await connection.send_packed_command([written], check_health=False)
             come: list[Any] | None = None

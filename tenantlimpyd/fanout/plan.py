@@ -1,7 +1,7 @@
 """In what order tenants are visited, and how many at once: overall, and on one server.
 
 This one hands out one tenant after another, for functions. Walks and single commands have a planner of their own, which
-puts tenants together (:mod:`tenantlimpyd.fanout.lanes`).
+puts tenants together (:mod:`tenantlimpyd.fanout.groups`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from tenantlimpyd.exceptions import shown
 from tenantlimpyd.fanout.outcomes import Job
 
-__all__ = ["PER_SERVER", "AsyncPlan", "HandsOut", "Plan", "ThreadPlan", "checked_concurrency"]
+__all__ = ["PER_SERVER", "AsyncPlan", "HandsOut", "Plan", "StuckError", "ThreadPlan", "checked_concurrency"]
 
 PER_SERVER = 8
 """Tenants visited at once on one server; more would only queue up inside it."""
@@ -32,6 +32,13 @@ def checked_concurrency(concurrency: object) -> int:
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     return concurrency
+
+
+class StuckError(RuntimeError):
+    """Nothing goes on, and nothing has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing is on its way, and tenants are missing: please report this, it is a bug")
 
 
 class HandsOut(Protocol):
@@ -137,12 +144,20 @@ class AsyncPlan:
         self._plan = plan
         self._change = asyncio.Event()
         self._stopped = False
+        self._out = 0  # jobs that have not ended
 
     async def take(self) -> Any:
-        """Return the next job, waiting until its server has room; None: there are no more."""
+        """Return the next job, waiting until its server has room; None: there are no more.
+
+        Raises:
+            StuckError: there is none, none has not ended, and the plan says that there will be more.
+        """
         while not self._stopped and not self._plan.exhausted:
             if (job := self._plan.pick()) is not None:
+                self._out += 1
                 return job
+            if not self._out:
+                raise StuckError
             self._change.clear()
             await self._change.wait()
         self._change.set()  # those that wait learn that there is nothing left
@@ -150,6 +165,7 @@ class AsyncPlan:
 
     def done(self, job: Any) -> None:
         """Tell that a job has ended."""
+        self._out -= 1
         self._plan.release(job)
         self._change.set()
 

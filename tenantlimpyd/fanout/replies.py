@@ -14,9 +14,13 @@ from hiredis import PushNotification
 from tenantlimpyd.fanout.steps import Trip
 from tenantlimpyd.redispy import NOTHING, reader_of
 
-__all__ = ["Replies", "unasked"]
+__all__ = ["Replies", "UnendedError", "unasked"]
 
 _DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
+
+
+class UnendedError(redis.ConnectionError):
+    """A connection is in a transaction that can't be ended: what was sent was queued, and is not carried out."""
 
 
 class Replies:
@@ -59,8 +63,8 @@ class Replies:
             The replies, where all are there: those of commands that failed are exceptions. Else None.
 
         Raises:
-            redis.ConnectionError: the server said that it can't serve, as while it loads its data, or is in a transaction
-                that can't be ended, so that what came after was queued and will not be carried out; or it sent more than was
+            UnendedError: the connection is in a transaction that can't be ended.
+            redis.ConnectionError: the server said that it can't serve, as while it loads its data; or it sent more than was
                 asked for, and nobody knows which reply is whose.
             redis.InvalidResponse: what came is no reply.
         """
@@ -89,7 +93,7 @@ class Replies:
         connection.answered()
         self._come, self._count = [], 0
         if self._before and isinstance(discarded := come.pop(0), Exception):
-            raise redis.ConnectionError(f"the connection is in a transaction that can't be ended: {discarded}")
+            raise UnendedError(f"the connection is in a transaction that can't be ended: {discarded}")
         connection.armed = self._opens and come[-1] in (b"OK", "OK")
         return come
 

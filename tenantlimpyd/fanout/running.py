@@ -16,6 +16,8 @@ __all__ = ["Driving", "chunk_of"]
 
 def chunk_of(event: Event) -> Chunk:
     """Return what an event of a lane's task says."""
+    if event.job is None and isinstance(event, Ended) and event.error is not None:
+        raise event.error
     if not isinstance(event, Ended):
         chunk: Chunk = event.content
         return chunk
@@ -34,6 +36,7 @@ class Driving:
     def __init__(self, plan: LanePlan, *, stops: bool) -> None:
         self._plan = plan
         self._stops = stops
+        self._trying: asyncio.TimerHandle | None = None
 
     async def adrive(self, visit: AsyncVisit) -> None:
         """Run a lane in this task, to its end."""
@@ -67,8 +70,8 @@ class Driving:
                     visit.run.wake()
                 step = next(steps, None)
             await lease.give_back(lane.db)
-        if lane.crowded:
-            asyncio.get_running_loop().call_later(CROWDED, self._try_again, visit.run)
+        if lane.crowded and self._trying is None:
+            self._trying = asyncio.get_running_loop().call_later(CROWDED, self._try_again, visit.run)
 
     async def _connect(self, visit: AsyncVisit, step: Connect, lease: AsyncLease) -> Any:
         try:
@@ -77,5 +80,6 @@ class Driving:
             raise UnreachableError from error
 
     def _try_again(self, run: TaskRun) -> None:
+        self._trying = None
         self._plan.try_again()
         run.wake()

@@ -17,7 +17,7 @@ from tenantlimpyd import logs
 from tenantlimpyd.exceptions import ScanInterruptedError
 from tenantlimpyd.fanout.groups import Group
 from tenantlimpyd.fanout.lanes import SLOW_TRIP, Lane
-from tenantlimpyd.fanout.sources import Identity, Source, pack, still
+from tenantlimpyd.fanout.sources import UNKNOWN, Identity, Source, pack, still
 from tenantlimpyd.fanout.steps import WAKE, Chunk, End, Pause, Step, Trip, UnreachableError
 
 __all__ = ["RESTARTS", "ScanLane"]
@@ -288,7 +288,7 @@ class ScanLane(Lane[Source]):
         self._identity, self.db, self._connection, self.connected = None, None, object(), False
         work = [*self._held, *self._ending]
         if self.crowded_out(error):
-            self._hand_over()
+            yield self._hand_over()
             return False
         self._work = work
         for source in work:
@@ -320,12 +320,16 @@ class ScanLane(Lane[Source]):
             ends += self.ends([source], _interrupted(str(error), error) if source.begun else error)
         return ends
 
-    def _hand_over(self) -> None:
-        """Leave to other lanes what this one can't go on with."""
-        for source in self._ending:  # to be confirmed by whoever scans it again
-            source.cursor, source.identity = b"0", None
-        self.group.large.extend([*self._held, *self._ending])
-        self._held, self._ending = [], []
+    def _hand_over(self) -> Chunk:
+        """Leave to other lanes what this one can't go on with; return what is to be told."""
+        found = _Found()
+        for source in self._ending:  # nobody can confirm any more who gave its pages
+            self._restart(source, UNKNOWN, found)
+        for source in self._held:
+            (self.group.large if source.begun else self.group.fresh).append(source)
+        self.group.large.extend(self._laid_aside)
+        self._held, self._ending, self._laid_aside = [], [], []
+        return Chunk(restarted=found.restarted, ends=found.ends)
 
 
 def _interrupted(text: str, cause: Exception | None = None) -> ScanInterruptedError:

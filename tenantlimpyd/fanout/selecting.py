@@ -24,8 +24,10 @@ from tenantlimpyd.fanout.groups import CROWDED, LanePlan
 from tenantlimpyd.fanout.lanes import Lane
 from tenantlimpyd.fanout.leases import READ, Lease, silent
 from tenantlimpyd.fanout.outcomes import timed_out
+from tenantlimpyd.fanout.plan import StuckError
 from tenantlimpyd.fanout.steps import Chunk, Connect, Leave, Pause, Step, Trip, UnreachableError, fails, sent, thrown
 from tenantlimpyd.limits import GRACE, current_limit
+from tenantlimpyd.slots import CrowdedError
 
 __all__ = ["LaneRun"]
 
@@ -154,7 +156,7 @@ class LaneRun:
     def _look(self) -> None:
         """Wait until something comes, or a time is up, and see to one of those that have something."""
         if not self._courses or self._stopped:
-            raise RuntimeError("no lane is on its way, and tenants are missing: please report this, it is a bug")
+            raise StuckError
         if not self._ready:
             ends = min(self._looks_at, self._tries_at)
             self._ready.extend(self._select(None if ends == math.inf else max(0.0, ends - self.now())))
@@ -287,14 +289,16 @@ class LaneRun:
     def _connect(self, course: Course, seconds: float) -> int | None:
         """Return which database a lane's connection is in; None: it is being made, in a thread."""
         waits = self._plan.waits(course.lane)
-        lease = Lease(course.lane.group.link.server)
+        server = course.lane.group.link.server
+        lease = course.lease = Lease(server)
         try:
             db = lease.connect_at_once()
             if db is not None:
-                course.lease = lease
                 self._selector.register(lease.socket, selectors.EVENT_READ, course)
                 return db
-            course.attempt = Attempt(course, lease, seconds, waits=waits)
+            if not waits and not lease.has_place:
+                raise CrowdedError("there is no place for a further connection")
+            course.attempt = Attempt(course, Lease(server), seconds, waits=waits)
             self._connecting.begin(course.attempt)
         except Exception as error:
             course.attempt = None

@@ -15,7 +15,7 @@ from tenantlimpyd.links import Link
 from tenantlimpyd.scanning import Pages
 from tenantlimpyd.servers import Server
 
-__all__ = ["Identity", "Planned", "Source", "Sources", "Split", "grouped", "pack", "still"]
+__all__ = ["UNKNOWN", "Identity", "Planned", "Source", "Sources", "Split", "grouped", "pack", "still"]
 
 Split: TypeAlias = "Callable[[list[str]], list[tuple[str, list[str]]]]"
 """Makes of a page's keys those of each tenant."""
@@ -42,6 +42,10 @@ class Identity:
     def known(self) -> bool:
         """Whether cursors of this identity can be told from those of another one."""
         return bool(self.run_id)
+
+
+UNKNOWN = Identity(b"", b"", None)
+"""That of no server."""
 
 
 @attrs.define(eq=False)
@@ -143,8 +147,10 @@ class Sources:
             else:
                 yield sharing
 
-    def made(self, planned: Planned) -> Source:
-        """Return the source of what was planned."""
+    def made(self, planned: Planned | Source) -> Source:
+        """Return the source of what was planned, or one that was put back."""
+        if isinstance(planned, Source):
+            return planned
         if isinstance(planned, list):
             return self._shared(planned)
         prefix, link = planned.database.key_prefix, planned.link

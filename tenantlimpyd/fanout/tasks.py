@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from tenantlimpyd.fanout.outcomes import Ended, Job, timed_out
-from tenantlimpyd.fanout.plan import AsyncPlan, HandsOut, Plan
+from tenantlimpyd.fanout.plan import AsyncPlan, HandsOut, Plan, StuckError
 from tenantlimpyd.limits import GRACE
 
 __all__ = ["AsyncVisit", "Event", "Page", "TaskRun"]
@@ -175,7 +175,7 @@ class TaskRun:
             self._plan.wake()
 
     async def _serve(self, plan: AsyncPlan) -> None:
-        while (job := await plan.take()) is not None:
+        while (job := await self._taken(plan)) is not None:
             try:
                 ended = await self._run_one(job)
                 if ended.error is not None and self._stops:
@@ -183,6 +183,13 @@ class TaskRun:
             finally:
                 plan.done(job)
             await self.queue.put(ended)
+
+    async def _taken(self, plan: AsyncPlan) -> Any:
+        try:
+            return await plan.take()
+        except StuckError as error:  # the consumer waits for more, unless it has just had the last of it
+            await self.queue.put(Ended(None, None, error, 0.0))
+            return None
 
     async def _run_one(self, job: Any) -> Ended:
         visit = AsyncVisit(job, self, time.monotonic())

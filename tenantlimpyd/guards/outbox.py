@@ -55,7 +55,11 @@ class Outbox:
             kept.clear()
         try:
             while kept:
-                kept[0].post()
+                try:
+                    kept[0].post()
+                except Exception:
+                    kept.popleft()  # whoever waits for its reply has a time-out
+                    raise
                 kept.popleft()
         finally:
             if kept:  # a signal handler raised something: the others still wait

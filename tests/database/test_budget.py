@@ -11,6 +11,7 @@ import redis
 
 from tenantlimpyd import Budget, DatabaseRouter, Gauges
 from tenantlimpyd.exceptions import ConfigurationError
+from tenantlimpyd.fanout.leases import Lease
 from tenantlimpyd.limits import Limit
 from tests.database.watching import aeventually, eventually, open_connections
 
@@ -316,3 +317,43 @@ async def test_64_tasks_and_many_databases_use_few_connections(opened, flushed_s
     for database in databases:
         await database.aclose()
     assert open_connections(flushed_server, client_name) == []
+
+
+@pytest.mark.parametrize("step", ["before", "after"])
+def test_an_interrupt_as_a_connection_comes_back_costs_no_place(opened, monkeypatch, step):
+    """As a signal handler may raise, in the middle of closing it."""
+    database = opened(db=1, budget=Budget(per_server=1, on_full="raise"))
+    pool = database.server.pools()[0]
+    connection = database.connection.connection_pool.get_connection()
+    close = type(connection).disconnect
+
+    def interrupted(self, *arguments, **options):
+        if step == "after":
+            close(self, *arguments, **options)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    connection.altered = True  # so that it is closed
+    monkeypatch.setattr(type(connection), "disconnect", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.release(connection)
+    assert database.server.gauges().open == 0
+    assert database.connection.ping()
+    connection.disconnect()
+
+
+def test_a_lease_that_was_given_back_is_not_given_back_again(opened):
+    """As where an interrupt came just behind: it may be somebody else's by then."""
+    database = opened(db=1, budget=Budget(per_server=1, on_full="raise"))
+    lease = Lease(database.server)
+    lease.connect()
+    connection = lease.connection
+    lease.give_back(1)
+    again = database.connection.connection_pool.get_connection()
+    assert again is connection
+    lease.connection = connection  # the interrupt came before this was forgotten
+    lease.give_back(None)
+    assert connection.is_connected
+    assert database.server.gauges().in_use == 1
+    database.connection.connection_pool.release(again)
+    assert database.server.gauges().idle == 1

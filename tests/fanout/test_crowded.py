@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
 import redis
 
+from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.fanout.scans import ScanLane
 from tenantlimpyd.operations import Command
+from tenantlimpyd.pools import AsyncPool, Pool
 from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.slots import CrowdedError
 
 COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
 LARGE, KEYS = 12, 1500
@@ -144,7 +149,7 @@ async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(f
 async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full, colour):
     """Two lanes and one place; among the work that one puts back is a number that isn't there."""
     settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
-    numbers = [5000, *range(LARGE)] * 1
+    numbers = [5000, *range(LARGE)]
     router = DatabaseRouter({f"t{n}": RedisDatabase(**settings, db=n) for n in numbers})
     held = Held(router.database_for("t1"), colour)
     await held.take(1)
@@ -159,4 +164,70 @@ async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full,
             client.execute_command("SELECT", number)
             assert client.getdel("counted") == b"1"
     await held.release()
+    await router.aclose()
+
+
+@COLOURS
+async def test_lanes_without_a_place_try_now_and_then(full, colour, monkeypatch):
+    """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
+    tried = []
+    for owner in (Pool, AsyncPool):
+        lend = owner.lend
+
+        def counted(pool, user, *, waits=True, lend=lend):
+            tried.append(pool)
+            return lend(pool, user, waits=waits)
+
+        monkeypatch.setattr(owner, "lend", counted)
+    budget = Budget(total=1)
+    with ChaosProxy(full.host, full.port) as proxy, contextlib.ExitStack() as stack:
+        databases = {"slow": RedisDatabase(host="127.0.0.1", port=proxy.port, db=1, budget=budget)}
+        for number in range(6):
+            server = stack.enter_context(EmbeddedServer())
+            databases[f"o{number}"] = RedisDatabase(**server.settings, budget=budget)
+        router = DatabaseRouter(databases)
+        proxy.disturb(latency=0.05)
+        began = time.monotonic()
+        if colour == "blocking":
+            found = list(router.scan_keys(count=100))
+        else:
+            found = [item async for item in router.ascan_keys(count=100)]
+        assert len(set(found)) == KEYS
+        # Each of the six at every twentieth of a second, at most, and once when a place is free.
+        assert len(tried) < 50 + 6 * (20 * (time.monotonic() - began) + 7)
+        await router.aclose()
+
+
+@COLOURS
+async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so(full, monkeypatch, colour):
+    """Its last page had come as the connection was lost, and there was no place for another one."""
+    router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
+    lost = []
+    turn = ScanLane._conclude
+
+    def concluded(lane, after, now, found):
+        last = bool(found.last)
+        turn(lane, None if last and not lost else after, now, found)
+        if last and not lost:
+            lost.append(1)
+            monkeypatch.setattr(ScanLane, "connect", unreachable)
+
+    connect = ScanLane.connect
+
+    def unreachable(lane, seconds):
+        monkeypatch.setattr(ScanLane, "connect", connect)
+        raise CrowdedError("no place")
+        yield
+
+    monkeypatch.setattr(ScanLane, "_conclude", concluded)
+    arguments = {"count": 2000, "on_error": "collect"}
+    if colour == "blocking":
+        walk = router.scan_keys(**arguments)
+        found = list(walk)
+    else:
+        walk = router.ascan_keys(**arguments)
+        found = [item async for item in walk]
+    assert len(found) == 2 * KEYS
+    assert len(set(found)) == KEYS
+    assert walk.outcomes["t"].restarts == 1
     await router.aclose()

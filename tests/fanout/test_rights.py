@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 import redis
 
+from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.exceptions import UnknownTenantError
+from tenantlimpyd.fanout import acall_all, call_all
+from tenantlimpyd.fanout.leases import AsyncLease
 from tenantlimpyd.fanout.replies import Replies
 from tenantlimpyd.operations import Command, Script
 from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.testing import count_commands
 
 COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
 MANY = 100
@@ -151,4 +159,108 @@ async def test_one_tenant_whose_command_is_refused_keeps_nobody_else_from_theirs
     assert counts(admin) == {}
     outcomes = await asked(router, colour, Command("INCR", "other"))
     assert {outcome.value for outcome in outcomes.values()} == {1}
+    await router.aclose()
+
+
+@COLOURS
+async def test_users_who_may_not_discard(wide, admin, colour):
+    """They could not leave a transaction that was begun; connections that others left in one are of no use to them."""
+    router = make(wide, *range(20))
+    for times in (1, 2):
+        assert {outcome.value for outcome in (await asked(router, colour)).values()} == {times}
+    admin.execute_command("ACL", "SETUSER", "worker", "-discard")  # connections rest in transactions
+    for times in (3, 4, 5):
+        assert {outcome.value for outcome in (await asked(router, colour)).values()} == {times}
+    assert counts(admin) == dict.fromkeys(range(20), 5)
+    await router.aclose()
+
+
+@COLOURS
+async def test_a_long_script_is_sent_once(wide, admin, colour):
+    router = make(wide, *range(60))
+    script = Script(f"--{'x' * 7_000}\nreturn redis.call('INCR', KEYS[1])", ["n"])
+    with count_commands() as counted:
+        outcomes = await asked(router, colour, script)
+    assert {outcome.value for outcome in outcomes.values()} == {1}
+    assert counted.names.count("EVAL") == 1
+    assert counted.names.count("EVALSHA") == 59
+    assert counted.trips <= 8
+    admin.script_flush()
+    assert {outcome.value for outcome in (await asked(router, colour, script)).values()} == {2}
+    await router.aclose()
+
+
+@COLOURS
+@pytest.mark.parametrize("bad", [{"a": 1}, "\ud800"], ids=["no word", "no UTF-8"])
+async def test_tenants_that_ended_before_an_error_have_their_own(wide, admin, colour, bad):
+    """A tenant whose number isn't there, one that was removed, and a command that can't be packed."""
+    router = make(wide, *range(8), 5000)
+    jobs = router.jobs(None, allow_switch=False)
+    router.remove("t3")
+    arguments = {"policy": "collect", "timeout": 5, "concurrency": 8}
+    step = Command("SET", "k", bad)
+    async with asyncio.timeout(10):
+        if colour == "blocking":
+            outcomes = await asyncio.to_thread(call_all, jobs, step, **arguments)
+        else:
+            outcomes = await acall_all(jobs, step, **arguments)
+    kinds = {tenant: type(outcome.error) for tenant, outcome in outcomes.items()}
+    assert kinds.pop("t3") is UnknownTenantError
+    assert kinds.pop("t5000") in (redis.ResponseError, redis.DataError, UnicodeEncodeError)
+    assert set(kinds.values()) <= {redis.DataError, UnicodeEncodeError}
+    assert len(kinds) == 7
+    await router.aclose()
+
+
+@COLOURS
+async def test_a_silent_server_is_waited_for_once_by_users_who_may_send_no_transactions(
+    wide, admin, monkeypatch, colour
+):
+    admin.execute_command("ACL", "SETUSER", "worker", "-multi")
+    with ChaosProxy(wide.host, wide.port) as proxy:
+        own = {"host": "127.0.0.1", "port": proxy.port, "username": "worker", "password": "pw", "breaker": None}
+        router = DatabaseRouter({f"t{n}": RedisDatabase(**own, db=n) for n in range(16)}, budget=Budget())
+        begin, writes = Replies.begin, iter(range(1, 10_000))
+
+        def silenced(self, trip):
+            if next(writes) == 6:
+                proxy.swallow()
+            return begin(self, trip)
+
+        monkeypatch.setattr(Replies, "begin", silenced)
+        began = time.monotonic()
+        arguments = {"timeout": 0.5, "on_error": "collect"}
+        if colour == "blocking":
+            outcomes = router.fan_out(Command("DBSIZE"), **arguments)
+        else:
+            outcomes = await router.afan_out(Command("DBSIZE"), **arguments)
+        assert time.monotonic() - began < 2.5
+        failed = [outcome for outcome in outcomes.values() if not outcome.ok]
+        assert len(failed) > 10
+        assert {type(outcome.error) for outcome in failed} == {redis.TimeoutError}
+        await router.aclose()
+
+
+@pytest.mark.parametrize("work", ["walk", "command"])
+async def test_a_connection_that_is_closed_from_elsewhere_is_not_made_anew_unnoticed(wide, admin, monkeypatch, work):
+    """It would be in another database, and in no transaction."""
+    router = make(wide, 3, 5)
+    for number in (0, 3, 5):
+        admin.execute_command("SELECT", number)
+        admin.mset({f"of-{number}:{key}": 1 for key in range(40)})
+    exchange, trips = AsyncLease.exchange, iter(range(1, 10_000))
+
+    async def cut(lease, trip):
+        if next(trips) == 2:
+            await lease._connection.disconnect()
+        return await exchange(lease, trip)
+
+    monkeypatch.setattr(AsyncLease, "exchange", cut)
+    if work == "walk":
+        found = {(tenant, key.split(":")[0]) async for tenant, key in router.ascan_keys(count=5)}
+        assert found == {("t3", "of-3"), ("t5", "of-5")}
+    else:
+        outcomes = await router.afan_out(Command("INCR", "n"), on_error="collect")
+        assert {type(outcome.error) for outcome in outcomes.values()} == {redis.ConnectionError}
+        assert counts(admin) == {}
     await router.aclose()
