@@ -59,7 +59,7 @@ class Report:
         if aim is not None and figure.ratio > aim:
             mark += " (missed)"
         digits = 2 if figure.ratio >= 0.1 else 4
-        spread = f"{figure.low:.2f}-{figure.high:.2f}"
+        spread = "one run" if figure.rounds == 1 else f"{figure.low:.{digits}f}-{figure.high:.{digits}f}"
         cells = (name, peer, f"{figure.ratio:.{digits}f}", spread, mark, f"{figure.ours:,.1f}", f"{figure.peer:,.1f}")
         self._table.add_row("  " + cells[0], *cells[1:])
         self._page.add(self._part, *cells)

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tenantlimpyd.fanout import AsyncWalk, ErrorPolicy, Job, Outcome, Walk, acall_all, afan_out, call_all, fan_out
-from tenantlimpyd.fanout.commands import checked_step
+from tenantlimpyd.fanout.calls import checked_step
 from tenantlimpyd.fanout.outcomes import checked_policy, checked_seconds
 from tenantlimpyd.fanout.plan import checked_concurrency
 from tenantlimpyd.fanout.spread import DEFAULT_TIMEOUT

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from tenantlimpyd.fanout.commands import Call, CallLane
+from tenantlimpyd.fanout.calls import Call
+from tenantlimpyd.fanout.commands import CallLane
 from tenantlimpyd.fanout.groups import Group, LanePlan
 from tenantlimpyd.fanout.outcomes import ErrorPolicy, Job, Outcome
 from tenantlimpyd.fanout.running import Driving, chunk_of

@@ -14,74 +14,27 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-import attrs
 import redis
-from redis.client import NEVER_DECODE
 from redis.exceptions import NoScriptError
 
-from tenantlimpyd.exceptions import ImplementationError, shown
+from tenantlimpyd.fanout.calls import Call, Wording
 from tenantlimpyd.fanout.groups import Group
 from tenantlimpyd.fanout.lanes import SLOW_TRIP, Lane
-from tenantlimpyd.fanout.outcomes import Job, timed_out
+from tenantlimpyd.fanout.outcomes import timed_out
 from tenantlimpyd.fanout.plan import PER_SERVER
 from tenantlimpyd.fanout.replies import UnendedError
 from tenantlimpyd.fanout.sources import pack, still
 from tenantlimpyd.fanout.steps import LEAVE, Chunk, End, Step, Trip, UnreachableError
-from tenantlimpyd.links import Link
 from tenantlimpyd.operations import Command, Script
 from tenantlimpyd.switching import SHORT
 
-__all__ = ["Call", "CallLane", "checked_step"]
+__all__ = ["CallLane"]
 
 FIRST_BATCH, LARGEST_BATCH = 16, 128
 """Databases in one transaction, at first and at most: the server serves nobody else meanwhile."""
 
 _MULTI, _EXEC, _DISCARD = pack(b"MULTI"), pack(b"EXEC"), pack(b"DISCARD")
 _OK, _QUEUED = b"OK", b"QUEUED"
-_REFUSED = frozenset(
-    {
-        *("SELECT", "RESET", "AUTH", "HELLO", "CLIENT", "QUIT", "MONITOR", "READONLY", "READWRITE", "SHUTDOWN"),
-        *("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "SYNC", "PSYNC", "SWAPDB", "MOVE"),
-        *("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"),
-        *("BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"),
-    }
-)
-"""Commands that alter a connection, wait, or reach beyond the database they are sent to."""
-
-
-def checked_step(step: Command | Script) -> Command | Script:
-    """Return a step if it can be sent to many databases over one connection.
-
-    Raises:
-        ImplementationError: it can't.
-    """
-    if isinstance(step, Command):
-        name = step.args[0] if step.args else ""
-        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-        word = (text.upper().split() or [""])[0]
-        if not word or word in _REFUSED:
-            raise ImplementationError(
-                f"{shown(text)} can't be sent to many databases over one connection: it alters the connection, waits, or "
-                "reaches beyond its database. Give fan_out a function, which has a connection of the tenant's own."
-            )
-    return step
-
-
-@attrs.define(eq=False)
-class Call:
-    """What is to be asked of one tenant's database."""
-
-    jobs: list[Job]
-    db: int
-    link: Link
-    seconds: float = 0.0
-    restarts: int = 0
-    whole: bool = False  # the script's source must be sent
-
-    @classmethod
-    def of(cls, planned: Job | Call) -> Call:
-        """Return what is to be asked for a job, or what was laid down."""
-        return cls([planned], planned.link.db, planned.link) if isinstance(planned, Job) else planned
 
 
 class CallLane(Lane[Call]):
@@ -89,8 +42,7 @@ class CallLane(Lane[Call]):
 
     def __init__(self, group: Group[Call], step: Command | Script) -> None:
         super().__init__(group, FIRST_BATCH)
-        self._step = step
-        self._source, self._digest = (step.by_source(), step.by_digest()) if isinstance(step, Script) else (step, step)
+        self._wording = Wording(group.link.server, step)
         self._highest = -1  # a number that the server is known to have
         self._open = False  # whether the connection is in a transaction that nothing was put in
         self._singly = False  # the user may send no transactions
@@ -223,7 +175,7 @@ class CallLane(Lane[Call]):
         if replies[0] != _OK:
             return self.ends([call], _as_error(replies[0]))
         self.db = call.db
-        replies = yield from self._sent([self._packed(self._asked(call))], 1)
+        replies = yield from self._sent([self._asked(call)], 1)
         return self._answer(call, replies[0]) if self._work else replies
 
     def _ask(self) -> Generator[Step, Any, list[End]]:
@@ -267,12 +219,8 @@ class CallLane(Lane[Call]):
         """Return the write for the work at hand, or for as much as is short; nothing, where the first alone is long."""
         payload: list[bytes] = []
         size = 0
-        packed: dict[int, bytes] = {}  # most are the same
         for place, call in enumerate(self._work):
-            step = self._asked(call, first=not place)
-            if id(step) not in packed:
-                packed[id(step)] = self._packed(step)
-            asked = (_select(call.db), packed[id(step)])
+            asked = (_select(call.db), self._asked(call, first=not place))
             size += sum(map(len, asked))
             if size > SHORT:
                 sent = max(1, place)
@@ -296,10 +244,9 @@ class CallLane(Lane[Call]):
             yield LEAVE  # it may be in the transaction still
         return ends
 
-    def _asked(self, call: Call, *, first: bool = True) -> Command:
+    def _asked(self, call: Call, *, first: bool = True) -> bytes:
         """Return what is sent for a tenant: a script's source once, and after that its digest."""
-        whole = call.whole or (first and not self._loaded)
-        return self._source if whole else self._digest
+        return self._wording.packed(whole=call.whole or (first and not self._loaded))
 
     def _answer(self, call: Call, reply: Any) -> list[End]:
         """Return the end of a tenant that was answered; nothing, where it must be asked again."""
@@ -310,32 +257,14 @@ class CallLane(Lane[Call]):
         self._loaded = self._loaded or not isinstance(reply, Exception)
         return [self._end(call, reply)]
 
-    def _packed(self, command: Command) -> bytes:
-        encoder: Any = self.group.link.server.client.connection_pool.get_encoder()
-        words: list[bytes] = []
-        for place, word in enumerate(command.args):  # a name such as CONFIG GET is two words
-            parts = str(word).split() if place == 0 and isinstance(word, str) else [word]
-            words += [bytes(encoder.encode(part)) for part in parts]
-        return pack(*words)
-
     def _end(self, call: Call, reply: Any) -> End:
         if isinstance(reply, Exception):
             return End(call.jobs[0], None, reply, call.seconds)
         try:
-            value = self._parsed(reply)
+            value = self._wording.value(reply)
         except Exception as error:  # noqa: BLE001 - such as a reply that is not UTF-8: this tenant's alone
             return End(call.jobs[0], None, error, call.seconds)
         return End(call.jobs[0], value, None, call.seconds)
-
-    def _parsed(self, reply: Any) -> Any:
-        if isinstance(self._step, Script):
-            return _text(reply)
-        options = dict(self._step.options)
-        if not options.pop(NEVER_DECODE, False):
-            reply = _text(reply)
-        callbacks: dict[Any, Any] = self.group.link.server.client.response_callbacks
-        callback = callbacks.get(self._step.args[0])
-        return reply if callback is None else callback(reply, **options)
 
 
 def _select(db: int) -> bytes:
@@ -344,16 +273,3 @@ def _select(db: int) -> bytes:
 
 def _as_error(reply: Any) -> Exception:
     return reply if isinstance(reply, Exception) else redis.InvalidResponse("the server answered SELECT with no OK")
-
-
-def _text(reply: Any) -> Any:
-    """Return a reply with its bytes as text."""
-    if isinstance(reply, bytes):
-        return reply.decode()
-    if isinstance(reply, list):
-        return [_text(each) for each in reply]
-    if isinstance(reply, dict):
-        return {_text(name): _text(value) for name, value in reply.items()}
-    if isinstance(reply, set):
-        return {_text(each) for each in reply}
-    return reply

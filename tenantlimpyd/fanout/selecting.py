@@ -12,17 +12,15 @@ import math
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import attrs
 import redis
 
 from tenantlimpyd import forks
 from tenantlimpyd.fanout.connecting import Attempt, Connecting
+from tenantlimpyd.fanout.courses import Course
 from tenantlimpyd.fanout.groups import CROWDED, LanePlan
-from tenantlimpyd.fanout.lanes import Lane
-from tenantlimpyd.fanout.leases import READ, Lease, silent
+from tenantlimpyd.fanout.leases import READ, Lease
 from tenantlimpyd.fanout.outcomes import timed_out
 from tenantlimpyd.fanout.plan import StuckError
 from tenantlimpyd.fanout.steps import Chunk, Connect, Leave, Pause, Step, Trip, UnreachableError, fails, sent, thrown
@@ -30,41 +28,6 @@ from tenantlimpyd.limits import GRACE, current_limit
 from tenantlimpyd.slots import CrowdedError
 
 __all__ = ["LaneRun"]
-
-
-@attrs.define(eq=False)
-class Course:
-    """A lane on its way.
-
-    Attributes:
-        lane: the lane.
-        steps: what it does, one step after another.
-        lease: its connection.
-        attempt: at connecting, while it is under way.
-        began: when that was begun.
-        ahead: by how much its clock is before that of the run: connecting takes its time while the consumer has its turn.
-        trip: while its replies are waited for.
-        sent: when it was sent.
-        received: how many bytes had come when that was looked at last.
-        heard: when that was, or when the trip was sent.
-        come: how many replies had come by then.
-        answered: when the last of them had come, or the trip was sent.
-        ends: when the time of what it waits for is up.
-    """
-
-    lane: Lane[Any]
-    steps: Generator[Step, Any, None]
-    lease: Lease
-    attempt: Attempt | None = None
-    began: float = 0.0
-    ahead: float = 0.0
-    trip: Trip | None = None
-    sent: float = 0.0
-    received: int = 0
-    heard: float = 0.0
-    come: int = 0
-    answered: float = 0.0
-    ends: float = math.inf
 
 
 class LaneRun:
@@ -231,24 +194,17 @@ class LaneRun:
 
     def _send(self, course: Course, trip: Trip) -> None:
         lease = course.lease
-        course.trip, course.come, course.received = trip, 0, lease.received
-        course.sent = course.heard = course.answered = self.now()
-        self._expect(course, self._until(course, trip))
-        lease.send(trip)
+        course.begin(trip, self.now())
+        self._looks_at = min(self._looks_at, course.ends)
         if lease.sending:
             self._selector.modify(lease.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, course)
-
-    @staticmethod
-    def _until(course: Course, trip: Trip) -> float:
-        patience, ends = course.lease.patience, course.sent + trip.seconds
-        return ends if patience is None else min(ends, course.heard + patience)
 
     def _hear(self, course: Course, events: int) -> None:
         """Take in what has come over a lane's connection, and send what could not be sent yet."""
         lease, replies = course.lease, None
         try:
             if events & selectors.EVENT_READ:  # first: a server may say why it reads no more
-                replies = self._receive(course)
+                replies = course.receive(self._buffer, self.now())
             if events & selectors.EVENT_WRITE and lease.sending:
                 lease.send_rest()
                 if not lease.sending:
@@ -257,24 +213,11 @@ class LaneRun:
             self._go_on(course, self._failed(course, error))
             return
         if replies is not None:
-            course.trip, course.ends = None, math.inf
             self._go_on(course, sent(course.steps, replies))
-
-    def _receive(self, course: Course) -> list[Any] | None:
-        lease, trip = course.lease, course.trip
-        replies = lease.receive(self._buffer)
-        if trip is None:
-            raise redis.ConnectionError("the server sent what nobody had asked for")
-        if replies is None and lease.received != course.received:
-            course.received, course.heard = lease.received, self.now()
-            if lease.come != course.come:
-                course.come, course.answered = lease.come, course.heard
-            course.ends = self._until(course, trip)
-        return replies
 
     def _failed(self, course: Course, error: Exception) -> Step | None:
         """Close a lane's connection, and tell the lane; return its next step."""
-        course.trip, course.ends = None, math.inf
+        course.rest()
         self._let_go(course, None)
         return thrown(course.steps, error)
 
@@ -359,9 +302,4 @@ class LaneRun:
         now = self.now()
         if course.trip is not trip or course.ends > now:
             return
-        if now >= course.sent + trip.seconds:
-            error = redis.TimeoutError(f"no answer came within {trip.seconds:g} s")
-        else:
-            error = silent(course.lease.patience)
-        course.lease.late(error, now - course.answered)
-        self._go_on(course, self._failed(course, error))
+        self._go_on(course, self._failed(course, course.silence(trip, now)))

@@ -17,7 +17,7 @@ from integration.servers.tls import Authority
 from tenantlimpyd import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
-from tenantlimpyd.fanout import leases, selecting
+from tenantlimpyd.fanout import courses, leases, selecting
 from tenantlimpyd.fanout.leases import Lease
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
@@ -409,7 +409,7 @@ def test_a_walk_leaves_nothing_to_the_garbage_collector(wide):
         for _ in range(3):
             list(router.scan_keys(count=100))
             next(router.scan_keys(count=100))
-        kinds = [each for each in gc.get_objects() if type(each) in (selecting.LaneRun, selecting.Course)]
+        kinds = [each for each in gc.get_objects() if type(each) in (selecting.LaneRun, courses.Course)]
         assert kinds == []
     finally:
         gc.enable()
