@@ -55,6 +55,7 @@ class Driving:
                         step = thrown(steps, error)
                     else:
                         step = sent(steps, reply)
+                        del reply  # its keys are gone once the consumer is done with them
                     continue
                 if isinstance(step, Chunk):
                     if self._stops and fails(step):

@@ -123,7 +123,10 @@ class ScanLane(Lane[Source]):
                     return
             else:
                 took = self.clock() - started
-                yield self._answered(replies, plan, took)
+                came = self._answered(replies, plan, took)
+                del replies  # what came is the consumer's alone from here on, and gone once it is done with it
+                yield came
+                del came
                 if self._laid_aside:
                     # Only now: the next page must not reach the consumer before this one.
                     self.group.large.extend(self._laid_aside)
