@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 SLOW = (
     *("cli", "contrib", "examples", "fanout", "middleware", "test_chaosproxy.py", "test_embedded.py"),
+    *("database/test_breaker.py", "database/test_sentinel.py", "database/test_budget.py", "database/test_memory.py"),
     *(
+        "router/test_scale.py",
         "test_config_fuzz.py",
         "test_testing_plugin.py",
         "models/test_many_values",

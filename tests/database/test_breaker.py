@@ -235,7 +235,12 @@ async def test_without_a_breaker_nothing_is_refused(colour):
 @pytest.mark.parametrize("colour", COLOURS)
 async def test_a_command_that_waits_on_purpose_is_no_failure(colour, server):
     """A worker waits for jobs longer than its socket's time-out, and catches redis-py's error: the server is well."""
-    settings = {**server.settings, "socket_timeout": 1.05, "breaker": {"failures": 1}}
+    settings = {
+        **server.settings,
+        "socket_timeout": 1.05,
+        "breaker": {"failures": 1},
+        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+    }
     async with RedisDatabase(**settings) as database:
         with pytest.raises(redis.TimeoutError):
             if colour == "blocking":
