@@ -20,11 +20,11 @@ from redis.event import AfterConnectionReleasedEvent, AsyncAfterConnectionReleas
 from redis.maint_notifications import MaintNotificationsConfig
 
 from tenantlimpyd import forks
+from tenantlimpyd.borrowing import User, Waiter
 from tenantlimpyd.breaker import PATIENCE
 from tenantlimpyd.guards import Outbox, guarded
 from tenantlimpyd.limits import current_limit
 from tenantlimpyd.redispy import ahears
-from tenantlimpyd.slots import User, Waiter
 
 if TYPE_CHECKING:
     from tenantlimpyd.servers import Hub
@@ -49,6 +49,19 @@ def _made(pool: Pool | AsyncPool, user: User) -> Any:
     connection.breaker = pool.hub.breaker
     connection.waits = pool.lane is pool.hub.apart
     return connection
+
+
+def _keeps(pool: Pool | AsyncPool, connection: Any, user: User) -> bool:
+    """Return whether a connection that comes back from a user may be idle; let others try a server that is away."""
+    breaker, master = pool.hub.breaker, pool.master
+    if breaker is not None and breaker.refusing:
+        breaker.leave(connection)
+    return connection.is_connected and not (
+        user.retired
+        or connection.doubtful
+        or connection.should_reconnect()
+        or (master is not None and master.left(connection))
+    )
 
 
 class Pool(redis.ConnectionPool):
@@ -178,14 +191,7 @@ class Pool(redis.ConnectionPool):
         connection.user = None
         keep = False
         try:
-            if hub.breaker is not None and hub.breaker.refusing:
-                hub.breaker.leave(connection)
-            keep = connection.is_connected and not (
-                user.retired
-                or connection.doubtful
-                or connection.should_reconnect()
-                or (self.master is not None and self.master.left(connection))
-            )
+            keep = _keeps(self, connection, user)
         finally:  # an interrupt must not cost the budget a place
             try:
                 if not keep:
@@ -307,19 +313,15 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             return
         hub, user = self.hub, connection.user
         connection.user = None
-        if hub.breaker is not None and hub.breaker.refusing:
-            hub.breaker.leave(connection)
-        keep = connection.is_connected and not (
-            user.retired
-            or connection.doubtful
-            or connection.should_reconnect()
-            or (self.master is not None and self.master.left(connection))
-        )
+        keep = False
         try:
-            if not keep:
-                await connection.disconnect(nowait=True)
+            keep = _keeps(self, connection, user)
         finally:
-            self.lane.put(self, user, connection, keep=keep)
+            try:
+                if not keep:
+                    await connection.disconnect(nowait=True)
+            finally:
+                self.lane.put(self, user, connection, keep=keep)
         if keep and not hub.users:
             hub.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:

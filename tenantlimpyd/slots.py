@@ -13,75 +13,21 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import MaxConnectionsError
 
 from tenantlimpyd import forks, logs
+from tenantlimpyd.borrowing import CrowdedError, Idling, User, Waiter
 from tenantlimpyd.budget import Budget, Gauges
 
-__all__ = ["CrowdedError", "Idling", "Lane", "Scope", "User", "Waiter"]
+__all__ = ["Lane", "Scope"]
 
 NEAR = 4
 """Idle connections that are looked at for one that needs no move."""
 
 SWEEP = 1.0
 """Seconds between two looks for connections that have been idle for too long."""
-
-
-class User(Protocol):
-    """Who uses connections: a database, or a walk.
-
-    Attributes:
-        db: the database number it wants connections to be in.
-        retired: whether it has let go of the server: connections that come back from it are closed.
-    """
-
-    db: int
-    retired: bool
-
-
-class Idling(Protocol):
-    """What a lane knows of a pool.
-
-    Attributes:
-        idle: connections that nobody uses; the one that came back last is last.
-    """
-
-    idle: list[Any]
-
-    def drop(self, connection: Any) -> None:
-        """Close a connection that was idle and is no longer in the list. Called in any thread."""
-
-    def begin_anew(self) -> None:
-        """Forget all connections: they are a parent process's."""
-
-
-class CrowdedError(MaxConnectionsError):
-    """There is no place at the moment, for one who does not wait."""
-
-
-class Waiter:
-    """Somebody who waits for a connection.
-
-    Attributes:
-        granted: whether there is one: :attr:`connection`, or where that is None, leave to make one.
-        wake: called once it is granted.
-    """
-
-    __slots__ = ("connection", "granted", "pool", "since", "user", "wake")
-
-    def __init__(self, pool: Idling, user: User) -> None:
-        self.pool = pool
-        self.user = user
-        self.granted = False
-        self.connection: Any = None
-        self.wake: Callable[[], None] = _nobody
-        self.since = time.monotonic()
-
-
-def _nobody() -> None:
-    """Wake nobody."""
 
 
 class Scope:

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
+from tenantlimpyd.borrowing import CrowdedError
 from tenantlimpyd.fanout.groups import Group, Work
 from tenantlimpyd.fanout.outcomes import timed_out
 from tenantlimpyd.fanout.steps import Chunk, Connect, End, Step
-from tenantlimpyd.slots import CrowdedError
 
 __all__ = ["ANSWER_SECONDS", "SLOW_TRIP", "Lane"]
 

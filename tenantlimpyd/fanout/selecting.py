@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import redis
 
 from tenantlimpyd import forks
+from tenantlimpyd.borrowing import CrowdedError
 from tenantlimpyd.fanout.connecting import Attempt, Connecting
 from tenantlimpyd.fanout.courses import Course
 from tenantlimpyd.fanout.groups import CROWDED, LanePlan
@@ -25,7 +26,6 @@ from tenantlimpyd.fanout.outcomes import timed_out
 from tenantlimpyd.fanout.plan import StuckError
 from tenantlimpyd.fanout.steps import Chunk, Connect, Leave, Pause, Step, Trip, UnreachableError, fails, sent, thrown
 from tenantlimpyd.limits import GRACE, current_limit
-from tenantlimpyd.slots import CrowdedError
 
 __all__ = ["LaneRun"]
 

@@ -78,6 +78,20 @@ def hangs_up(peer: socket.socket, stop: threading.Event) -> None:
     peer.recv(1)
 
 
+@contextlib.contextmanager
+def filled(databases: int, keys: int) -> Iterator[EmbeddedServer]:
+    """Start a server of so many databases, with a key each; database 0 has so many."""
+    with EmbeddedServer(databases=databases) as server, redis.Redis(**server.settings) as client:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(databases):
+            pipeline.execute_command("SELECT", number)
+            pipeline.set("key", 1)
+        pipeline.execute_command("SELECT", 0)
+        pipeline.mset({f"key:{number}": 1 for number in range(keys - 1)})
+        pipeline.execute()
+        yield server
+
+
 @pytest.fixture
 def misbehaving() -> Iterator[Callable[..., Misbehaving]]:
     made: list[Misbehaving] = []

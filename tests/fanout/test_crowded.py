@@ -10,13 +10,13 @@ import redis
 
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import Budget
+from tenantlimpyd.borrowing import CrowdedError
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.fanout.scans import ScanLane
 from tenantlimpyd.operations import Command
 from tenantlimpyd.pools import AsyncPool, Pool
 from tenantlimpyd.router import DatabaseRouter
-from tenantlimpyd.slots import CrowdedError
 
 COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
 LARGE, KEYS = 12, 1500

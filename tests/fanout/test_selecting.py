@@ -16,12 +16,12 @@ from integration.servers.chaosproxy import ChaosProxy
 from integration.servers.tls import Authority
 from tenantlimpyd import Budget
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.fanout import courses, leases, selecting
 from tenantlimpyd.fanout.leases import Lease
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import eventually
+from tests.fanout.conftest import filled
 
 COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
 MANY, KEYS = 40, 3000
@@ -30,14 +30,7 @@ MANY, KEYS = 40, 3000
 @pytest.fixture(scope="module")
 def wide():
     """A server of 40 databases with a key each; database 0 has 3,000."""
-    with EmbeddedServer(databases=MANY) as server, redis.Redis(**server.settings) as client:
-        pipeline = client.pipeline(transaction=False)
-        for number in range(MANY):
-            pipeline.execute_command("SELECT", number)
-            pipeline.set("key", 1)
-        pipeline.execute_command("SELECT", 0)
-        pipeline.mset({f"key:{number}": 1 for number in range(KEYS - 1)})
-        pipeline.execute()
+    with filled(MANY, KEYS) as server:
         yield server
 
 
@@ -52,6 +45,23 @@ def router_of(settings, *numbers, **arguments):
 def open_and_idle(router):
     gauges = router.gauges().values()
     return sum(each.open for each in gauges), sum(each.idle for each in gauges)
+
+
+def scanned(misbehaving, answer, *, once=False):
+    """Return a server that says OK to everything but a scan, which may end the connection, and a router with a tenant on it."""
+
+    def answers(peer, _stop):
+        while data := peer.recv(65536):
+            if b"SCAN" in data:
+                peer.sendall(answer(data))
+                if once:
+                    return
+            else:
+                peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
+
+    server = misbehaving(answers)
+    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
+    return server, DatabaseRouter({"t": database}, budget=Budget())
 
 
 @COLOURS
@@ -262,16 +272,7 @@ def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
     reply = b"*2\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n"
     info = b"$5\r\nx:1\r\n\r\n"
 
-    def answers(peer, _stop):
-        while data := peer.recv(65536):
-            if b"SCAN" in data:
-                peer.sendall(info * 2 + reply + info * 2 + b"+OK\r\n")
-            else:
-                peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
-
-    server = misbehaving(answers)
-    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
-    router = DatabaseRouter({"t": database}, budget=Budget())
+    _, router = scanned(misbehaving, lambda _data: info * 2 + reply + info * 2 + b"+OK\r\n")
     walk = router.scan_keys(on_error="collect")
     assert list(walk) == []
     assert "more than it was asked for" in str(walk.outcomes["t"].error)
@@ -281,16 +282,7 @@ def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
 
 @COLOURS
 async def test_a_server_that_closes_in_mid_page(misbehaving, colour):
-    def breaks_off(peer, _stop):
-        while data := peer.recv(65536):
-            if b"SCAN" in data:
-                peer.sendall(b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n")
-                return
-            peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
-
-    server = misbehaving(breaks_off)
-    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
-    router = DatabaseRouter({"t": database}, budget=Budget())
+    server, router = scanned(misbehaving, lambda _data: b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n", once=True)
     if colour == "blocking":
         walk = router.scan_pages(on_error="collect")
         assert list(walk) == []
@@ -310,16 +302,7 @@ def test_a_reply_too_many_is_nobodys_page(misbehaving):
     info = b"$5\r\nx:1\r\n\r\n"
     page = b"*2\r\n$1\r\n7\r\n*1\r\n$3\r\nkey\r\n"
 
-    def answers(peer, _stop):
-        while data := peer.recv(65536):
-            if b"SCAN" in data:
-                peer.sendall(info * data.count(b"INFO") + page + b"+XY\r\n")
-            else:
-                peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
-
-    server = misbehaving(answers)
-    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
-    router = DatabaseRouter({"t": database}, budget=Budget())
+    _, router = scanned(misbehaving, lambda data: info * data.count(b"INFO") + page + b"+XY\r\n")
     walk = router.scan_keys(on_error="collect")
     assert list(walk) == []
     assert not walk.outcomes["t"].ok

@@ -11,10 +11,10 @@ import redis
 
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.fanout.walks import WalkOrder, _Progress
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
+from tests.fanout.conftest import filled
 
 COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
 MANY = 300
@@ -23,14 +23,7 @@ MANY = 300
 @pytest.fixture(scope="module")
 def wide():
     """A server of 300 databases, with a key each; database 0 has 200."""
-    with EmbeddedServer(databases=MANY) as server, redis.Redis(**server.settings) as client:
-        pipeline = client.pipeline(transaction=False)
-        for number in range(MANY):
-            pipeline.execute_command("SELECT", number)
-            pipeline.set("key", 1)
-        pipeline.execute_command("SELECT", 0)
-        pipeline.mset({f"key:{number}": 1 for number in range(199)})
-        pipeline.execute()
+    with filled(MANY, 200) as server:
         yield server
 
 
