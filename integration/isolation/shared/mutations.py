@@ -1,8 +1,11 @@
-"""Guards of shared connections switched off, one at a time. A seam that is no longer there is an error, not a silence."""
+"""Guards of shared connections switched off, one at a time.
+
+A seam that is no longer there, or is called in another way, is an error: else what goes wrong would be the mutation itself.
+"""
 
 from __future__ import annotations
 
-import functools
+import inspect
 import itertools
 import weakref
 from collections.abc import Callable
@@ -56,8 +59,8 @@ def a_reply_is_left_unread(patch: Patch) -> None:
             raise Forgotten
         return await aread(self, *args, **options)
 
-    patch.setattr(Guarded, "read_response", read_response)
-    patch.setattr(AsyncGuarded, "read_response", aread_response)
+    _swap(patch, Guarded, "read_response", read_response)
+    _swap(patch, AsyncGuarded, "read_response", aread_response)
 
 
 class Forgotten(redis.RedisError):
@@ -71,8 +74,8 @@ def a_refused_select_is_overlooked(patch: Patch) -> None:
     def settled(replies: Any) -> list[Any]:
         return [b"OK" if isinstance(reply, redis.exceptions.NoPermissionError) else reply for reply in replies]
 
-    patch.setattr(switching, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
-    patch.setattr(switching.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
+    _swap(patch, switching, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
+    _swap(patch, switching.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
 
 
 def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
@@ -82,8 +85,8 @@ def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
         ahead = [("SELECT", at.db)] if at.selected != at.db else []
         return switching.Plan((), [*ahead, *commands], switching.Lead(ahead, commands))
 
-    patch.setattr(switching, "plan", plan)
-    patch.setattr(switching, "quick", lambda *_: None)
+    _swap(patch, switching, "plan", plan)
+    _swap(patch, switching, "quick", lambda *_: None)
 
 
 def numbers_are_not_proven_to_exist(patch: Patch) -> None:
@@ -94,23 +97,30 @@ def numbers_are_not_proven_to_exist(patch: Patch) -> None:
 def forks_go_unnoticed(patch: Patch) -> None:
     """A child takes its parent's connections for its own."""
     patch.setattr(forks, "_watched", weakref.WeakSet())
-    patch.setattr(Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
-    patch.setattr(AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    _swap(patch, Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    _swap(patch, AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
 
 
 def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
     """Its connection goes back to the pool while replies are due on it."""
 
-    def settle(connection: Any, _replies: Any, _db: Any) -> bool:
-        connection.owed = 0
+    give_back, agive_back = leases.Lease.give_back, leases.AsyncLease.give_back
+
+    def settle(connection: Any, db: int) -> bool:
+        connection.owed, connection.selected = 0, db
         return bool(connection.is_connected)
 
-    patch.setattr(leases, "_settle", settle)
+    def certain(connection: Any, db: int | None) -> int | None:
+        return connection.selected if db is None and connection is not None else db
+
+    _swap(patch, leases, "_settle", settle)
+    _swap(patch, leases.Lease, "give_back", lambda self, db: give_back(self, certain(self.connection, db)))
+    _swap(patch, leases.AsyncLease, "give_back", lambda self, db: agive_back(self, certain(self._connection, db)))
 
 
 def a_walk_keeps_to_itself_where_it_went(patch: Patch) -> None:
     """The database that its connection is in is not taken down."""
-    patch.setattr(leases, "_settle", lambda connection, _replies, db: connection.is_connected and db is not None)
+    _swap(patch, leases, "_settle", lambda connection, _db: connection.is_connected and not connection.doubtful)
 
 
 def a_walk_takes_a_refused_page_for_its_tenants(patch: Patch) -> None:
@@ -122,7 +132,7 @@ def a_walk_takes_a_refused_page_for_its_tenants(patch: Patch) -> None:
         lied = b"OK" if come and isinstance(come[-1], bytes) else "OK"
         return come and [lied if isinstance(reply, redis.ResponseError) else reply for reply in come]
 
-    patch.setattr(Replies, "feed", fed)
+    _swap(patch, Replies, "feed", fed)
 
 
 MUTATIONS: dict[Callable[[Patch], None], str] = {
@@ -140,20 +150,32 @@ MUTATIONS: dict[Callable[[Patch], None], str] = {
 """Each with the drill that must show it."""
 
 
+def _swap(patch: Patch, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
+    """Put a function in another's place.
+
+    Raises:
+        AttributeError: there is none.
+        TypeError: it can't be called as the other is.
+    """
+    parameters = inspect.signature(getattr(owner, name)).parameters.values()
+    positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    options = {each.name: None for each in parameters if each.kind is each.KEYWORD_ONLY}
+    inspect.signature(stand_in).bind(*positional, **options)
+    patch.setattr(owner, name, stand_in)
+
+
 def _on_lending(patch: Patch, change: Callable[[Any], None]) -> None:
     lend, alend = pools.Pool.lend, pools.AsyncPool.lend
 
-    @functools.wraps(lend)
-    def lent(self: Any, user: Any) -> Any:
-        connection = lend(self, user)
+    def lent(self: Any, user: Any, **options: Any) -> Any:
+        connection = lend(self, user, **options)
         change(connection)
         return connection
 
-    @functools.wraps(alend)
-    async def alent(self: Any, user: Any) -> Any:
-        connection = await alend(self, user)
+    async def alent(self: Any, user: Any, **options: Any) -> Any:
+        connection = await alend(self, user, **options)
         change(connection)
         return connection
 
-    patch.setattr(pools.Pool, "lend", lent)
-    patch.setattr(pools.AsyncPool, "lend", alent)
+    _swap(patch, pools.Pool, "lend", lent)
+    _swap(patch, pools.AsyncPool, "lend", alent)
