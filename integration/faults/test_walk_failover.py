@@ -157,14 +157,17 @@ class Estate:
 
         def happen(taken: Taken) -> None:
             middle.append(taken)
-            both.wait()
+            both.wait()  # where it cannot happen, one of the two raises why, and the other that the barrier is broken
 
         async def one(colour: Colour) -> Taken:
             arguments = {"timeout": self.way.timeout}
             return await walked(self.routers[colour], colour, "pages", (LARGE, ENOUGH), happen, **arguments)
 
         walks = asyncio.to_thread(lambda: asyncio.run(one("blocking"))), one("asyncio")
-        self.taken = dict(zip(COLOURS, await asyncio.gather(*walks), strict=True))
+        taken = await asyncio.gather(*walks, return_exceptions=True)
+        if errors := [each for each in taken if isinstance(each, Exception)]:
+            raise ExceptionGroup("walks", errors)
+        self.taken = dict(zip(COLOURS, taken, strict=True))  # type: ignore[arg-type]
 
     def check(self, colour: Colour) -> None:
         """Raise unless all keys that stayed were delivered, or their tenants have failed within their deadline."""

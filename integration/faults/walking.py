@@ -15,6 +15,12 @@ from tenantlimpyd import DatabaseRouter
 
 __all__ = ["Colour", "Form", "Taken", "walked"]
 
+_PAUSE = 0.02
+"""Seconds for which the consumer holds back a page of a tenant that has had enough, until all others have, too.
+
+On a machine that is busy a tenant's own connection may come long after another's: else that one would be through by then.
+"""
+
 Colour = Literal["blocking", "asyncio"]
 Form = Literal["keys", "pages"]
 
@@ -48,6 +54,8 @@ async def walked(
 ) -> Taken:
     """Walk to the end, or until ``happen`` returns True.
 
+    Until it happens, tenants that are ahead are held up, so that all of them are in the middle then.
+
     Args:
         router: whose tenants.
         colour: blocking, in this thread; or asyncio.
@@ -60,6 +68,10 @@ async def walked(
     scan = getattr(router, ("a" if colour == "asyncio" else "") + f"scan_{form}")
     waiting, enough = set(after[0]), after[1]
     taken = Taken(scan(**arguments))
+
+    def ahead(tenant: str) -> bool:
+        had = len(taken.seen[tenant])
+        return bool(waiting) and had >= enough and (form == "pages" or had % COUNT == 0)
 
     def is_time(tenant: str, content: Any) -> bool:
         keys = (content,) if form == "keys" else content
@@ -80,6 +92,8 @@ async def walked(
                     taken.happened = time.monotonic()
                 if stop is True:
                     break
+                if ahead(tenant):
+                    time.sleep(_PAUSE)  # noqa: ASYNC251 - as a blocking consumer does
     else:
         async with taken.walk as walk:
             async for tenant, content in walk:
@@ -88,6 +102,8 @@ async def walked(
                     taken.happened = time.monotonic()
                 if stop is True:
                     break
+                if ahead(tenant):
+                    await asyncio.sleep(_PAUSE)
     assert taken.happened, f"the walk was through before it happened; {sorted(waiting)} had too few keys"
     taken.took = time.monotonic() - taken.happened
     return taken
