@@ -181,7 +181,7 @@ def test_operations_together_share_their_trips(run, database):
 
     with count_commands() as sent:
         results = run(together([two_steps("x", 1), short(), two_steps("y", 2), failing(), of_batch(), forgiving()]))
-    assert sent.trips == 2
+    assert sent.trips == 2, sent.wire
     assert results[:3] == [("x", "1"), "short", ("y", "2")]
     assert isinstance(results[3], LookupError)
     assert results[4] == [True, "1"]

@@ -102,7 +102,8 @@ def test_an_application_is_served_by_one_command(name):
             except subprocess.TimeoutExpired:  # a process started in the background may have to ignore SIGINT
                 serving.kill()
                 output, _ = serving.communicate()
-    assert "Traceback" not in output
+    # Flask's server may still be at the end of a reply that its client has had, and tells that this was interrupted.
+    assert [told for told in output.split("Traceback")[1:] if "KeyboardInterrupt" not in told] == [], output
 
 
 def test_the_notes_need_a_tenant():
