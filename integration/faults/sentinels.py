@@ -20,8 +20,8 @@ MASTER = "mymaster"
 """What the sentinels call it."""
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Poll until it is so."""
+def until(condition: Callable[[], object], seconds: float = 45.0) -> None:
+    """Poll until it is so. On a machine that stood still for two seconds, sentinels do nothing for thirty."""
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not come to pass"

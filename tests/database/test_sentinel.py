@@ -76,9 +76,9 @@ def group():
             ("failover-timeout", 1000),
         ):
             made.ask("SENTINEL", "SET", "mymaster", name, value)
-        eventually(lambda: made.role(replica)["master_link_status"] == "up", 15)
+        eventually(lambda: made.role(replica)["master_link_status"] == "up", 45)
         with redis.Redis(**sentinel.settings) as client:
-            eventually(lambda: client.sentinel_slaves("mymaster"), 15)
+            eventually(lambda: client.sentinel_slaves("mymaster"), 45)
         yield made
 
 
@@ -123,7 +123,7 @@ async def test_a_demoted_master_gets_no_write(group, colour):
         assert await run(database, colour, "SET", "key", "before")
         group.ask("SENTINEL", "FAILOVER", "mymaster")
         with redis.Redis(**group.master.settings) as old, redis.Redis(**group.sentinel.settings) as sentinel:
-            eventually(lambda: sentinel.sentinel_get_master_addr_by_name("mymaster")[1] == group.replica.port, 15)
+            eventually(lambda: sentinel.sentinel_get_master_addr_by_name("mymaster")[1] == group.replica.port, 45)
             old.replicaof("127.0.0.1", group.replica.port)  # the sentinel does so too, 10 s later
             assert old.client_list(_type="normal")
             assert await run(database, colour, "SET", "key", "after")  # the READONLY it is told is not the caller's
