@@ -72,7 +72,7 @@ def group():
         made.ask("SENTINEL", "MONITOR", "mymaster", "127.0.0.1", master.port, 1)
         for name, value in (
             ("auth-pass", "for-the-data"),
-            ("down-after-milliseconds", 200),
+            ("down-after-milliseconds", 1000),
             ("failover-timeout", 1000),
         ):
             made.ask("SENTINEL", "SET", "mymaster", name, value)

@@ -40,7 +40,7 @@ def aping(database):
 
 @pytest.mark.usefixtures("stopwatch")
 async def test_broken_servers_are_named_and_the_others_complete(broken, names_of_broken):
-    arguments = {"on_error": "collect", "timeout": 0.3}
+    arguments = {"on_error": "collect", "timeout": 1}
     both = await asyncio.gather(
         asyncio.to_thread(broken.fan_out, ping, **arguments), broken.afan_out(aping, **arguments)
     )
@@ -53,21 +53,21 @@ async def test_broken_servers_are_named_and_the_others_complete(broken, names_of
             assert error.tenant == tenant
             assert outcomes[tenant].seconds < SOON
             assert "hunter2" not in str(error)
-        assert "not done within 0.3 s" in str(outcomes["hangs"].error)
-        assert "not done within 0.3 s" in str(outcomes["dribbles"].error)
+        assert "not done within 1 s" in str(outcomes["hangs"].error)
+        assert "not done within 1 s" in str(outcomes["dribbles"].error)
         assert "connecting to 127.0.0.1:1" in str(outcomes["refuses"].error)
     await broken.aclose()
 
 
 @pytest.mark.usefixtures("stopwatch")
 async def test_walks_keep_their_deadline(broken, names_of_broken):
-    walk = broken.scan_pages(on_error="collect", timeout=0.3)
-    awalk = broken.ascan_pages(on_error="collect", timeout=0.3)
+    walk = broken.scan_pages(on_error="collect", timeout=1)
+    awalk = broken.ascan_pages(on_error="collect", timeout=1)
     both = await asyncio.gather(asyncio.to_thread(list, walk), _collected(awalk))
     for pages, outcomes in zip(both, (walk.outcomes, awalk.outcomes), strict=True):
         assert {tenant for tenant, _ in pages} == set(broken.tenants()) - names_of_broken
         assert {tenant for tenant, outcome in outcomes.items() if not outcome.ok} == names_of_broken
-        assert "not done within 0.3 s" in str(outcomes["hangs"].error)
+        assert "not done within 1 s" in str(outcomes["hangs"].error)
     await broken.aclose()
 
 
