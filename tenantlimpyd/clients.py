@@ -17,9 +17,9 @@ import redis.asyncio
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 
 from tenantlimpyd.borrowing import User
+from tenantlimpyd.commandnames import BLOCKING, first_word
 from tenantlimpyd.pools import AsyncPool, Pool
 from tenantlimpyd.redispy import awatched, watched
-from tenantlimpyd.switching import BLOCKING, first_word
 
 __all__ = ["AsyncClient", "AsyncView", "Client", "View"]
 

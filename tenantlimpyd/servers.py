@@ -21,12 +21,12 @@ from tenantlimpyd import forks
 from tenantlimpyd.breaker import Breaker
 from tenantlimpyd.budget import Budget, Gauges
 from tenantlimpyd.clients import AsyncClient, AsyncView, Client, View
+from tenantlimpyd.framing import Reach
 from tenantlimpyd.limits import AsyncBoundedRetry, BoundedRetry
 from tenantlimpyd.masters import AsyncMaster, Master, following
 from tenantlimpyd.pools import AsyncPool, Pool, pool_arguments
 from tenantlimpyd.settings import Settings
 from tenantlimpyd.slots import Lane, Scope
-from tenantlimpyd.switching import Reach
 
 __all__ = ["Hub", "Server", "scope_of", "server_of"]
 

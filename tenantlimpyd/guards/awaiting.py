@@ -12,11 +12,12 @@ import redis.asyncio
 import redis.asyncio.connection
 from hiredis import PushNotification, pack_command
 
-from tenantlimpyd import forks, logs, switching
+from tenantlimpyd import forks, framing, logs, switching
+from tenantlimpyd.framing import Frame, Lead
 from tenantlimpyd.guards.outbox import Outbox
 from tenantlimpyd.guards.owing import Owing, Unpacked, given
 from tenantlimpyd.redispy import NOTHING, asends, come, drop_unsent, ends, has_come
-from tenantlimpyd.switching import SHORT, Frame, Lead, Plan
+from tenantlimpyd.switching import SHORT, Plan
 
 __all__ = ["AsyncGuarded"]
 
@@ -157,7 +158,7 @@ class AsyncGuarded(Owing, _AsyncConnection):
         if plan.trip:
             self._planned = plan
             await self.send_packed_command(self._pack(plan.trip), check_health=False)
-            error = switching.settle_trip(self, plan.trip, await self._several((True,) * len(plan.trip)))
+            error = framing.settle_trip(self, plan.trip, await self._several((True,) * len(plan.trip)))
             if error is not None:
                 await self.disconnect(nowait=True)
                 raise error

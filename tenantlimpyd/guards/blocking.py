@@ -10,11 +10,12 @@ import redis
 import redis.connection
 from hiredis import PushNotification
 
-from tenantlimpyd import forks, logs, switching
+from tenantlimpyd import forks, framing, logs, switching
+from tenantlimpyd.framing import Frame, Lead
 from tenantlimpyd.guards.owing import Owing, Unpacked, given
 from tenantlimpyd.limits import current_limit
 from tenantlimpyd.redispy import NOTHING, Ears, come, ends
-from tenantlimpyd.switching import Frame, Lead, Plan
+from tenantlimpyd.switching import Plan
 
 __all__ = ["Guarded"]
 
@@ -122,7 +123,7 @@ class Guarded(Owing, _Connection):
         if plan.trip:
             self._planned = plan
             self.send_packed_command(self._pack(plan.trip), check_health=False)
-            error = switching.settle_trip(self, plan.trip, self._several((True,) * len(plan.trip)))
+            error = framing.settle_trip(self, plan.trip, self._several((True,) * len(plan.trip)))
             if error is not None:
                 self.disconnect()
                 raise error

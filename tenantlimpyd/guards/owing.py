@@ -9,8 +9,10 @@ import redis
 
 from tenantlimpyd import forks, switching
 from tenantlimpyd.breaker import Breaker
+from tenantlimpyd.commandnames import first_word
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.switching import Frame, Lead, Plan, Reach, first_word
+from tenantlimpyd.framing import Frame, Lead, Reach
+from tenantlimpyd.switching import Plan
 
 __all__ = ["Owing", "Unpacked", "given"]
 
@@ -38,7 +40,7 @@ class Owing:
         unsent: what was put off, in asyncio, to be sent together with that of other connections.
         altered: a command changed the connection's own state.
         handshaking: redis-py is making the connection what it should be.
-        selected, armed, highest, stays, reach: see :class:`tenantlimpyd.switching.Mover`.
+        selected, armed, highest, stays, reach: see :class:`tenantlimpyd.framing.Mover`.
         user: who has checked it out.
         since: when it came back to its pool, by the monotonic clock, in seconds.
         breaker: its server's; None: there is none.

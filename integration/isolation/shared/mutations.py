@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from tenantlimpyd import forks, pools, switching
+from tenantlimpyd import forks, framing, pools, switching
 from tenantlimpyd.fanout import leases
 from tenantlimpyd.fanout.replies import Replies
 from tenantlimpyd.guards.awaiting import AsyncGuarded
@@ -69,13 +69,13 @@ class Forgotten(redis.RedisError):
 
 def a_refused_select_is_overlooked(patch: Patch) -> None:
     """What says that SELECT failed is taken for its success."""
-    trip, led = switching.settle_trip, switching.Lead.settle
+    trip, led = framing.settle_trip, framing.Lead.settle
 
     def settled(replies: Any) -> list[Any]:
         return [b"OK" if isinstance(reply, redis.exceptions.NoPermissionError) else reply for reply in replies]
 
-    _swap(patch, switching, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
-    _swap(patch, switching.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
+    _swap(patch, framing, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
+    _swap(patch, framing.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
 
 
 def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
@@ -83,7 +83,7 @@ def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
 
     def plan(at: Any, commands: Any) -> switching.Plan:
         ahead = [("SELECT", at.db)] if at.selected != at.db else []
-        return switching.Plan((), [*ahead, *commands], switching.Lead(ahead, commands))
+        return switching.Plan((), [*ahead, *commands], framing.Lead(ahead, commands))
 
     _swap(patch, switching, "plan", plan)
     _swap(patch, switching, "quick", lambda *_: None)
