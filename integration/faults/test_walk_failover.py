@@ -164,10 +164,10 @@ class Estate:
             return await walked(self.routers[colour], colour, "pages", (LARGE, ENOUGH), happen, **arguments)
 
         walks = asyncio.to_thread(lambda: asyncio.run(one("blocking"))), one("asyncio")
-        taken = await asyncio.gather(*walks, return_exceptions=True)
-        if errors := [each for each in taken if isinstance(each, Exception)]:
-            raise ExceptionGroup("walks", errors)
-        self.taken = dict(zip(COLOURS, taken, strict=True))  # type: ignore[arg-type]
+        ended = dict(zip(COLOURS, await asyncio.gather(*walks, return_exceptions=True), strict=True))
+        if errors := [each for each in ended.values() if isinstance(each, BaseException)]:
+            raise BaseExceptionGroup("walks", errors)
+        self.taken = {colour: each for colour, each in ended.items() if isinstance(each, Taken)}
 
     def check(self, colour: Colour) -> None:
         """Raise unless all keys that stayed were delivered, or their tenants have failed within their deadline."""

@@ -83,27 +83,32 @@ async def walked(
             return not waiting
         return False
 
-    stop: Any = False
-    if colour == "blocking":
+    def take() -> None:
         with taken.walk as walk:
             for tenant, content in walk:
                 if is_time(tenant, content):
                     stop = happen(taken)
                     taken.happened = time.monotonic()
-                if stop is True:
-                    break
-                if ahead(tenant):
-                    time.sleep(_PAUSE)  # noqa: ASYNC251 - as a blocking consumer does
-    else:
+                    if stop is True:
+                        break
+                elif ahead(tenant):
+                    time.sleep(_PAUSE)
+
+    async def atake() -> None:
         async with taken.walk as walk:
             async for tenant, content in walk:
                 if is_time(tenant, content):
                     stop = await asyncio.to_thread(happen, taken)
                     taken.happened = time.monotonic()
-                if stop is True:
-                    break
-                if ahead(tenant):
+                    if stop is True:
+                        break
+                elif ahead(tenant):
                     await asyncio.sleep(_PAUSE)
+
+    if colour == "blocking":
+        take()
+    else:
+        await atake()
     assert taken.happened, f"the walk was through before it happened; {sorted(waiting)} had too few keys"
     taken.took = time.monotonic() - taken.happened
     return taken

@@ -21,7 +21,7 @@ from tenantlimpyd.guards.awaiting import AsyncGuarded
 from tenantlimpyd.guards.blocking import Guarded
 from tenantlimpyd.guards.owing import Owing
 
-__all__ = ["MUTATIONS"]
+__all__ = ["MUTATIONS", "swap"]
 
 Patch = pytest.MonkeyPatch
 
@@ -59,8 +59,8 @@ def a_reply_is_left_unread(patch: Patch) -> None:
             raise Forgotten
         return await aread(self, *args, **options)
 
-    _swap(patch, Guarded, "read_response", read_response)
-    _swap(patch, AsyncGuarded, "read_response", aread_response)
+    swap(patch, Guarded, "read_response", read_response)
+    swap(patch, AsyncGuarded, "read_response", aread_response)
 
 
 class Forgotten(redis.RedisError):
@@ -74,8 +74,8 @@ def a_refused_select_is_overlooked(patch: Patch) -> None:
     def settled(replies: Any) -> list[Any]:
         return [b"OK" if isinstance(reply, redis.exceptions.NoPermissionError) else reply for reply in replies]
 
-    _swap(patch, framing, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
-    _swap(patch, framing.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
+    swap(patch, framing, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
+    swap(patch, framing.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
 
 
 def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
@@ -85,8 +85,8 @@ def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
         ahead = [("SELECT", at.db)] if at.selected != at.db else []
         return switching.Plan((), [*ahead, *commands], framing.Lead(ahead, commands))
 
-    _swap(patch, switching, "plan", plan)
-    _swap(patch, switching, "quick", lambda *_: None)
+    swap(patch, switching, "plan", plan)
+    swap(patch, switching, "quick", lambda *_: None)
 
 
 def numbers_are_not_proven_to_exist(patch: Patch) -> None:
@@ -97,8 +97,8 @@ def numbers_are_not_proven_to_exist(patch: Patch) -> None:
 def forks_go_unnoticed(patch: Patch) -> None:
     """A child takes its parent's connections for its own."""
     patch.setattr(forks, "_watched", weakref.WeakSet())
-    _swap(patch, Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
-    _swap(patch, AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    swap(patch, Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    swap(patch, AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
 
 
 def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
@@ -113,14 +113,14 @@ def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
     def certain(connection: Any, db: int | None) -> int | None:
         return connection.selected if db is None and connection is not None else db
 
-    _swap(patch, leases, "_settle", settle)
-    _swap(patch, leases.Lease, "give_back", lambda self, db: give_back(self, certain(self.connection, db)))
-    _swap(patch, leases.AsyncLease, "give_back", lambda self, db: agive_back(self, certain(self._connection, db)))
+    swap(patch, leases, "_settle", settle)
+    swap(patch, leases.Lease, "give_back", lambda self, db: give_back(self, certain(self.connection, db)))
+    swap(patch, leases.AsyncLease, "give_back", lambda self, db: agive_back(self, certain(self._connection, db)))
 
 
 def a_walk_keeps_to_itself_where_it_went(patch: Patch) -> None:
     """The database that its connection is in is not taken down."""
-    _swap(patch, leases, "_settle", lambda connection, _db: connection.is_connected and not connection.doubtful)
+    swap(patch, leases, "_settle", lambda connection, _db: connection.is_connected and not connection.doubtful)
 
 
 def a_walk_takes_a_refused_page_for_its_tenants(patch: Patch) -> None:
@@ -132,7 +132,7 @@ def a_walk_takes_a_refused_page_for_its_tenants(patch: Patch) -> None:
         lied = b"OK" if come and isinstance(come[-1], bytes) else "OK"
         return come and [lied if isinstance(reply, redis.ResponseError) else reply for reply in come]
 
-    _swap(patch, Replies, "feed", fed)
+    swap(patch, Replies, "feed", fed)
 
 
 MUTATIONS: dict[Callable[[Patch], None], str] = {
@@ -150,7 +150,7 @@ MUTATIONS: dict[Callable[[Patch], None], str] = {
 """Each with the drill that must show it."""
 
 
-def _swap(patch: Patch, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
+def swap(patch: Patch, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
     """Put a function in another's place.
 
     Raises:
@@ -177,5 +177,5 @@ def _on_lending(patch: Patch, change: Callable[[Any], None]) -> None:
         change(connection)
         return connection
 
-    _swap(patch, pools.Pool, "lend", lent)
-    _swap(patch, pools.AsyncPool, "lend", alent)
+    swap(patch, pools.Pool, "lend", lent)
+    swap(patch, pools.AsyncPool, "lend", alent)

@@ -8,8 +8,9 @@ import pytest
 
 from integration.isolation.shared.battery import DRILLS
 from integration.isolation.shared.interrupting import LEFT_BEHIND
-from integration.isolation.shared.mutations import MUTATIONS
+from integration.isolation.shared.mutations import MUTATIONS, swap
 from integration.isolation.shared.stage import Stage
+from tenantlimpyd.fanout.leases import Lease
 
 pytestmark = [pytest.mark.timeout(120), *LEFT_BEHIND]
 
@@ -32,3 +33,12 @@ def test_without_one_of_them_something_does(
         mutation(patch)
         DRILLS[MUTATIONS[mutation]](hasty_stage)
     assert hasty_stage.astray()
+
+
+def test_what_can_not_be_called_as_what_it_replaces_is_no_mutation(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_back = Lease.give_back
+    with pytest.raises(TypeError):
+        swap(monkeypatch, Lease, "give_back", lambda self: None)
+    with pytest.raises(AttributeError):
+        swap(monkeypatch, Lease, "given_back", lambda self, db: None)
+    assert Lease.give_back is give_back
