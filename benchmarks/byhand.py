@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import hiredis
 
-from tenantlimpyd.scanning import DEFAULT_PAGE
+from tenantlimpyd._operations.scan_page import DEFAULT_PAGE
 
 
 class ByHand:

@@ -37,13 +37,13 @@ class Rotation:
     Attributes:
         router: all of them.
         settings: how redis-py connects to the database of one.
-        apart: the same for asyncio.
+        dedicated: the same for asyncio.
         order: their ids, shuffled, without end.
     """
 
     router: DatabaseRouter
     settings: dict[str, Any]
-    apart: dict[str, Any]
+    dedicated: dict[str, Any]
     order: Iterator[str]
 
 
@@ -65,7 +65,7 @@ def fleet() -> Iterator[Rotation]:
 
 
 def _count(rotation: Rotation) -> None:
-    if (most := sum(gauges.open for gauges in rotation.router.gauges().values())) > CONNECTIONS:
+    if (most := sum(pool_stats.open for pool_stats in rotation.router.pool_stats().values())) > CONNECTIONS:
         raise AssertionError(f"{most} connections")
 
 
@@ -124,7 +124,7 @@ async def afigures(rotation: Rotation, seconds: float) -> list[tuple[str, str, F
     router, order = rotation.router, rotation.order
     for _ in range(TENANTS):  # used once in this event loop, as in the blocking part
         await router.database_for(next(order)).aconnection.get(KEY)
-    peer = redis.asyncio.Redis(**alike(rotation.apart, max_connections=WORKERS))
+    peer = redis.asyncio.Redis(**alike(rotation.dedicated, max_connections=WORKERS))
 
     async def routed() -> None:
         _checked(await router.database_for(next(order)).aconnection.get(KEY))

@@ -20,8 +20,8 @@ from benchmarks.delaying import delayed
 from benchmarks.pairs import Block, Figure, compare
 from benchmarks.setting import DATABASES, KEYS, alike, many_tenants
 from tenantlimpyd import DatabaseRouter, RedisDatabase
+from tenantlimpyd._operations.scan_page import DEFAULT_PAGE
 from tenantlimpyd.embedded import EmbeddedServer
-from tenantlimpyd.scanning import DEFAULT_PAGE
 
 TOTAL = 2 * DATABASES * KEYS
 """Keys a walk must give. They don't change meanwhile and the tables don't either, so each comes once."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tenantlimpyd.budget import Budget, Gauges
+from tenantlimpyd._connections.budget import Budget, PoolStats
+from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.context import TenantThreadPoolExecutor, carry_tenant, current_tenant
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.fanout import Outcome
 from tenantlimpyd.logs import add_tenant
 from tenantlimpyd.router import DatabaseRouter
 
@@ -14,8 +14,8 @@ __all__ = [
     "VERSION",
     "Budget",
     "DatabaseRouter",
-    "Gauges",
     "Outcome",
+    "PoolStats",
     "RedisDatabase",
     "TenantThreadPoolExecutor",
     "add_tenant",

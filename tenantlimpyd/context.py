@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 @attrs.frozen(eq=False)
-class Frame:
+class TenantEntry:
     """That a tenant (or, with None, expressly no tenant) of a router was entered.
 
     Attributes:
@@ -44,27 +44,27 @@ class Frame:
     router: object
     owner: object
     request: bool | None
-    outer: Frame | None
-    request_below: Frame | None
+    outer: TenantEntry | None
+    request_below: TenantEntry | None
     held: object = None
 
     @classmethod
     def above(
         cls,
-        outer: Frame | None,
+        outer: TenantEntry | None,
         tenant: str | None,
         router: object,
         owner: object,
         request: bool | None,
         *,
         held: object = None,
-    ) -> Frame:
+    ) -> TenantEntry:
         """Return a frame on top of another."""
         below = outer if outer is None or outer.request is not None else outer.request_below
         return cls(tenant, router, owner, request, outer, below, held)
 
 
-frames: ContextVar[Frame | None] = ContextVar("tenantlimpyd.frames", default=None)
+frames: ContextVar[TenantEntry | None] = ContextVar("tenantlimpyd.frames", default=None)
 
 
 left_behind: list[ContextVar[Any]] = []
@@ -75,7 +75,7 @@ def enter(
     tenant: str | None, router: object, owner: object, *, request: bool | None = None, held: object = None
 ) -> None:
     """Push a frame."""
-    frames.set(Frame.above(frames.get(), tenant, router, owner, request, held=held))
+    frames.set(TenantEntry.above(frames.get(), tenant, router, owner, request, held=held))
 
 
 def leave(owner: object) -> None:
@@ -86,8 +86,8 @@ def leave(owner: object) -> None:
     frames.set(_without(frames.get(), owner))
 
 
-def _without(top: Frame | None, owner: object) -> Frame | None:
-    above: list[Frame] = []
+def _without(top: TenantEntry | None, owner: object) -> TenantEntry | None:
+    above: list[TenantEntry] = []
     frame = top
     while frame is not None and frame.owner is not owner:
         above.append(frame)
@@ -96,11 +96,11 @@ def _without(top: Frame | None, owner: object) -> Frame | None:
         return top
     stack = frame.outer
     for kept in reversed(above):  # left out of order: the frames entered later stay
-        stack = Frame.above(stack, kept.tenant, kept.router, kept.owner, kept.request, held=kept.held)
+        stack = TenantEntry.above(stack, kept.tenant, kept.router, kept.owner, kept.request, held=kept.held)
     return stack
 
 
-def frame_of(router: object) -> Frame | None:
+def entry_of(router: object) -> TenantEntry | None:
     """Return the innermost frame of ``router`` in this context, or None."""
     frame = frames.get()
     while frame is not None and frame.router is not router:
@@ -108,7 +108,7 @@ def frame_of(router: object) -> Frame | None:
     return frame
 
 
-def request_frame_of(router: object) -> Frame | None:
+def request_entry_of(router: object) -> TenantEntry | None:
     """Return the frame of the request this context is in, for ``router``, or None."""
     frame = frames.get()
     while frame is not None and (frame.request is None or frame.router is not router):

@@ -48,8 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def clear(client: redis.Redis) -> None:
     """Leave a server with no key, and with the scripts of changes, whose first use would be a round trip more."""
-    from tenantlimpyd.atomic.script import CHANGE
-    from tenantlimpyd.atomic.short import SHORT
+    from tenantlimpyd.atomic.general_script import CHANGE
+    from tenantlimpyd.atomic.short_script import SHORT
 
     client.flushall()
     client.script_flush()  # or what a test counts would depend on the tests before it

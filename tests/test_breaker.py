@@ -10,7 +10,7 @@ import threading
 import pytest
 import redis
 
-from tenantlimpyd.breaker import Breaker, BreakerPolicy, insisting
+from tenantlimpyd._connections.breaker import Breaker, BreakerPolicy, bypass_breaker
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, LimpydException, ServerUnavailableError
 
@@ -32,7 +32,7 @@ def clock():
 
 @pytest.fixture
 def breaker(clock):
-    return Breaker("redis-1:6379", BreakerPolicy(failures=3, seconds=1.0, longest=4.0), clock)
+    return Breaker("redis-1:6379", BreakerPolicy(failures=3, seconds=1.0, max_open_seconds=4.0), clock)
 
 
 def fail(breaker, times=1, error=REFUSED, waited=0.0, own=5.0, caller=None):
@@ -151,7 +151,7 @@ def test_time_outs_of_attempts_that_began_before_it_opened_prolong_nothing_howev
 
 def test_who_asks_on_purpose_is_never_refused(breaker, clock):
     fail(breaker, 3)
-    with insisting():
+    with bypass_breaker():
         breaker.check()
         breaker.admit(object())
         clock.now += 0.5
@@ -161,7 +161,7 @@ def test_who_asks_on_purpose_is_never_refused(breaker, clock):
         breaker.check()
     clock.now += 0.5
     breaker.admit(object())
-    with insisting():
+    with bypass_breaker():
         breaker.admit(object())
         breaker.succeeded()
     assert breaker.status.state == "closed"
@@ -270,8 +270,8 @@ def test_threads_agree_on_the_one_that_is_let_through(breaker, clock):
         ({"failures": True}, "failures must be a whole number"),
         ({"seconds": 0}, "seconds must be a number of seconds"),
         ({"seconds": float("nan")}, "seconds must be a number of seconds"),
-        ({"longest": "1"}, "longest must be a number of seconds"),
-        ({"seconds": 5.0, "longest": 1.0}, "must not be less"),
+        ({"max_open_seconds": "1"}, "max_open_seconds must be a number of seconds"),
+        ({"seconds": 5.0, "max_open_seconds": 1.0}, "must not be less"),
         ({"fails": 3}, "unknown 'fails'"),
     ],
 )

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tenantlimpyd import DatabaseRouter
-from tenantlimpyd.breaker import BreakerPolicy
+from tenantlimpyd._connections.breaker import BreakerPolicy
+from tenantlimpyd._connections.settings import KNOWN_SETTINGS
 from tenantlimpyd.config import databases
-from tenantlimpyd.config.kinds import CODE_ONLY, SETTINGS
+from tenantlimpyd.config.validators import CODE_ONLY, SETTINGS
 from tenantlimpyd.exceptions import ConfigurationError
-from tenantlimpyd.settings import KNOWN_SETTINGS
 
 TEXT = """
 [servers.main]

@@ -8,11 +8,11 @@ import string
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tenantlimpyd._connections.settings import KNOWN_SETTINGS
 from tenantlimpyd.config import databases
-from tenantlimpyd.config.kinds import SETTINGS
 from tenantlimpyd.config.tables import TENANT_KEYS
+from tenantlimpyd.config.validators import SETTINGS
 from tenantlimpyd.exceptions import ConfigurationError
-from tenantlimpyd.settings import KNOWN_SETTINGS
 
 SLOW_MACHINES = [HealthCheck.too_slow]
 SCALARS = (

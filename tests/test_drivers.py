@@ -243,7 +243,7 @@ async def test_an_operation_can_clean_up_when_it_is_cancelled(database):
             cleaned.append(True)
 
     task = asyncio.create_task(database.arun(waiting()))
-    await aeventually(lambda: database.server.gauges().in_use)
+    await aeventually(lambda: database.server.pool_stats().in_use)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

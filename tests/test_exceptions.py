@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantlimpyd import exceptions
+from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.exceptions import (
     ConfigurationError,
     FanOutError,
@@ -20,7 +21,6 @@ from tenantlimpyd.exceptions import (
     UnknownTenantError,
     shown,
 )
-from tenantlimpyd.fanout import Outcome
 
 OURS = [
     each

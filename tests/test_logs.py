@@ -14,13 +14,13 @@ import redis
 import structlog
 from structlog.testing import capture_logs
 
-from tenantlimpyd.breaker import Breaker, BreakerPolicy
-from tenantlimpyd.budget import Budget
+from tenantlimpyd._connections.breaker import Breaker, BreakerPolicy
+from tenantlimpyd._connections.budget import Budget
+from tenantlimpyd._connections.topology.sentinel import Master
 from tenantlimpyd.context import carry_tenant
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
 from tenantlimpyd.logs import EVENTS, add_tenant, emit
-from tenantlimpyd.masters import Master
 from tenantlimpyd.router import DatabaseRouter
 
 
@@ -64,7 +64,7 @@ async def wait_for_a_connection(settings):
     server, pool = narrow.server, narrow.connection.connection_pool
     held = pool.get_connection()
     asking = asyncio.create_task(asyncio.to_thread(narrow.connection.ping))
-    while not server.gauges().waiting:  # noqa: ASYNC110 - another thread's
+    while not server.pool_stats().waiting:  # noqa: ASYNC110 - another thread's
         await asyncio.sleep(0)
     pool.release(held)
     assert await asking

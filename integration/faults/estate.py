@@ -11,8 +11,8 @@ import redis
 
 from integration.servers import ChaosProxy, ServerHandle
 from tenantlimpyd import DatabaseRouter, RedisDatabase
+from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.exceptions import ScanInterruptedError
-from tenantlimpyd.fanout import Outcome
 
 __all__ = ["COUNT", "SLACK", "Estate", "Holding"]
 
@@ -144,9 +144,9 @@ class Estate:
 
     def check_nothing_in_use(self) -> None:
         """Raise if a connection was not given back."""
-        for name, gauges in self.router.gauges().items():
-            assert (gauges.in_use, gauges.waiting) == (0, 0), (name, gauges)
-            assert gauges.open == gauges.idle, (name, gauges)
+        for name, pool_stats in self.router.pool_stats().items():
+            assert (pool_stats.in_use, pool_stats.waiting) == (0, 0), (name, pool_stats)
+            assert pool_stats.open == pool_stats.idle, (name, pool_stats)
 
 
 def _seed(estate: Estate, server: ServerHandle, name: str) -> None:

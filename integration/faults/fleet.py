@@ -17,7 +17,7 @@ from integration.servers import ServerHandle
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 
-__all__ = ["FAULTS", "KEYS", "TIMEOUT", "Fault", "Fleet", "Leftovers"]
+__all__ = ["FAULTS", "KEYS", "TIMEOUT", "BulkOperations", "Fault", "Leftovers"]
 
 KEYS = 300
 """Keys of a healthy tenant: few, so that it is through well within its time on a machine that is busy, too."""
@@ -51,7 +51,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-class Fleet:
+class BulkOperations:
     """A router of six healthy tenants and three of one server, behind a proxy, that a test breaks."""
 
     def __init__(self, healthy: list[ServerHandle], breaking: ServerHandle) -> None:

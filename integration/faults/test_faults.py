@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from integration.faults.fleet import FAULTS, KEYS, SLACK, TIMEOUT, Fault, Fleet, Leftovers
+from integration.faults.fleet import FAULTS, KEYS, SLACK, TIMEOUT, BulkOperations, Fault, Leftovers
 from integration.servers import ServerHandle
 from tenantlimpyd import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
@@ -22,9 +22,9 @@ MANY = 20
 
 
 @pytest.fixture
-def fleet(servers: Servers) -> Iterator[Fleet]:
+def fleet(servers: Servers) -> Iterator[BulkOperations]:
     *healthy, breaking = servers(3)
-    fleet = Fleet(healthy, breaking)
+    fleet = BulkOperations(healthy, breaking)
     fleet.seed()
     yield fleet
     fleet.router.close()
@@ -35,7 +35,7 @@ def fault(request: pytest.FixtureRequest) -> Fault:
     return FAULTS[request.param]
 
 
-def test_a_walk(fleet: Fleet, fault: Fault) -> None:
+def test_a_walk(fleet: BulkOperations, fault: Fault) -> None:
     leftovers = Leftovers()
     seen: dict[str, set[str]] = defaultdict(set)
     broken_at = 0.0
@@ -58,7 +58,7 @@ def test_a_walk(fleet: Fleet, fault: Fault) -> None:
     works_again(fleet, fault)
 
 
-async def test_an_asyncio_walk(fleet: Fleet, fault: Fault) -> None:
+async def test_an_asyncio_walk(fleet: BulkOperations, fault: Fault) -> None:
     leftovers = Leftovers()
     seen: dict[str, set[str]] = defaultdict(set)
     broken_at = 0.0
@@ -84,7 +84,7 @@ async def test_an_asyncio_walk(fleet: Fleet, fault: Fault) -> None:
     await fleet.router.aclose()
 
 
-def test_a_fan_out(fleet: Fleet, fault: Fault) -> None:
+def test_a_fan_out(fleet: BulkOperations, fault: Fault) -> None:
     leftovers = Leftovers()
 
     def work(database: RedisDatabase) -> int:
@@ -109,7 +109,7 @@ def test_a_fan_out(fleet: Fleet, fault: Fault) -> None:
     works_again(fleet, fault)
 
 
-async def test_an_asyncio_fan_out(fleet: Fleet, fault: Fault) -> None:
+async def test_an_asyncio_fan_out(fleet: BulkOperations, fault: Fault) -> None:
     leftovers = Leftovers()
 
     async def work(database: RedisDatabase) -> int:
@@ -138,7 +138,7 @@ async def test_an_asyncio_fan_out(fleet: Fleet, fault: Fault) -> None:
     await fleet.router.aclose()
 
 
-def works_again(fleet: Fleet, fault: Fault) -> None:
+def works_again(fleet: BulkOperations, fault: Fault) -> None:
     """End the fault, and raise unless the same router finds everything again."""
     fault.end(fleet.breaking, fleet.proxy)
     fleet.seed()
@@ -155,7 +155,7 @@ def test_a_server_restarted_during_a_walk(servers: Servers) -> None:
     """Its tenants are complete, or named: never silently incomplete, though its cursors mean nothing to the new process."""
     healthy = servers(2)
     (breaking,) = servers(1, options={"appendonly": True, "appendfsync": "always"})
-    fleet = Fleet(healthy, breaking)
+    fleet = BulkOperations(healthy, breaking)
     fleet.seed()
     leftovers = Leftovers()
     seen: dict[str, set[str]] = defaultdict(set)
@@ -184,7 +184,7 @@ def test_a_server_restarted_during_a_walk(servers: Servers) -> None:
     fleet.router.close()
 
 
-def test_a_walk_that_is_left_while_a_server_is_paused(fleet: Fleet) -> None:
+def test_a_walk_that_is_left_while_a_server_is_paused(fleet: BulkOperations) -> None:
     leftovers = Leftovers()
     fleet.breaking.pause()
     walk = fleet.router.scan_keys(on_error="collect")
@@ -196,7 +196,7 @@ def test_a_walk_that_is_left_while_a_server_is_paused(fleet: Fleet) -> None:
     leftovers.check()
 
 
-async def test_an_asyncio_walk_that_is_left_while_a_server_is_paused(fleet: Fleet) -> None:
+async def test_an_asyncio_walk_that_is_left_while_a_server_is_paused(fleet: BulkOperations) -> None:
     leftovers = Leftovers()
     fleet.breaking.pause()
     walk = fleet.router.ascan_keys(on_error="collect")
@@ -208,7 +208,7 @@ async def test_an_asyncio_walk_that_is_left_while_a_server_is_paused(fleet: Flee
     await leftovers.acheck()
 
 
-def test_check_names_the_broken(fleet: Fleet, fault: Fault) -> None:
+def test_check_names_the_broken(fleet: BulkOperations, fault: Fault) -> None:
     fault.begin(fleet.breaking, fleet.proxy)
     started = time.monotonic()
     problems = [str(problem) for problem in fleet.router.check(timeout=TIMEOUT)]

@@ -190,8 +190,8 @@ class Estate:
             assert outcome.restarts or not outcome.ok, outcome
             if self.way.ends != "either":
                 assert outcome.ok == (self.way.ends == "anew"), outcome
-        for gauges in self.routers[colour].gauges().values():
-            assert (gauges.in_use, gauges.waiting) == (0, 0)
+        for pool_stats in self.routers[colour].pool_stats().values():
+            assert (pool_stats.in_use, pool_stats.waiting) == (0, 0)
 
     def check_told(self, events: list[Any]) -> None:
         """Raise unless each scan that was begun anew is in the log, and no other, and so is the new master."""

@@ -13,7 +13,7 @@ from integration.isolation.keyspaces import KEYS
 from tenantlimpyd import DatabaseRouter, fields, model
 from tenantlimpyd.exceptions import NoTenantError
 
-__all__ = ["Desk", "Tally"]
+__all__ = ["HealthProbe", "Tally"]
 
 
 class Tally:
@@ -43,7 +43,7 @@ class Tally:
             self.strays.append(what)
 
 
-class Desk:
+class HealthProbe:
     """Does checked operations. What tenant should be current is said by the caller, never asked of the library."""
 
     def __init__(

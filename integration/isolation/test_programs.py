@@ -121,14 +121,16 @@ class Machine:
             return
         errors: list[BaseException] = []
 
-        def guarded(tenant: str | None) -> None:
+        def shared_connection_class(tenant: str | None) -> None:
             try:
                 self.run(program, tenant)
             except BaseException as error:  # noqa: BLE001 - raised below
                 errors.append(error)
 
         seen = None if what == "thread" else tenant
-        thread = threading.Thread(target=guarded if what == "thread" else carry_tenant(guarded), args=(seen,))
+        thread = threading.Thread(
+            target=shared_connection_class if what == "thread" else carry_tenant(shared_connection_class), args=(seen,)
+        )
         thread.start()
         thread.join(60)
         if errors:

@@ -19,7 +19,7 @@ from integration.isolation.worker import Report, work
 from integration.isolation.workloads import run_all
 from integration.servers import ServerHandle
 from integration.servers.chaosproxy import ChaosProxy
-from tenantlimpyd.hosting import Placement
+from tenantlimpyd._registry.host import Placement
 
 Servers = Callable[..., list[ServerHandle]]
 

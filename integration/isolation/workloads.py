@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from integration.isolation.desk import Desk, Tally
+from integration.isolation.desk import HealthProbe, Tally
 from tenantlimpyd import DatabaseRouter
 from tenantlimpyd.context import TenantThreadPoolExecutor, carry_tenant
 
@@ -23,7 +23,7 @@ class Planned(Exception):  # noqa: N818 - nothing went wrong
     """Raised on purpose, to leave contexts by an exception."""
 
 
-def _nested(desk: Desk, depth: int) -> None:
+def _nested(desk: HealthProbe, depth: int) -> None:
     """Enter tenants in one another; come out by return and by exception; check after every step."""
     tenant = desk.any_tenant()
     with desk.router.use_tenant(tenant):
@@ -41,7 +41,7 @@ def _nested(desk: Desk, depth: int) -> None:
             raise Planned
 
 
-def threads(desk: Desk, operations: int) -> None:
+def threads(desk: HealthProbe, operations: int) -> None:
     """Several threads, each in and out of nested tenants."""
     going = desk.until(operations)
 
@@ -54,7 +54,7 @@ def threads(desk: Desk, operations: int) -> None:
     _in_threads([work] * 4)
 
 
-def generators(desk: Desk, operations: int) -> None:
+def generators(desk: HealthProbe, operations: int) -> None:
     """Generators of many tenants, consumed a step here and there under other tenants, most left half-consumed."""
     going = desk.until(operations)
 
@@ -98,7 +98,7 @@ def generators(desk: Desk, operations: int) -> None:
     _in_threads([work] * 2)
 
 
-def executors(desk: Desk, operations: int) -> None:
+def executors(desk: HealthProbe, operations: int) -> None:
     """Work handed to other threads: with the tenant where that is asked for, without it elsewhere."""
     going = desk.until(operations)
     with TenantThreadPoolExecutor(4) as carrying, ThreadPoolExecutor(2) as plain:
@@ -115,12 +115,12 @@ def executors(desk: Desk, operations: int) -> None:
                 future.result(60)
 
 
-def _nested_quietly(desk: Desk) -> None:
+def _nested_quietly(desk: HealthProbe) -> None:
     with contextlib.suppress(Planned):
         _nested(desk, 1)
 
 
-def walks(desk: Desk, operations: int) -> None:
+def walks(desk: HealthProbe, operations: int) -> None:
     """Scans over several tenants, some left half-way: each key must be of the tenant it comes with."""
     going = desk.until(operations)
     while going():
@@ -149,7 +149,7 @@ def walks(desk: Desk, operations: int) -> None:
 KEYS_OF_A_SCAN = 30
 
 
-async def _session(desk: Desk, depth: int, going: Callable[[], bool]) -> None:
+async def _session(desk: HealthProbe, depth: int, going: Callable[[], bool]) -> None:
     tenant = desk.any_tenant()
     async with desk.router.use_tenant(tenant):
         await desk.atouch(tenant)
@@ -165,7 +165,7 @@ async def _session(desk: Desk, depth: int, going: Callable[[], bool]) -> None:
             await desk.atouch(tenant)
 
 
-async def _inheriting(desk: Desk, tenant: str) -> None:
+async def _inheriting(desk: HealthProbe, tenant: str) -> None:
     """A task has the tenant it was made under, and what it enters is its own."""
     for _ in range(3):
         await desk.atouch(tenant)
@@ -177,7 +177,7 @@ async def _inheriting(desk: Desk, tenant: str) -> None:
     await desk.atouch(tenant)
 
 
-async def _cancelled(desk: Desk) -> None:
+async def _cancelled(desk: HealthProbe) -> None:
     """A task that is cancelled wherever it happens to be: mostly while a reply is on its way."""
     tenant = desk.any_tenant()
 
@@ -197,7 +197,7 @@ async def _cancelled(desk: Desk) -> None:
         await task
 
 
-async def _half_consumed(desk: Desk) -> None:
+async def _half_consumed(desk: HealthProbe) -> None:
     tenant, outside = desk.any_tenant(), desk.any_tenant()
 
     @desk.router.use_tenant(tenant)
@@ -215,7 +215,7 @@ async def _half_consumed(desk: Desk) -> None:
         await items.aclose()
 
 
-def tasks(desk: Desk, operations: int) -> None:
+def tasks(desk: HealthProbe, operations: int) -> None:
     """Many tasks on one event loop: inheriting, nested, cancelled, generators left half-consumed, threads from the loop."""
     going = desk.until(operations)
 
@@ -232,7 +232,7 @@ def tasks(desk: Desk, operations: int) -> None:
     asyncio.run(main())
 
 
-def torn(desk: Desk, operations: int) -> None:
+def torn(desk: HealthProbe, operations: int) -> None:
     """Connections that are cut in mid-reply, under threads and tasks: an answer is the right one, or there is none."""
     going = desk.until(operations)
 
@@ -265,13 +265,13 @@ def torn(desk: Desk, operations: int) -> None:
 def _in_threads(works: list[Callable[[], None]]) -> None:
     errors: list[BaseException] = []
 
-    def guarded(work: Callable[[], None]) -> None:
+    def shared_connection_class(work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
             errors.append(error)
 
-    running = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    running = [threading.Thread(target=shared_connection_class, args=(work,)) for work in works]
     for thread in running:
         thread.start()
     for thread in running:
@@ -280,7 +280,7 @@ def _in_threads(works: list[Callable[[], None]]) -> None:
         raise errors[0]
 
 
-WORKLOADS: dict[str, Callable[[Desk, int], None]] = {
+WORKLOADS: dict[str, Callable[[HealthProbe, int], None]] = {
     "threads": threads,
     "tasks": tasks,
     "generators": generators,
@@ -294,6 +294,6 @@ def run_all(router: DatabaseRouter, plan: dict[str, int], tenants: list[str], se
     """Run workloads one after another, each a number of operations."""
     tally = Tally()
     for kind, operations in plan.items():
-        desk = Desk(router, tenants, kind, random.Random(f"{seed} {kind}"), tally)
+        desk = HealthProbe(router, tenants, kind, random.Random(f"{seed} {kind}"), tally)
         WORKLOADS[kind](desk, operations)
     return tally

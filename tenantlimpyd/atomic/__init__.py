@@ -15,7 +15,17 @@ the operation adds their entries to the change, and the script sets each entry a
 
 from __future__ import annotations
 
-from tenantlimpyd.atomic.change import Change, Content, Known, Slot, Stored, Turn
-from tenantlimpyd.atomic.perform import Performed, StaleError, perform
+from tenantlimpyd.atomic.change import Change, Content, KnownValues, Stored, ValueChange, ValueLocation
+from tenantlimpyd.atomic.execute import Performed, StaleError, perform
 
-__all__ = ["Change", "Content", "Known", "Performed", "Slot", "StaleError", "Stored", "Turn", "perform"]
+__all__ = [
+    "Change",
+    "Content",
+    "KnownValues",
+    "Performed",
+    "StaleError",
+    "Stored",
+    "ValueChange",
+    "ValueLocation",
+    "perform",
+]

@@ -7,15 +7,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import attrs
 
-from tenantlimpyd.atomic.script import CHANGE
-from tenantlimpyd.atomic.short import KINDS, SHORT
+from tenantlimpyd._operations.steps import Script
+from tenantlimpyd.atomic.general_script import CHANGE
+from tenantlimpyd.atomic.short_script import KINDS, SHORT
 from tenantlimpyd.indexes import Claim, Entry
-from tenantlimpyd.operations import Script
 
-__all__ = ["Change", "Content", "Known", "Settle", "Slot", "Stored", "Turn"]
+__all__ = ["Change", "Content", "KnownValues", "Settle", "Stored", "ValueChange", "ValueLocation"]
 
 
-class Slot(NamedTuple):
+class ValueLocation(NamedTuple):
     """Where a single value is: a string key, or an entry of a hash.
 
     Attributes:
@@ -35,7 +35,7 @@ Stored = str | None
 """What a slot holds: the text, or None where there is nothing."""
 
 
-class Turn(NamedTuple):
+class ValueChange(NamedTuple):
     """That a value becomes another.
 
     Attributes:
@@ -45,7 +45,7 @@ class Turn(NamedTuple):
         value: what it becomes; None: it goes.
     """
 
-    slot: Slot
+    slot: ValueLocation
     field: Any
     subkeys: tuple[Any, ...]
     value: Any
@@ -88,7 +88,7 @@ class Settle:
 
 
 @attrs.define
-class Known:
+class KnownValues:
     """What a plan may go by; empty at first, so that the first plan guesses.
 
     Attributes:
@@ -97,8 +97,8 @@ class Known:
         affected: by key, the values that ``Content.affected`` gave.
     """
 
-    before: dict[Slot, Stored] = attrs.Factory(dict)
-    after: dict[Slot, Stored] = attrs.Factory(dict)
+    before: dict[ValueLocation, Stored] = attrs.Factory(dict)
+    after: dict[ValueLocation, Stored] = attrs.Factory(dict)
     affected: dict[str, list[str]] = attrs.Factory(dict)
 
 
@@ -136,8 +136,8 @@ class Change:
     pk: str
     collection: str
     rule: str = "any"
-    guards: dict[Slot, Stored] = attrs.Factory(dict)
-    after: dict[Slot, Stored] = attrs.Factory(dict)
+    guards: dict[ValueLocation, Stored] = attrs.Factory(dict)
+    after: dict[ValueLocation, Stored] = attrs.Factory(dict)
     contents: dict[str, Content] = attrs.Factory(dict)
     claims: list[tuple[Claim, str]] = attrs.Factory(list)
     adds: list[tuple[Any, ...]] = attrs.Factory(list)

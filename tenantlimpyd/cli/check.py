@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from tenantlimpyd.checking import Problem, ServerFacts, problems
+from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.cli.options import AsJson, Config, Tenants, Timeout, Verbose, open_router
 from tenantlimpyd.cli.output import FAILED, cell, console, counted, reporting, table, warn
 from tenantlimpyd.cli.tenants import places
-from tenantlimpyd.fanout import Outcome
+from tenantlimpyd.router.checks import Problem, ServerFacts, problems
 
 __all__ = ["check"]
 

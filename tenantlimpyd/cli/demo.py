@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tenantlimpyd.cli.diagnostics import configure_logging
+from tenantlimpyd.cli.log_output import configure_logging
 from tenantlimpyd.cli.options import Verbose
 from tenantlimpyd.cli.output import FAILED, console, reporting, warn
 

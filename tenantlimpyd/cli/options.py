@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import attrs
 import typer
 
-from tenantlimpyd.cli.diagnostics import configure_logging
+from tenantlimpyd.cli.log_output import configure_logging
 from tenantlimpyd.exceptions import ConfigurationError
 from tenantlimpyd.router import DatabaseRouter
 

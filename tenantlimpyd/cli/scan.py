@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
+from tenantlimpyd._scan.scan import TenantScan
 from tenantlimpyd.cli.options import AsJson, Config, Tenants, Verbose, finite, open_router
 from tenantlimpyd.cli.output import FAILED, reporting, warn
-from tenantlimpyd.cli.scanview import View
-from tenantlimpyd.fanout import Walk
+from tenantlimpyd.cli.scan_output import ScanView
 
 __all__ = ["scan"]
 
@@ -96,7 +96,7 @@ def scan(
             )
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--resume") from None
-        with walk, View(walk.tenants, as_json=as_json) as view, _keeping_place(walk, resume):
+        with walk, ScanView(walk.tenants, as_json=as_json) as view, _keeping_place(walk, resume):
             _print_all(walk, view)
         view.summary(walk.outcomes, wanted=summary)
         if unique and not walk.exact:
@@ -118,7 +118,7 @@ def _token(path: Path | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _keeping_place(walk: Walk[tuple[str, list[str]]], path: Path | None) -> Iterator[None]:
+def _keeping_place(walk: TenantScan[tuple[str, list[str]]], path: Path | None) -> Iterator[None]:
     """Write where the walk was when it ends early, by whatever end."""
     try:
         yield
@@ -130,7 +130,7 @@ def _keeping_place(walk: Walk[tuple[str, list[str]]], path: Path | None) -> Iter
                 path.write_text(walk.token() + "\n", encoding="ascii")
 
 
-def _print_all(walk: Walk[tuple[str, list[str]]], view: View) -> None:
+def _print_all(walk: TenantScan[tuple[str, list[str]]], view: ScanView) -> None:
     try:
         for tenant, keys in walk:
             view.page(tenant, keys, done=len(walk.outcomes))

@@ -7,12 +7,12 @@ from typing import Any
 
 import attrs
 
+from tenantlimpyd._operations.steps import Batch, Command, Operation, Script
+from tenantlimpyd.collection.evaluation_script import EVALUATE, FIRST
 from tenantlimpyd.collection.order import Order
 from tenantlimpyd.collection.plan import AllOf, Members, Place, Words
-from tenantlimpyd.collection.script import EVALUATE, FIRST
 from tenantlimpyd.exceptions import DoesNotExist, shown
-from tenantlimpyd.indexes.sources import AnyOf, Nothing, Whole
-from tenantlimpyd.operations import Batch, Command, Operation, Script
+from tenantlimpyd.indexes.pk_sources import AnyOf, Nothing, Whole
 
 __all__ = ["Column", "counted", "first_live", "found", "rows", "stored"]
 

@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tenantlimpyd.collection.operands import Known, resolved, right_hand
+from tenantlimpyd._registry.host import Placement
+from tenantlimpyd.collection.operands import ReadValues, resolved, right_hand
 from tenantlimpyd.exceptions import ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField
 from tenantlimpyd.fields.hash import HashField
 from tenantlimpyd.fields.pk import PKField
-from tenantlimpyd.hosting import Placement
 from tenantlimpyd.indexes import BaseIndex
-from tenantlimpyd.indexes.sources import AnyOf, Nothing, Source
+from tenantlimpyd.indexes.pk_sources import AnyOf, Nothing, Source
 
 __all__ = ["ParsedFilter", "parse", "sources_of"]
 
@@ -41,7 +41,7 @@ class ParsedFilter:
     value: Any
     field: Any
 
-    def source(self, storage: str, known: Known) -> Source:
+    def source(self, storage: str, known: ReadValues) -> Source:
         """Return where the pks are that match, in the keys of a model's storage name."""
         index = self.index
         if index is None:
@@ -124,7 +124,7 @@ def _operand(field: RedisField, value: Any, placement: Placement, name: str) -> 
 Group: TypeAlias = tuple[Any, tuple[ParsedFilter, ...]]
 
 
-def sources_of(filters: Sequence[ParsedFilter], storage: str, known: Known) -> list[Source]:
+def sources_of(filters: Sequence[ParsedFilter], storage: str, known: ReadValues) -> list[Source]:
     """Return where the pks are that match each filter, by as few sources as its indexes allow.
 
     Filters on all fields of an index of several fields are answered by it at once. Such an index has
@@ -147,7 +147,7 @@ def sources_of(filters: Sequence[ParsedFilter], storage: str, known: Known) -> l
     return [*found, *(each.source(storage, known) for each in filters if id(each) not in answered)]
 
 
-def _values(each: ParsedFilter, known: Known) -> Iterable[Any]:
+def _values(each: ParsedFilter, known: ReadValues) -> Iterable[Any]:
     value = resolved(each.value, known)
     values = value if isinstance(value, tuple) else (value,)
     return [one for one in dict.fromkeys(values) if one is not None]

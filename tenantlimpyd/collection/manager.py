@@ -6,22 +6,22 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from tenantlimpyd._operations.steps import Operation
 from tenantlimpyd.collection import evaluation
 from tenantlimpyd.collection.evaluation import Column
 from tenantlimpyd.collection.filters import ParsedFilter, parse, sources_of
-from tenantlimpyd.collection.operands import Known, read_fields, resolved
+from tenantlimpyd.collection.lazy_sequence import LazySequence
+from tenantlimpyd.collection.operands import ReadValues, read_fields, resolved
 from tenantlimpyd.collection.order import OWN, Order
 from tenantlimpyd.collection.plan import Members, Place, all_of
-from tenantlimpyd.collection.sequence import LazySequence
-from tenantlimpyd.collection.shapes import Fetched, Objects, PrimaryKeys, Shape, columns_of
-from tenantlimpyd.collection.sorting import sort_order
+from tenantlimpyd.collection.result_shapes import Fetched, Objects, PrimaryKeys, Shape, columns_of
+from tenantlimpyd.collection.sort_options import sort_order
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.fields.base import RedisField
-from tenantlimpyd.indexes.sources import Nothing, Whole
-from tenantlimpyd.operations import Operation
+from tenantlimpyd.indexes.pk_sources import Nothing, Whole
 
 if TYPE_CHECKING:
-    from tenantlimpyd.hosting import Database, Placement
+    from tenantlimpyd._registry.host import Database, Placement
 
 __all__ = ["CollectionManager"]
 
@@ -160,7 +160,7 @@ class CollectionManager(LazySequence[M, I]):
         """Return the values of all filters, among which are fields to read."""
         return [*(each.value for each in self._filters), *self._pks]
 
-    def _places(self, known: Known) -> list[Place]:
+    def _places(self, known: ReadValues) -> list[Place]:
         """Return what an object has to be in: the sources of all filters.
 
         Args:
@@ -174,7 +174,7 @@ class CollectionManager(LazySequence[M, I]):
             places.append(Members(tuple(pks)))
         return places
 
-    def _place(self, known: Known, *, live: bool = False) -> Place:
+    def _place(self, known: ReadValues, *, live: bool = False) -> Place:
         """Return where the pks come from; ``live``: only those of objects that are there."""
         places = self._places(known)
         if live or self._shape.live or self._pks or not self._filters:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from tenantlimpyd._operations.steps import Batch, Command, Operation
+from tenantlimpyd._registry.host import Placement
 from tenantlimpyd.exceptions import ImplementationError, WrongTenantError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
 from tenantlimpyd.fields.pk import PKField
-from tenantlimpyd.hosting import Placement
-from tenantlimpyd.operations import Batch, Command, Operation
 
-__all__ = ["Known", "check_same_tenant", "is_instance", "read_fields", "resolved", "right_hand"]
+__all__ = ["ReadValues", "check_same_tenant", "is_instance", "read_fields", "resolved", "right_hand"]
 
-Known: TypeAlias = Mapping[int, Any]
+ReadValues: TypeAlias = Mapping[int, Any]
 """Values read of bound fields, by the fields' ``id``."""
 
 
@@ -79,7 +79,7 @@ def right_hand(value: Any, placement: Placement, name: str) -> Any:
     return value
 
 
-def resolved(value: Any, known: Known) -> Any:
+def resolved(value: Any, known: ReadValues) -> Any:
     """Return a filter's value with bound fields replaced by what was read of them."""
     if isinstance(value, tuple):
         every = [resolved(each, known) for each in value]

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias, cast
 
 import attrs
 
-from tenantlimpyd.indexes import sources
-from tenantlimpyd.indexes.sources import AnyOf, LexRange, Nothing, ScoreRange, SplitScoreRange, Whole
+from tenantlimpyd._operations.steps import Script
+from tenantlimpyd.indexes import pk_sources
+from tenantlimpyd.indexes.pk_sources import AnyOf, LexRange, Nothing, ScoreRange, SplitScoreRange, Whole
 from tenantlimpyd.keys import make_key
-from tenantlimpyd.operations import Script
 
 __all__ = ["AllOf", "Keyed", "Listed", "Members", "Place", "Words", "all_of"]
 
@@ -52,7 +52,7 @@ class AllOf:
     sources: tuple[Place, ...]
 
 
-Place: TypeAlias = sources.Source | Members | Keyed | Listed | AllOf
+Place: TypeAlias = pk_sources.Source | Members | Keyed | Listed | AllOf
 
 
 def all_of(given: Iterable[Place]) -> Place:
@@ -75,7 +75,7 @@ def _simple(place: Place) -> Place:
         found = [one for one in map(_simple, place.sources) if not isinstance(one, Nothing)]
         if len(found) < 2:
             return found[0] if found else Nothing()
-        return AnyOf(cast("tuple[sources.Source, ...]", tuple(found)))
+        return AnyOf(cast("tuple[pk_sources.Source, ...]", tuple(found)))
     return place
 
 

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenantlimpyd.config.keyspaces import shared
-from tenantlimpyd.config.kinds import ADDRESS
+from tenantlimpyd._connections.settings import Settings
+from tenantlimpyd._tenant_ids import DEFAULT_GRAMMAR, checked, compiled
+from tenantlimpyd.config.document import read
 from tenantlimpyd.config.problems import Problems, dotted, meant
-from tenantlimpyd.config.reading import read
+from tenantlimpyd.config.shared_keyspaces import shared
 from tenantlimpyd.config.tables import SERVER_KEYS, TENANT_KEYS, is_table, needs_address, settings_of
+from tenantlimpyd.config.validators import ADDRESS
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError
-from tenantlimpyd.settings import Settings
-from tenantlimpyd.tenants import DEFAULT_GRAMMAR, checked, compiled
 
 __all__ = ["databases"]
 

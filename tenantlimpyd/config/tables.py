@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenantlimpyd.config.kinds import ADDRESS, CODE_ONLY, SETTINGS
+from tenantlimpyd._connections.topology.sentinel_settings import read_sentinel
 from tenantlimpyd.config.problems import Problems, Wrong, dotted, meant
 from tenantlimpyd.config.secrets import from_env, from_file
+from tenantlimpyd.config.validators import ADDRESS, CODE_ONLY, SETTINGS
 from tenantlimpyd.exceptions import shown
-from tenantlimpyd.sentinels import read_sentinel
 
 __all__ = ["SERVER_KEYS", "TENANT_KEYS", "is_table", "settings_of"]
 

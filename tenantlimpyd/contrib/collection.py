@@ -8,18 +8,18 @@ from typing import Any, Final, Self, TypeVar, cast
 
 import attrs
 
+from tenantlimpyd._operations.steps import Command, Operation, twins
 from tenantlimpyd.collection import CollectionManager, evaluation
 from tenantlimpyd.collection.evaluation import Column
-from tenantlimpyd.collection.intersecting import Operand, RawFilter, bound_key, operand, place_of, values_of
-from tenantlimpyd.collection.operands import Known
+from tenantlimpyd.collection.intersection import Operand, RawFilter, bound_key, operand, place_of, values_of
+from tenantlimpyd.collection.operands import ReadValues
 from tenantlimpyd.collection.order import OWN, Order
 from tenantlimpyd.collection.plan import Listed, Place, all_of
-from tenantlimpyd.collection.shapes import Values, columns_of
-from tenantlimpyd.collection.sorting import own_key
+from tenantlimpyd.collection.result_shapes import Values, columns_of
+from tenantlimpyd.collection.sort_options import own_key
 from tenantlimpyd.fields.base import RedisField
-from tenantlimpyd.indexes.sources import Nothing, Whole
+from tenantlimpyd.indexes.pk_sources import Nothing, Whole
 from tenantlimpyd.keys import make_key
-from tenantlimpyd.operations import Command, Operation, twins
 
 __all__ = ["DEFAULT_STORE_TTL", "SORTED_SCORE", "ExtendedCollectionManager", "RawFilter"]
 
@@ -87,10 +87,10 @@ class ExtendedCollectionManager(CollectionManager[M, I]):
     def _right_hands(self) -> Iterable[Any]:
         return [*super()._right_hands(), *(value for each in self._intersected for value in values_of(each))]
 
-    def _places(self, known: Known) -> list[Place]:
+    def _places(self, known: ReadValues) -> list[Place]:
         return [*super()._places(known), *(place_of(each, known) for each in self._intersected)]
 
-    def _place(self, known: Known, *, live: bool = False) -> Place:
+    def _place(self, known: ReadValues, *, live: bool = False) -> Place:
         if self._stored is None:
             return super()._place(known, live=live)
         places = self._places(known)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tenantlimpyd.exceptions import ImplementationError, shown
 from tenantlimpyd.indexes import BaseIndex, Claim, Entry, EqualIndex, NumberRangeIndex, TextRangeIndex
-from tenantlimpyd.indexes.sources import AnyOf, Nothing, Source, Whole
-from tenantlimpyd.indexes.spanning import AtSubkey, Row, Spanning
+from tenantlimpyd.indexes.multi_field import AtSubkey, Row, Spanning
+from tenantlimpyd.indexes.pk_sources import AnyOf, Nothing, Source, Whole
 from tenantlimpyd.keys import make_key
 
 if TYPE_CHECKING:

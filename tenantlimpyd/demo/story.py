@@ -15,8 +15,8 @@ from rich.console import Console
 
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.demo.app import TENANT_HEADER, application
+from tenantlimpyd.demo.report import Teller
 from tenantlimpyd.demo.serving import serving
-from tenantlimpyd.demo.telling import Teller
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.router import DatabaseRouter
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 from tenantlimpyd.embedded.binary import ServerBinary, find_server_binary
 from tenantlimpyd.embedded.configuration import Configuration, Option
 from tenantlimpyd.embedded.errors import EmbeddedServerError
-from tenantlimpyd.embedded.keeper import Keeper
 from tenantlimpyd.embedded.ports import HOST, free_port
+from tenantlimpyd.embedded.supervisor import Supervisor
 from tenantlimpyd.exceptions import ConfigurationError, shown
 
 __all__ = ["EmbeddedServer"]
@@ -72,7 +72,7 @@ class EmbeddedServer:
         self._started_before = False
         self._owner = os.getpid()
         self._dir: Path | None = None
-        self._keeper: Keeper | None = None
+        self._keeper: Supervisor | None = None
         self._log = ""
         self._paused = False
 
@@ -244,7 +244,9 @@ class EmbeddedServer:
         configuration = self._configuration.write(self._dir, data, port)
         with (self._dir / "log").open("ab") as output:
             before = output.tell()
-            keeper = self._keeper = Keeper(self._dir, [self.binary.path, str(configuration), *self._arguments], output)
+            keeper = self._keeper = Supervisor(
+                self._dir, [self.binary.path, str(configuration), *self._arguments], output
+            )
         problem = "It did not answer in time."
         while time.monotonic() < deadline:
             if keeper.exit_status is not None:

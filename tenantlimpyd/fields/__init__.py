@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from tenantlimpyd.database import Lock
+from tenantlimpyd.database.locks import FieldLock
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, LimpydException, UniquenessError
 from tenantlimpyd.fields.base import RedisField, SingleValueField
 from tenantlimpyd.fields.hash import HashField
-from tenantlimpyd.fields.instancehash import InstanceHashField
+from tenantlimpyd.fields.instance_hash import InstanceHashField
 from tenantlimpyd.fields.list import ListField
-from tenantlimpyd.fields.multi import MultiValuesField
+from tenantlimpyd.fields.multi_value import MultiValuesField
 from tenantlimpyd.fields.pk import AutoPKField, PKField
 from tenantlimpyd.fields.set import SetField
-from tenantlimpyd.fields.sortedset import SortedSetField
+from tenantlimpyd.fields.sorted_set import SortedSetField
 from tenantlimpyd.fields.string import StringField
-from tenantlimpyd.locks import FieldLock
 from tenantlimpyd.utils import make_key, normalize
 
 __all__ = [

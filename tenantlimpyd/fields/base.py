@@ -7,12 +7,12 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
-from tenantlimpyd.atomic import Change, Known, Slot, Stored, Turn, perform
+from tenantlimpyd._operations.steps import Command, Operation, Runner, twins
+from tenantlimpyd._registry.relations import Relation
+from tenantlimpyd.atomic import Change, KnownValues, Stored, ValueChange, ValueLocation, perform
 from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.indexing import Indexing
 from tenantlimpyd.indexes import BaseIndex, stored_text
-from tenantlimpyd.operations import Command, Operation, Runner, twins
-from tenantlimpyd.relations import Relation
 from tenantlimpyd.utils import NotProvided, make_key
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class RedisField(Indexing):
         """Add to a change what stores ``value`` in a new object."""
         raise NotImplementedError
 
-    def removal(self, change: Change, known: Known) -> None:
+    def removal(self, change: Change, known: KnownValues) -> None:
         """Add to a change what deletes the field of an object."""
         raise NotImplementedError
 
@@ -245,21 +245,21 @@ class SingleValueField(RedisField):
 
     single_value = True
 
-    def slot(self, key_base: str) -> Slot:
+    def slot(self, key_base: str) -> ValueLocation:
         """Return where the value of the object with these keys is."""
         raise NotImplementedError
 
-    def store_words(self, slot: Slot, value: Any) -> tuple[Any, ...]:
+    def store_words(self, slot: ValueLocation, value: Any) -> tuple[Any, ...]:
         """Return the command that stores ``value``."""
         raise NotImplementedError
 
-    def clear_words(self, slot: Slot) -> tuple[Any, ...]:
+    def clear_words(self, slot: ValueLocation) -> tuple[Any, ...]:
         """Return the command that deletes the value."""
         raise NotImplementedError
 
-    def turn(self, key_base: str, value: Any) -> Turn:
+    def turn(self, key_base: str, value: Any) -> ValueChange:
         """Return that the value of the object with these keys becomes ``value``; None: it goes."""
-        return Turn(self.slot(key_base), self, (), value)
+        return ValueChange(self.slot(key_base), self, (), value)
 
     def check_given(self, value: Any) -> None:
         """Raise if ``value`` can't be given to a new object, before anything is sent.
@@ -276,9 +276,9 @@ class SingleValueField(RedisField):
         turn = self.turn(instance.key_base, value)
         change.writes.append(self.store_words(turn.slot, value))
         if self.indexable:
-            instance._reindex(change, Known(), [turn], fresh=True)
+            instance._reindex(change, KnownValues(), [turn], fresh=True)
 
-    def removal(self, change: Change, known: Known) -> None:
+    def removal(self, change: Change, known: KnownValues) -> None:
         """Add to a change what deletes the field of an object."""
         instance = self._bound()
         turn = self.turn(instance.key_base, None)
@@ -287,7 +287,7 @@ class SingleValueField(RedisField):
 
     def _change(
         self,
-        words: Callable[[Slot], tuple[Any, ...]],
+        words: Callable[[ValueLocation], tuple[Any, ...]],
         becomes: Callable[[Stored], Any],
         *,
         certain: bool = False,
@@ -303,12 +303,12 @@ class SingleValueField(RedisField):
         yield from instance.ready_to_change()
         slot = self.slot(instance.key_base)
 
-        def plan(known: Known) -> Change:
+        def plan(known: KnownValues) -> Change:
             old = known.before.get(slot, instance._known_value(slot))
             new = known.after.get(slot) if slot in known.after else becomes(old)
             change = instance._new_change("live")
             change.writes.append(words(slot))
-            instance._reindex(change, known, [Turn(slot, self, (), new)])
+            instance._reindex(change, known, [ValueChange(slot, self, (), new)])
             if not certain:
                 change.after[slot] = None if new is None else stored_text(new)
             return change

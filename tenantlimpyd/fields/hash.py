@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tenantlimpyd.atomic import Change, Content, Known, Stored, Turn, perform
+from tenantlimpyd._operations.steps import Operation, twins
+from tenantlimpyd.atomic import Change, Content, KnownValues, Stored, ValueChange, perform
 from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.base import Value
-from tenantlimpyd.fields.content import CHUNK, in_parts, need_any
-from tenantlimpyd.fields.guesses import Guess, added, added_float
-from tenantlimpyd.fields.hashreading import HashReading
+from tenantlimpyd.fields.hash_reads import HashReading
 from tenantlimpyd.fields.newer import needing
+from tenantlimpyd.fields.own_key import CHUNK, in_parts, need_any
+from tenantlimpyd.fields.predictions import Guess, added, added_float
 from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.keys import make_key
-from tenantlimpyd.operations import Operation, twins
 
 __all__ = ["HashField"]
 
@@ -31,9 +31,9 @@ class HashField(HashReading):
         if self.unique:
             raise ImplementationError("a HashField can't be unique: its values belong to sub-keys")
 
-    def turn(self, subkey: Any, value: Any) -> Turn:
+    def turn(self, subkey: Any, value: Any) -> ValueChange:
         """Return that the value of a sub-key becomes ``value``; None: it goes."""
-        return Turn(self.slot(subkey), self, (subkey,), value)
+        return ValueChange(self.slot(subkey), self, (subkey,), value)
 
     # Writing
 
@@ -127,7 +127,7 @@ class HashField(HashReading):
         instance = self._bound()
         yield from instance.ready_to_change()
 
-        def plan(known: Known) -> Change:
+        def plan(known: KnownValues) -> Change:
             change = instance._new_change("live")
             self.removal(change, known)
             return change
@@ -157,7 +157,7 @@ class HashField(HashReading):
         given, words = self._sendable_pairs(self._mapping(value))
         change.writes += [(word, self.key, *rest) for word, *rest in in_parts("HSET", words)]
         turns = {stored_text(key): self.turn(key, each) for key, each in given.items()}
-        self._bound()._reindex(change, Known(), list(turns.values()), fresh=True)
+        self._bound()._reindex(change, KnownValues(), list(turns.values()), fresh=True)
 
     def given_values(self, value: Any) -> dict[str, str]:
         """Return sub-keys and values as texts, of what an argument of the constructor stands for."""
@@ -165,7 +165,7 @@ class HashField(HashReading):
             stored_text(key): stored_text(each) for key, each in self._sendable_pairs(self._mapping(value))[0].items()
         }
 
-    def removal(self, change: Change, known: Known) -> None:
+    def removal(self, change: Change, known: KnownValues) -> None:
         """Add to a change what deletes the field of an object."""
         key = self.key
         change.contents[key] = Content(key, "hash")
@@ -175,7 +175,7 @@ class HashField(HashReading):
             )
         change.writes.append(("DEL", key))
 
-    def held_values(self, change: Change, known: Known) -> dict[str, str]:
+    def held_values(self, change: Change, known: KnownValues) -> dict[str, str]:
         """Return all sub-keys and values, as far as they are known, and let a change depend on them."""
         key, instance = self.key, self._bound()
         subkeys = [
@@ -220,7 +220,7 @@ class HashField(HashReading):
         instance = self._bound()
         yield from instance.ready_to_change()
 
-        def plan(known: Known) -> Change:
+        def plan(known: KnownValues) -> Change:
             change = instance._new_change("live")
             change.writes += [(word, self.key, *rest) for word, *rest in writes]
             turns = []
@@ -242,7 +242,7 @@ class HashField(HashReading):
             instance._remember(slot, value)
         return performed.replies
 
-    def _look_alikes(self, known: Known, changing: Mapping[str, Any]) -> list[Turn]:
+    def _look_alikes(self, known: KnownValues, changing: Mapping[str, Any]) -> list[ValueChange]:
         """Return turns, that change nothing, of sub-keys that may share an index entry with those that change.
 
         Sub-key and value stand in the index's key side by side, so ``{"a:b": "c"}`` and ``{"a": "b:c"}`` have one entry,

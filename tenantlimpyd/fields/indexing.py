@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tenantlimpyd.atomic import Change, Content, Known, perform
+from tenantlimpyd._operations.steps import Batch, Command, Operation, Runner, together, twins
+from tenantlimpyd.atomic import Change, Content, KnownValues, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError, shown
 from tenantlimpyd.indexes import BaseIndex, Entry
 from tenantlimpyd.indexes.maintenance import DEFAULT_CHUNK, placed_twins
-from tenantlimpyd.indexes.spanning import AtSubkey
-from tenantlimpyd.operations import Batch, Command, Operation, Runner, together, twins
+from tenantlimpyd.indexes.multi_field import AtSubkey
 from tenantlimpyd.utils import NotProvided
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Indexing:
         instance = self._bound()
         every = list(arguments)
 
-        def plan(known: Known) -> Change:
+        def plan(known: KnownValues) -> Change:
             change = instance._new_change("live")
             self._enter(change, known, indexes, every, adding=adding, claiming=claiming)
             return change
@@ -166,7 +166,7 @@ class Indexing:
     def _enter(
         self,
         change: Change,
-        known: Known,
+        known: KnownValues,
         indexes: Sequence[BaseIndex],
         arguments: list[tuple[Any, ...]],
         *,
@@ -256,14 +256,14 @@ class Indexing:
         """Add, or remove, the entries of what is stored, in one atomic step."""
         instance = self._bound()
 
-        def plan(known: Known) -> Change:
+        def plan(known: KnownValues) -> Change:
             change = instance._new_change("live")
             self._enter(change, known, indexes, self._held(change, known), adding=adding, claiming=True)
             return change
 
         yield from perform(plan, instance)
 
-    def _held(self, change: Change, known: Known) -> list[tuple[Any, ...]]:
+    def _held(self, change: Change, known: KnownValues) -> list[tuple[Any, ...]]:
         """Return what is known to be stored, and let the change depend on it."""
         field: Any = self
         instance = self._bound()

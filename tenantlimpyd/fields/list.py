@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from tenantlimpyd._operations.steps import Operation, twins
 from tenantlimpyd.fields.base import Value
-from tenantlimpyd.fields.multi import MultiValuesField
-from tenantlimpyd.fields.sorting import sort_command
-from tenantlimpyd.operations import Operation, twins
+from tenantlimpyd.fields.multi_value import MultiValuesField
+from tenantlimpyd.fields.sort_arguments import sort_command
 
 __all__ = ["ListField"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tenantlimpyd._operations.steps import Operation
 from tenantlimpyd.exceptions import ResponseError, UnsupportedCommandError
-from tenantlimpyd.operations import Operation
 
 __all__ = ["SINCE", "needing"]
 

@@ -6,11 +6,11 @@ from collections.abc import Coroutine
 from collections.abc import Set as AbstractSet  # `set` is a method here
 from typing import Any
 
+from tenantlimpyd._operations.steps import Command, Operation, twins
+from tenantlimpyd._registry.host import Database
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.fields.base import RedisField
-from tenantlimpyd.hosting import Database
 from tenantlimpyd.indexes import stored_text
-from tenantlimpyd.operations import Command, Operation, twins
 
 __all__ = ["AutoPKField", "PKField"]
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
-from tenantlimpyd.atomic import Change, Known, StaleError, perform
+from tenantlimpyd._operations.steps import Command, Operation, twins
+from tenantlimpyd.atomic import Change, KnownValues, StaleError, perform
 from tenantlimpyd.fields.base import Value
-from tenantlimpyd.fields.content import in_parts, need_any
-from tenantlimpyd.fields.multi import MultiValuesField
-from tenantlimpyd.fields.scanning import aitems, items, pattern_words
-from tenantlimpyd.fields.sorting import sort_command
-from tenantlimpyd.operations import Command, Operation, twins
+from tenantlimpyd.fields.multi_value import MultiValuesField
+from tenantlimpyd.fields.own_key import in_parts, need_any
+from tenantlimpyd.fields.sort_arguments import sort_command
+from tenantlimpyd.fields.value_scan import aitems, items, pattern_words
 
 __all__ = ["SetField"]
 
@@ -118,7 +118,7 @@ class SetField(MultiValuesField):
         # client was faster with one of them.
         picked: list[str] = []
 
-        def plan(known: Known) -> Change:
+        def plan(known: KnownValues) -> Change:
             change = instance._new_change("live")
             if self._whole:  # the change has to know all values in any case: it picks among them
                 there = known.affected.get(self.key, [])

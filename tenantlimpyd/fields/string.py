@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenantlimpyd.atomic import Slot
+from tenantlimpyd._operations.steps import Command, Operation, twins
+from tenantlimpyd.atomic import ValueLocation
 from tenantlimpyd.exceptions import LimpydException
 from tenantlimpyd.fields.base import SingleValueField, Value
-from tenantlimpyd.fields.expiring import Expiring, Moment, Seconds, expiry_words, milliseconds, seconds
-from tenantlimpyd.fields.guesses import added, added_float, appended, unchanged
-from tenantlimpyd.operations import Command, Operation, twins
+from tenantlimpyd.fields.key_expiry import Expiring, Moment, Seconds, expiry_words, milliseconds, seconds
+from tenantlimpyd.fields.predictions import added, added_float, appended, unchanged
 
 __all__ = ["StringField"]
 
@@ -25,15 +25,15 @@ class StringField(Expiring, SingleValueField):
 
     # How a value is stored
 
-    def slot(self, key_base: str) -> Slot:
+    def slot(self, key_base: str) -> ValueLocation:
         """Return where the value of the object with these keys is."""
-        return Slot(f"{key_base}:{self.name}")
+        return ValueLocation(f"{key_base}:{self.name}")
 
-    def store_words(self, slot: Slot, value: Any) -> tuple[Any, ...]:
+    def store_words(self, slot: ValueLocation, value: Any) -> tuple[Any, ...]:
         """Return the command that stores ``value``."""
         return ("SET", slot.key, value)
 
-    def clear_words(self, slot: Slot) -> tuple[Any, ...]:
+    def clear_words(self, slot: ValueLocation) -> tuple[Any, ...]:
         """Return the command that deletes the value."""
         return ("DEL", slot.key)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.entries import Claim, Entry, stored_text
 from tenantlimpyd.indexes.maintenance import IndexMaintenance
-from tenantlimpyd.indexes.sources import Source
+from tenantlimpyd.indexes.pk_sources import Source
 from tenantlimpyd.keys import make_key
 
 if TYPE_CHECKING:
     from tenantlimpyd.fields.base import RedisField
-    from tenantlimpyd.indexes.spanning import Spanning
+    from tenantlimpyd.indexes.multi_field import Spanning
 
 __all__ = ["BaseIndex", "Claim", "Entry", "stored_text"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from tenantlimpyd.indexes.base import BaseIndex, Claim, Entry
-from tenantlimpyd.indexes.sources import AnyOf, Nothing, Source, Whole
+from tenantlimpyd.indexes.pk_sources import AnyOf, Nothing, Source, Whole
 
 __all__ = ["EqualIndex"]
 

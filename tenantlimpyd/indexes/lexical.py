@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 
-from tenantlimpyd.indexes.sources import LexRange
+from tenantlimpyd.indexes.pk_sources import LexRange
 
 __all__ = ["equal_to", "lex_range"]
 

@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
+from tenantlimpyd._operations.scan_page import ScanOptions, scan
+from tenantlimpyd._operations.steps import Batch, Command, Operation
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.indexes.filtered import store_source
-from tenantlimpyd.indexes.sources import Whole
+from tenantlimpyd.indexes.filter_keys import store_source
+from tenantlimpyd.indexes.pk_sources import Whole
 from tenantlimpyd.keys import escape_glob, make_key
-from tenantlimpyd.operations import Batch, Command, Operation
-from tenantlimpyd.scanning import Pages, scan
 
 if TYPE_CHECKING:
     from tenantlimpyd.fields.base import RedisField
@@ -191,7 +191,7 @@ def _keys_of(index: BaseIndex, placement: Any) -> Operation[set[str]]:
     start = make_key(name, index.field.name) + ":"
     found: set[str] = set()
     for kind in sorted(index.supported_key_types):
-        wanted = Pages.of(prefix, escape_glob(start) + "*", None, kind)
+        wanted = ScanOptions.of(prefix, escape_glob(start) + "*", None, kind)
         cursor: int | None = 0
         while cursor is not None:
             cursor, page = yield from scan(wanted, cursor)

@@ -9,7 +9,7 @@ from tenantlimpyd.exceptions import shown
 from tenantlimpyd.indexes.base import BaseIndex
 from tenantlimpyd.indexes.entries import Claim, Entry
 from tenantlimpyd.indexes.lexical import equal_to, lex_range
-from tenantlimpyd.indexes.sources import AnyOf, Nothing, ScoreRange, Source, SplitScoreRange
+from tenantlimpyd.indexes.pk_sources import AnyOf, Nothing, ScoreRange, Source, SplitScoreRange
 
 __all__ = ["BaseRangeIndex", "NumberRangeIndex", "TextRangeIndex"]
 

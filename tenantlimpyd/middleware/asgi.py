@@ -11,18 +11,18 @@ from typing import Any, TypeAlias
 
 from tenantlimpyd import logs
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, UnknownTenantError, shown
-from tenantlimpyd.health import Readiness, Verdict
-from tenantlimpyd.middleware.base import Exempt, Gate, answered
-from tenantlimpyd.middleware.health import LIVE, READY, Desk
+from tenantlimpyd.middleware.base import Exempt, RequestPolicy, answered
+from tenantlimpyd.middleware.health import LIVE, READY, HealthProbe
 from tenantlimpyd.middleware.identify import AsyncIdentify, Request, from_header, from_path, from_subdomain
-from tenantlimpyd.middleware.replies import (
+from tenantlimpyd.middleware.responses import (
     INVALID_TENANT,
     NO_TENANT,
     UNKNOWN_TENANT,
     WEBSOCKET_CLOSE_CODE,
-    Refusal,
+    ErrorResponse,
 )
 from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.router.health import Readiness, ReadinessResult
 
 __all__ = [
     "ASGIApp",
@@ -75,7 +75,7 @@ class TenantMiddleware:
             raise ConfigurationError(f"app must be an ASGI application, not {shown(app)}")
         self._app = app
         self._identify = identify
-        self._gate = Gate(router, identify, exempt, allow_switch=allow_switch)
+        self._gate = RequestPolicy(router, identify, exempt, allow_switch=allow_switch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, as ASGI has it."""
@@ -95,7 +95,7 @@ class TenantMiddleware:
                 else:
                     await _refuse(refusal, scope, send)
 
-    async def _enter(self, scope: Scope, request: Request, stack: contextlib.AsyncExitStack) -> Refusal | None:
+    async def _enter(self, scope: Scope, request: Request, stack: contextlib.AsyncExitStack) -> ErrorResponse | None:
         # Only what happens here is about the request's tenant. The same errors from the application are its own.
         try:
             answer = self._identify(request)
@@ -146,10 +146,10 @@ class HealthMiddleware:
         if not callable(app):
             raise ConfigurationError(f"app must be an ASGI application, not {shown(app)}")
         self._app = app
-        self._desk = Desk(
+        self._desk = HealthProbe(
             router, ready, live_path=live_path, ready_path=ready_path, timeout=timeout, keep=keep, details=details
         )
-        self._asking: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Verdict]] = (
+        self._asking: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[ReadinessResult]] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -164,7 +164,7 @@ class HealthMiddleware:
         await send({"type": "http.response.start", "status": int(status), "headers": encoded})
         await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
 
-    async def _verdict(self) -> Verdict:
+    async def _verdict(self) -> ReadinessResult:
         if (verdict := self._desk.known()) is not None:
             return verdict
         loop = asyncio.get_running_loop()
@@ -224,7 +224,7 @@ def _mounted(scope: Scope, request: Request) -> Scope:
     return {**scope, "root_path": root + request.mounted, "path": root + path}
 
 
-async def _refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
+async def _refuse(refusal: ErrorResponse, scope: Scope, send: Send) -> None:
     logs.emit("request_refused", status=int(refusal.status), reason=refusal.code)
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": WEBSOCKET_CLOSE_CODE, "reason": refusal.code})

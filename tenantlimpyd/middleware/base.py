@@ -9,18 +9,18 @@ from typing import Any, TypeAlias
 from tenantlimpyd.exceptions import ConfigurationError, TenantSwitchError, shown
 from tenantlimpyd.middleware.identify import Request
 from tenantlimpyd.router import DatabaseRouter
-from tenantlimpyd.scopes import TenantScope
+from tenantlimpyd.router.scope import TenantScope
 
-__all__ = ["Exempt", "Gate", "answered", "is_coroutine_function"]
+__all__ = ["Exempt", "RequestPolicy", "answered", "is_coroutine_function"]
 
 Exempt: TypeAlias = Collection[str] | Callable[[Request], bool]
 """The requests that need no tenant: their exact paths, or a function that says so of a request."""
 
 
-_MARK = "tenantlimpyd.tenants"
+_MARK = "tenantlimpyd._tenant_ids"
 
 
-class Gate:
+class RequestPolicy:
     """Decides what a request runs under.
 
     Args:

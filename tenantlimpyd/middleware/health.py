@@ -10,16 +10,16 @@ from http import HTTPStatus
 from typing import Any
 
 from tenantlimpyd.exceptions import ConfigurationError, TenantError, shown
-from tenantlimpyd.health import Readiness, Verdict
 from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.router.health import Readiness, ReadinessResult
 
-__all__ = ["LIVE", "READY", "Desk"]
+__all__ = ["LIVE", "READY", "HealthProbe"]
 
 LIVE = "/livez"
 READY = "/readyz"
 
 
-class Desk:
+class HealthProbe:
     """Answers the two questions.
 
     Args:
@@ -66,7 +66,7 @@ class Desk:
         self.lock = threading.Lock()
         self._keep = keep
         self._details = details
-        self._kept: Verdict | None = None
+        self._kept: ReadinessResult | None = None
         self._until = 0.0
 
     @property
@@ -74,13 +74,13 @@ class Desk:
         """The paths that are answered here."""
         return (self.live_path, self.ready_path)
 
-    def known(self) -> Verdict | None:
+    def known(self) -> ReadinessResult | None:
         """Return the verdict, where nobody has to be asked for it."""
         if not self.ready.asks:
-            return Verdict(ready=True, reason="nothing is required", report=None)
+            return ReadinessResult(ready=True, reason="nothing is required", report=None)
         return self._kept if time.monotonic() < self._until else None
 
-    def judged(self) -> Verdict:
+    def judged(self) -> ReadinessResult:
         """Ask the servers, blocking: one caller for all that come meanwhile."""
         with self.lock:
             if (verdict := self.known()) is not None:
@@ -91,7 +91,7 @@ class Desk:
                 return self._noted(_unknown(error))
             return self._noted(self.ready.judge(report))
 
-    async def ajudged(self) -> Verdict:
+    async def ajudged(self) -> ReadinessResult:
         """Ask the servers, awaiting."""
         try:
             report = await self.router.ahealth(tenants=self.ready.wanted, timeout=self.timeout)
@@ -99,11 +99,11 @@ class Desk:
             return self._noted(_unknown(error))
         return self._noted(self.ready.judge(report))
 
-    def _noted(self, verdict: Verdict) -> Verdict:
+    def _noted(self, verdict: ReadinessResult) -> ReadinessResult:
         self._kept, self._until = verdict, time.monotonic() + self._keep
         return verdict
 
-    def reply(self, verdict: Verdict | None) -> tuple[HTTPStatus, list[tuple[str, str]], bytes]:
+    def reply(self, verdict: ReadinessResult | None) -> tuple[HTTPStatus, list[tuple[str, str]], bytes]:
         """Return status, headers and JSON body; None: that of liveness, which depends on no tenant and no server."""
         told: dict[str, Any] = {"status": "alive"}
         status = HTTPStatus.OK
@@ -121,5 +121,5 @@ class Desk:
         return status, headers, body
 
 
-def _unknown(error: TenantError) -> Verdict:
-    return Verdict(ready=False, reason=str(error), report=None)
+def _unknown(error: TenantError) -> ReadinessResult:
+    return ReadinessResult(ready=False, reason=str(error), report=None)

@@ -9,13 +9,13 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from tenantlimpyd import logs
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, UnknownTenantError, shown
-from tenantlimpyd.health import Readiness
-from tenantlimpyd.middleware.base import Exempt, Gate, answered, is_coroutine_function
-from tenantlimpyd.middleware.health import LIVE, READY, Desk
+from tenantlimpyd.middleware.base import Exempt, RequestPolicy, answered, is_coroutine_function
+from tenantlimpyd.middleware.health import LIVE, READY, HealthProbe
 from tenantlimpyd.middleware.identify import Identify, Request, from_header, from_path, from_subdomain
-from tenantlimpyd.middleware.replies import INVALID_TENANT, NO_TENANT, UNKNOWN_TENANT, Refusal
+from tenantlimpyd.middleware.responses import INVALID_TENANT, NO_TENANT, UNKNOWN_TENANT, ErrorResponse
 from tenantlimpyd.router import DatabaseRouter
-from tenantlimpyd.scopes import KeptStack
+from tenantlimpyd.router.health import Readiness
+from tenantlimpyd.router.scope import SuspendedStack
 
 __all__ = [
     "HealthMiddleware",
@@ -61,7 +61,7 @@ class TenantMiddleware:
     ) -> None:
         if not callable(app):
             raise ConfigurationError(f"app must be a WSGI application, not {shown(app)}")
-        self._gate = Gate(router, identify, exempt, allow_switch=allow_switch)
+        self._gate = RequestPolicy(router, identify, exempt, allow_switch=allow_switch)
         for name, given in (("identify", is_coroutine_function(identify)), ("the resolver", router._resolving.awaits)):
             if given:
                 raise ConfigurationError(
@@ -84,7 +84,7 @@ class TenantMiddleware:
             # A list is complete, and servers look at its length. Anything else could still run code of the application.
             return body if type(body) in {list, tuple} else _Streamed(body)
 
-    def _enter(self, environ: WSGIEnvironment, request: Request, stack: contextlib.ExitStack) -> Refusal | None:
+    def _enter(self, environ: WSGIEnvironment, request: Request, stack: contextlib.ExitStack) -> ErrorResponse | None:
         # Only what happens here is about the request's tenant. The same errors from the application are its own.
         try:
             tenant = answered(self._identify(request))
@@ -134,7 +134,7 @@ class HealthMiddleware:
         if not callable(app):
             raise ConfigurationError(f"app must be a WSGI application, not {shown(app)}")
         self._app = app
-        self._desk = Desk(
+        self._desk = HealthProbe(
             router, ready, live_path=live_path, ready_path=ready_path, timeout=timeout, keep=keep, details=details
         )
 
@@ -174,7 +174,7 @@ class _Streamed(Iterator[bytes]):
     def __init__(self, body: Iterable[bytes]) -> None:
         self._body = body
         self._steps: Iterator[bytes] | None = None
-        self._stack = KeptStack()
+        self._stack = SuspendedStack()
 
     def __next__(self) -> bytes:
         with self._stack:
@@ -207,7 +207,7 @@ def _mount(environ: WSGIEnvironment, request: Request) -> None:
         environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(part)
 
 
-def _refuse(refusal: Refusal, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+def _refuse(refusal: ErrorResponse, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     logs.emit("request_refused", status=int(refusal.status), reason=refusal.code)
     start_response(f"{refusal.status.value} {refusal.status.phrase}", refusal.headers)
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]

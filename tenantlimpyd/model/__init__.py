@@ -17,7 +17,7 @@ from tenantlimpyd.fields import (
     StringField,
 )
 from tenantlimpyd.model.base import RedisModel
-from tenantlimpyd.model.meta import MetaRedisModel
+from tenantlimpyd.model.metaclass import MetaRedisModel
 from tenantlimpyd.utils import make_key
 
 __all__ = [

@@ -6,17 +6,17 @@ import functools
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from tenantlimpyd._registry.host import Database, ModelHost, Placement
 from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.exceptions import DoesNotExist, shown
 from tenantlimpyd.fields.base import RedisField
 from tenantlimpyd.fields.pk import PKField
-from tenantlimpyd.hosting import Database, ModelHost, Placement
 from tenantlimpyd.indexes import BaseIndex
 from tenantlimpyd.keys import escape_glob, make_key
-from tenantlimpyd.model.instancehash import InstanceHashCommands
-from tenantlimpyd.model.meta import MetaRedisModel
+from tenantlimpyd.model.instance_hash import InstanceHashCommands
+from tenantlimpyd.model.lifecycle import Lifecycle
+from tenantlimpyd.model.metaclass import MetaRedisModel
 from tenantlimpyd.model.queries import ModelQueries
-from tenantlimpyd.model.writing import Writing
 
 if TYPE_CHECKING:
     from tenantlimpyd.fields import AutoPKField
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisModel"]
 
 
-class _Either:
+class _ClassOrInstanceMethod:
     """One method on the class, and another under the same name on its objects."""
 
     def __init__(self, on_class: str, on_object: str) -> None:
@@ -34,7 +34,7 @@ class _Either:
         return getattr(owner, self._on_class) if instance is None else getattr(instance, self._on_object)
 
 
-class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedisModel):
+class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRedisModel):
     """A model: subclass it, give it a ``database`` and fields.
 
     An object belongs to the database that was current when it was made (for a router: the current tenant's), for as long
@@ -245,8 +245,8 @@ class RedisModel(ModelQueries, InstanceHashCommands, Writing, metaclass=MetaRedi
         @classmethod
         def get_fields(cls) -> Iterator[RedisField]: ...
     else:
-        get_field = _Either("get_class_field", "get_instance_field")
-        get_fields = _Either("get_class_fields", "get_instance_fields")
+        get_field = _ClassOrInstanceMethod("get_class_field", "get_instance_field")
+        get_fields = _ClassOrInstanceMethod("get_class_fields", "get_instance_fields")
 
     @classmethod
     def get_class_fields(cls) -> Iterator[RedisField]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
+from tenantlimpyd._operations.steps import Batch, Command, Operation
 from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
-from tenantlimpyd.operations import Batch, Command, Operation
 
 if TYPE_CHECKING:
+    from tenantlimpyd._registry.host import Database, ModelHost, Placement
     from tenantlimpyd.collection import CollectionManager
-    from tenantlimpyd.hosting import Database, ModelHost, Placement
 
 __all__ = ["ModelQueries"]
 

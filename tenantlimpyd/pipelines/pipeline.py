@@ -7,9 +7,9 @@ import threading
 from collections.abc import Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from tenantlimpyd import drivers
+from tenantlimpyd._operations import drivers
+from tenantlimpyd._operations.steps import Command, Operation, Transaction
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.operations import Command, Operation, Transaction
 from tenantlimpyd.pipelines.active import Place, enter, here, leave
 from tenantlimpyd.pipelines.queue import Queue, Queued, gathered, owner_of
 from tenantlimpyd.pipelines.watching import Watching
@@ -17,7 +17,7 @@ from tenantlimpyd.pipelines.watching import Watching
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tenantlimpyd.hosting import Placement
+    from tenantlimpyd._registry.host import Placement
 
 __all__ = ["Pipeline"]
 
@@ -180,8 +180,8 @@ class Pipeline(Watching):
             with self._lock:
                 self._queue.add(Queued(_sent(Command(*args, **options))))
             return self
-        link = self.database._link
-        client = link.client if self._awatch is None else link.aclient
+        clients = self.database._clients
+        client = clients.client if self._awatch is None else clients.aclient
         return client.execute_command(*args, **options)
 
     # Carrying out
@@ -236,7 +236,7 @@ class Pipeline(Watching):
         self._refuse_awatch()
         transaction = self._transaction or self._explicit
         with self._taken() as queue:
-            client = self.database._link.client
+            client = self.database._clients.client
             try:
                 if self._watch is not None:
                     drivers.run(queue.prepare(), client)
@@ -258,7 +258,7 @@ class Pipeline(Watching):
             )
         transaction = self._transaction or self._explicit
         with self._taken() as queue:
-            client = self.database._link.aclient
+            client = self.database._clients.aclient
             try:
                 if self._awatch is not None:
                     await drivers.arun(queue.prepare(), client)
@@ -281,11 +281,11 @@ class Pipeline(Watching):
     @property
     def connection_pool(self) -> Any:
         """The pool of the database's blocking client."""
-        return self.database._link.client.connection_pool
+        return self.database._clients.client.connection_pool
 
     def get_encoder(self) -> Any:
         """Return what turns values into bytes."""
-        return self.database._link.client.get_encoder()
+        return self.database._clients.client.get_encoder()
 
 
 def _sent(command: Command) -> Operation[Any]:
@@ -295,7 +295,7 @@ def _sent(command: Command) -> Operation[Any]:
 def _commands(watch: Any, steps: list[Any]) -> list[Command]:
     """Begin a MULTI on the watching connection; return the commands it is for. It adds MULTI and EXEC itself."""
     watch.multi()
-    return drivers._Layout(Transaction(steps)).commands[1:-1]
+    return drivers._BatchLayout(Transaction(steps)).commands[1:-1]
 
 
 def _results(queue: Queue, *, raise_on_error: bool) -> list[Any]:

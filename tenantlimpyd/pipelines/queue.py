@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tenantlimpyd.operations import Batch, Command, Operation, Reply, Script, Step, Transaction
+from tenantlimpyd._operations.steps import Batch, Command, Operation, Reply, Script, Step, Transaction
 from tenantlimpyd.pipelines.reads import READS
 
 __all__ = ["Queue", "Queued", "owner_of"]
@@ -120,7 +120,7 @@ class Queue:
     def __init__(self) -> None:
         self.entries: list[Queued] = []
         self._open: list[Queued] = []
-        self._order = _Order()
+        self._order = _QueueOrder()
 
     def add(self, queued: Queued) -> None:
         """Append an operation. It begins at once if nothing holds it back, so that mistakes show where they are made.
@@ -148,7 +148,7 @@ class Queue:
     def _visit(self) -> None:
         """Begin what may begin now."""
         self._open = [queued for queued in self._open if not queued.done]
-        self._order = _Order()
+        self._order = _QueueOrder()
         for queued in self._open:
             self._order.visit(queued)
         self._open = [queued for queued in self._open if not queued.done]
@@ -199,7 +199,7 @@ class Queue:
         return _flat(waiting, nested=False)
 
 
-class _Order:
+class _QueueOrder:
     """What holds operations back: a walk over those that are not done, in order."""
 
     def __init__(self) -> None:

@@ -49,7 +49,7 @@ class Watching(CoreCommands):
         """
         keys = self._watched(names)
         if self._watch is None:
-            self._watch = self.database._link.client.pipeline(transaction=True)
+            self._watch = self.database._clients.client.pipeline(transaction=True)
         return bool(self._watch.watch(*keys))
 
     async def awatch(self, *names: Any) -> bool:
@@ -58,7 +58,7 @@ class Watching(CoreCommands):
             raise ImplementationError("awatch needs an `async with` block: leaving it ends the watch")
         keys = self._watched(names)
         if self._awatch is None:
-            self._awatch = self.database._link.aclient.pipeline(transaction=True)
+            self._awatch = self.database._clients.aclient.pipeline(transaction=True)
         return bool(await self._awatch.watch(*keys))
 
     def _watched(self, names: tuple[Any, ...]) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import redis.asyncio.connection
 import redis.connection
 
-from tenantlimpyd.fanout.leases import Lease
+from tenantlimpyd._fanout.multiplex.lease import Lease
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tenantlimpyd.context import Frame, frames
+from tenantlimpyd.context import TenantEntry, frames
 
 __all__ = ["LeakDetector", "TenantLeakError"]
 
@@ -57,7 +57,7 @@ class LeakDetector:
         return watched
 
 
-def _described(top: Frame | None) -> str:
+def _described(top: TenantEntry | None) -> str:
     entered: list[str] = []
     frame = top
     while frame is not None:

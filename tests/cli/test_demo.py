@@ -12,7 +12,7 @@ import sys
 from rich.console import Console
 
 from tenantlimpyd.demo import run
-from tenantlimpyd.demo.telling import Teller
+from tenantlimpyd.demo.report import Teller
 from tenantlimpyd.router import DatabaseRouter
 
 

@@ -18,7 +18,7 @@ from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import eventually
 
 COLOURS = ["blocking", "asyncio"]
-FAST = {"failures": 3, "seconds": 0.05, "longest": 0.1}
+FAST = {"failures": 3, "seconds": 0.05, "max_open_seconds": 0.1}
 
 
 @contextlib.contextmanager
@@ -44,7 +44,9 @@ async def until_back(database, colour):
 
 @pytest.mark.parametrize("colour", COLOURS)
 async def test_a_server_that_refuses(colour):
-    async with RedisDatabase(host="127.0.0.1", port=free_port(), breaker={"seconds": 60, "longest": 60}) as database:
+    async with RedisDatabase(
+        host="127.0.0.1", port=free_port(), breaker={"seconds": 60, "max_open_seconds": 60}
+    ) as database:
         with pytest.raises(redis.ConnectionError, match="onnect") as caught:
             await ping(database, colour)
         assert not isinstance(caught.value, ServerUnavailableError)  # the first caller sees what happened
@@ -57,7 +59,12 @@ async def test_a_server_that_refuses(colour):
 @pytest.mark.parametrize("colour", COLOURS)
 async def test_a_server_that_never_answers_costs_one_time_out(colour):
     with silent() as port:
-        settings = {"host": "127.0.0.1", "port": port, "socket_timeout": 1.2, "breaker": {"seconds": 60, "longest": 60}}
+        settings = {
+            "host": "127.0.0.1",
+            "port": port,
+            "socket_timeout": 1.2,
+            "breaker": {"seconds": 60, "max_open_seconds": 60},
+        }
         async with RedisDatabase(**settings) as database:
             began = time.monotonic()
             with pytest.raises(redis.TimeoutError):
@@ -114,7 +121,7 @@ async def test_all_who_come_as_the_server_is_back_find_it(server, colour):
 @pytest.mark.parametrize("colour", COLOURS)
 async def test_a_command_without_a_reply_counts_and_both_colours_know(colour):
     with EmbeddedServer() as server:
-        settings = {**server.settings, "socket_timeout": 0.1, "breaker": {"seconds": 0.1, "longest": 0.1}}
+        settings = {**server.settings, "socket_timeout": 0.1, "breaker": {"seconds": 0.1, "max_open_seconds": 0.1}}
         async with RedisDatabase(**settings, db=1) as database, RedisDatabase(**settings, db=2) as other:
             assert await ping(database, colour)
             server.pause()
@@ -150,7 +157,7 @@ async def test_a_hurried_fan_out_takes_the_server_from_nobody(colour):
 @pytest.mark.parametrize("colour", COLOURS)
 async def test_a_patient_one_pays_once_for_all_tenants_of_a_dead_server(colour):
     with silent() as port:
-        policy = {"failures": 3, "seconds": 60, "longest": 60}
+        policy = {"failures": 3, "seconds": 60, "max_open_seconds": 60}
         router = DatabaseRouter(
             {
                 f"t{number}": RedisDatabase(host="127.0.0.1", port=port, db=number, breaker=policy)
@@ -255,7 +262,7 @@ async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_colours(colour
     """Deadlines of callers end the wait before the connection's own time-out does."""
     with EmbeddedServer() as server:
         router = DatabaseRouter(
-            {"acme": RedisDatabase(**server.settings, breaker={"failures": 1, "seconds": 60, "longest": 60})}
+            {"acme": RedisDatabase(**server.settings, breaker={"failures": 1, "seconds": 60, "max_open_seconds": 60})}
         )
         breaker = router.database_for("acme").server.breaker
         assert await ping(router.database_for("acme"), colour)
@@ -277,7 +284,7 @@ async def test_that_a_socket_could_be_opened_is_no_answer(colour):
         settings = {"host": "127.0.0.1", "port": port, "protocol": 2, "driver_info": None}
         settings |= {
             "socket_timeout": 0.1,
-            "breaker": {"failures": 1, "seconds": 0.05, "longest": 0.05},
+            "breaker": {"failures": 1, "seconds": 0.05, "max_open_seconds": 0.05},
         }
         async with RedisDatabase(**settings) as database:
             breaker = database.server.breaker

@@ -9,10 +9,10 @@ import time
 import pytest
 import redis
 
-from tenantlimpyd import Budget, DatabaseRouter, Gauges
+from tenantlimpyd import Budget, DatabaseRouter, PoolStats
+from tenantlimpyd._connections.deadline import Deadline
+from tenantlimpyd._fanout.multiplex.lease import Lease
 from tenantlimpyd.exceptions import ConfigurationError
-from tenantlimpyd.fanout.leases import Lease
-from tenantlimpyd.limits import Limit
 from tests.database.watching import aeventually, eventually, open_connections
 
 Full = redis.exceptions.MaxConnectionsError
@@ -68,7 +68,7 @@ async def test_waiting_ends_with_an_error_that_says_how_long(opened):
     for ask in (lambda: asyncio.to_thread(other.connection.ping), other.aconnection.ping):
         with pytest.raises(Full, match=r"none came back within 0\.\d+ s"):
             await ask()
-    assert one.server.gauges() == Gauges(open=1, idle=0, in_use=1, waiting=0, apart=0)
+    assert one.server.pool_stats() == PoolStats(open=1, idle=0, in_use=1, waiting=0, dedicated=0)
     back()
     assert await other.aconnection.ping()
     await other.aclose()
@@ -93,12 +93,12 @@ async def test_first_come_first_served_whatever_the_colour(opened):
             await free()
 
         asked.append(asyncio.create_task(awaiting() if number % 2 else asyncio.to_thread(blocking)))
-        await aeventually(lambda number=number: server.gauges().waiting == number + 1)
+        await aeventually(lambda number=number: server.pool_stats().waiting == number + 1)
     back()
     await asyncio.wait_for(asyncio.gather(*asked), 10)
     assert order == list(range(6))
-    assert (server.gauges().in_use, server.gauges().waiting) == (0, 0)
-    assert server.gauges().open <= 1
+    assert (server.pool_stats().in_use, server.pool_stats().waiting) == (0, 0)
+    assert server.pool_stats().open <= 1
     await databases[1].aclose()
 
 
@@ -107,7 +107,7 @@ async def test_one_tenant_can_not_take_all_connections(opened):
     noisy, quiet = opened(db=1, budget=budget), opened(db=2, budget=budget)
     back = [held(noisy), held(noisy)]
     waiting = [asyncio.create_task(asyncio.to_thread(held, noisy)) for _ in range(5)]
-    await aeventually(lambda: noisy.server.gauges().waiting == 5)
+    await aeventually(lambda: noisy.server.pool_stats().waiting == 5)
     assert quiet.connection.ping()  # past those that wait for their own tenant
     assert await quiet.aconnection.ping()
     for _ in range(7):
@@ -117,7 +117,7 @@ async def test_one_tenant_can_not_take_all_connections(opened):
             back.extend(task.result() for task in done)
             waiting = list(rest)
     assert not waiting
-    assert noisy.server.gauges().in_use == 0
+    assert noisy.server.pool_stats().in_use == 0
     with pytest.raises(Full, match="this database uses its 2 connections"):
         strict = opened(db=1, budget=Budget(per_server=4, per_tenant=2, on_full="raise"))
         back = [held(strict), held(strict)]
@@ -136,7 +136,7 @@ def test_a_total_over_all_servers(opened):
         one.connection.ping()
     back.pop()()
     assert one.connection.ping()  # the other server's idle one made room
-    assert (one.server.gauges().open, other.server.gauges().open) == (2, 0)
+    assert (one.server.pool_stats().open, other.server.pool_stats().open) == (2, 0)
     back.pop()()
 
 
@@ -151,7 +151,7 @@ async def test_idle_connections_of_one_colour_make_room_for_the_other(opened, fl
         each()
     assert await database.aconnection.ping()
     assert len(open_connections(flushed_server, client_name)) == 2
-    assert database.server.gauges().open == 2
+    assert database.server.pool_stats().open == 2
     await database.aclose()
 
 
@@ -168,7 +168,7 @@ async def test_idle_connections_are_closed_after_a_while(opened, flushed_server,
         return len(open_connections(flushed_server, client_name)) == 0
 
     await aeventually(few)
-    assert database.server.gauges() == Gauges()
+    assert database.server.pool_stats() == PoolStats()
     await database.aclose()
 
 
@@ -188,15 +188,15 @@ async def test_a_waiter_that_is_cancelled_loses_no_connection(opened):
     for steps in range(8):
         back = await aheld(database)
         task = asyncio.create_task(database.aconnection.ping())
-        await aeventually(lambda: database.server.gauges().waiting == 1)
+        await aeventually(lambda: database.server.pool_stats().waiting == 1)
         asyncio.get_running_loop().call_soon(task.cancel) if steps % 2 else None
         await back()
         for _ in range(steps // 2):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        gauges = database.server.gauges()
-        assert (gauges.in_use, gauges.waiting) == (0, 0)
+        pool_stats = database.server.pool_stats()
+        assert (pool_stats.in_use, pool_stats.waiting) == (0, 0)
         assert await asyncio.wait_for(database.aconnection.ping(), 5)
     await database.aclose()
 
@@ -205,10 +205,10 @@ def test_a_limit_ends_the_waiting(opened):
     database = opened(db=1, budget=Budget(per_server=1, timeout=30))
     back = held(database)
     started = time.monotonic()
-    with Limit(0.1).applied(), pytest.raises(redis.TimeoutError, match="no time left"):
+    with Deadline(0.1).applied(), pytest.raises(redis.TimeoutError, match="no time left"):
         database.connection.ping()
     assert time.monotonic() - started < 5
-    limit, failed = Limit(None), []
+    limit, failed = Deadline(None), []
 
     def ask():
         with limit.applied():
@@ -219,11 +219,11 @@ def test_a_limit_ends_the_waiting(opened):
 
     thread = threading.Thread(target=ask)
     thread.start()
-    eventually(lambda: database.server.gauges().waiting == 1)
+    eventually(lambda: database.server.pool_stats().waiting == 1)
     limit.cancel()
     thread.join(5)
     assert failed == ["cancelled"]
-    assert database.server.gauges().waiting == 0
+    assert database.server.pool_stats().waiting == 0
     back()
 
 
@@ -235,7 +235,7 @@ async def test_a_server_that_refuses_costs_no_slots(opened):
             dead.connection.ping()
         with pytest.raises(redis.ConnectionError, match=r"Error 111|refused"):
             await dead.aconnection.ping()
-    assert dead.server.gauges() == Gauges()
+    assert dead.server.pool_stats() == PoolStats()
 
 
 def test_max_connections_of_the_settings_counts_where_it_is_lower(opened):
@@ -248,7 +248,7 @@ def test_max_connections_of_the_settings_counts_where_it_is_lower(opened):
 
 
 def test_what_blocks_has_connections_of_its_own(opened):
-    database = opened(db=1, budget=Budget(per_server=1, apart=1, per_tenant=1, on_full="raise"))
+    database = opened(db=1, budget=Budget(per_server=1, dedicated=1, per_tenant=1, on_full="raise"))
     back = held(database)
     assert database.connection.blpop("none", 0.01) is None
     back()
@@ -263,7 +263,7 @@ async def test_a_router_gives_its_budget_to_its_databases(opened):
     databases = {"a": opened(db=1), "b": opened(db=2), "c": opened(db=3, budget=own)}
     databases["a"].connection.ping()  # before it is a tenant's
     router = DatabaseRouter(databases, budget=budget)
-    assert router.gauges() == {}
+    assert router.pool_stats() == {}
     for tenant in "abc":
         router.database_for(tenant).connection.ping()
         await router.database_for(tenant).aconnection.ping()
@@ -271,9 +271,9 @@ async def test_a_router_gives_its_budget_to_its_databases(opened):
     assert a is b
     assert a.scope.budget is budget
     assert c.scope.budget is own
-    assert router.gauges() == {a.name: Gauges(open=4, idle=4)}
+    assert router.pool_stats() == {a.name: PoolStats(open=4, idle=4)}
     await router.aclose()
-    assert router.gauges() == {}
+    assert router.pool_stats() == {}
 
 
 def test_64_threads_and_many_databases_use_few_connections(opened, flushed_server, client_name):
@@ -337,7 +337,7 @@ def test_an_interrupt_as_a_connection_comes_back_costs_no_place(opened, monkeypa
     monkeypatch.setattr(type(connection), "disconnect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pool.release(connection)
-    assert database.server.gauges().open == 0
+    assert database.server.pool_stats().open == 0
     assert database.connection.ping()
     connection.disconnect()
 
@@ -354,6 +354,6 @@ def test_a_lease_that_was_given_back_is_not_given_back_again(opened):
     lease.connection = connection  # the interrupt came before this was forgotten
     lease.give_back(None)
     assert connection.is_connected
-    assert database.server.gauges().in_use == 1
+    assert database.server.pool_stats().in_use == 1
     database.connection.connection_pool.release(again)
-    assert database.server.gauges().idle == 1
+    assert database.server.pool_stats().idle == 1

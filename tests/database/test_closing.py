@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from tenantlimpyd.budget import Budget
+from tenantlimpyd._connections.budget import Budget
 from tenantlimpyd.database import RedisDatabase
 from tests.database.watching import eventually, open_connections
 
@@ -167,11 +167,11 @@ def test_a_forked_child_makes_connections_of_its_own(opened):
 
 def test_a_database_dropped_while_connections_are_counted_holds_nothing_up(opened, flushed_server, client_name):
     """The garbage collector may run anywhere, also in the thread that holds the lock of the counts."""
-    kept, dropped = opened(db=1), RedisDatabase(**flushed_server.settings, client_name=client_name, socket_timeout=9)
-    dropped.connection.ping()
+    kept, deferred = opened(db=1), RedisDatabase(**flushed_server.settings, client_name=client_name, socket_timeout=9)
+    deferred.connection.ping()
     kept.connection.ping()
     with kept.server.scope.lock:
-        del dropped
+        del deferred
         gc.collect()
     kept.connection.ping()
     eventually(lambda: len(open_connections(flushed_server, client_name)) == 1)

@@ -57,10 +57,10 @@ def test_connections_in_use_at_the_fork_do_not_count_in_the_child(opened):
 
     def work():
         pool.release(connection)  # the parent's: nothing happens
-        return database.connection.ping(), database.server.gauges().open
+        return database.connection.ping(), database.server.pool_stats().open
 
     assert in_child(work) == "(True, 1)"
-    assert database.server.gauges().in_use == 1
+    assert database.server.pool_stats().in_use == 1
     pool.release(connection)
     assert database.connection.ping()
 

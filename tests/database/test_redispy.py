@@ -15,9 +15,9 @@ import redis.asyncio.connection
 import redis.connection
 from redis.observability.providers import get_observability_instance
 
-from tenantlimpyd.clients import AsyncClient, Client
+from tenantlimpyd._connections.client import AsyncClient, Client
+from tenantlimpyd._connections.redis_internals import NOTHING, asends, has_come, reader_of, socket_of, stream_of
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.redispy import NOTHING, asends, has_come, reader_of, socket_of, stream_of
 from tests.database.watching import aeventually
 
 BLOCKING, AWAITING = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
@@ -273,7 +273,12 @@ async def test_a_callback_of_one_database_is_not_the_others(opened):
 
 def test_no_secret_is_shown():
     database = RedisDatabase(host="h", username="ann", password="s3cret", db=3)
-    for shown in (database.connection, database.connection.connection_pool, database.server, database.server.gauges()):
+    for shown in (
+        database.connection,
+        database.connection.connection_pool,
+        database.server,
+        database.server.pool_stats(),
+    ):
         assert "s3cret" not in repr(shown)
         assert "ann" not in repr(shown)
     assert "h:6379, db 3" in repr(database.connection)

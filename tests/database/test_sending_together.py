@@ -11,10 +11,11 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from tenantlimpyd.budget import Budget
-from tenantlimpyd.guards import Outbox, awaiting
-from tenantlimpyd.guards.awaiting import AsyncGuarded
-from tenantlimpyd.redispy import has_come
+from tenantlimpyd._connections import connection_async
+from tenantlimpyd._connections.budget import Budget
+from tenantlimpyd._connections.connection_async import AsyncSharedConnection
+from tenantlimpyd._connections.redis_internals import has_come
+from tenantlimpyd._connections.write_coalescer import WriteCoalescer
 from tenantlimpyd.testing import count_commands
 from tests.database.test_forks import in_child
 from tests.database.watching import aeventually
@@ -98,7 +99,7 @@ async def paired(opened, raw):
 def steps(monkeypatch):
     """Note what outboxes do: ("keep", connection), ("post", connection)."""
     taken = []
-    keep, post = Outbox.keep, AsyncGuarded.post
+    keep, post = WriteCoalescer.keep, AsyncSharedConnection.post
 
     def kept(self, connection, packed):
         taken.append(("keep", connection))
@@ -108,8 +109,8 @@ def steps(monkeypatch):
         taken.append(("post", self))
         post(self)
 
-    monkeypatch.setattr(Outbox, "keep", kept)
-    monkeypatch.setattr(AsyncGuarded, "post", posted)
+    monkeypatch.setattr(WriteCoalescer, "keep", kept)
+    monkeypatch.setattr(AsyncSharedConnection, "post", posted)
     return taken
 
 
@@ -118,14 +119,14 @@ def meanwhile(monkeypatch):
     """Do something, once, between the putting off of a command and its sending: it is given the connection."""
 
     def set_up(work):
-        send, works = Outbox.send, [work]
+        send, works = WriteCoalescer.send, [work]
 
         def sent(self):
             if works:
                 works.pop()(self._kept[0])
             send(self)
 
-        monkeypatch.setattr(Outbox, "send", sent)
+        monkeypatch.setattr(WriteCoalescer, "send", sent)
         return works
 
     return set_up
@@ -226,9 +227,9 @@ async def test_invariant_8_what_came_before_a_command_was_sent_is_not_its_reply(
         pass
 
     if without == "look":
-        monkeypatch.setattr(awaiting, "has_come", lambda _: False)
+        monkeypatch.setattr(connection_async, "has_come", lambda _: False)
     elif without == "refusal":
-        monkeypatch.setattr(AsyncGuarded, "_refuse", refuse)
+        monkeypatch.setattr(AsyncSharedConnection, "_refuse", refuse)
     works = meanwhile(lambda connection: connection._reader.feed_data(STALE[way]))
     if without is None:
         with pytest.raises(redis.ConnectionError, match="nobody asked for"):
@@ -279,7 +280,7 @@ async def test_a_transport_that_refuses_what_was_put_off_ends_its_connection(pai
 @EACH
 async def test_a_child_does_not_send_what_its_parent_put_off(paired, meanwhile, way):
     pair = await paired(way)
-    told, send = [], Outbox.send
+    told, send = [], WriteCoalescer.send
 
     def fork(connection):
         outbox = connection.outbox
@@ -296,7 +297,7 @@ async def test_an_interrupt_as_one_is_sent_leaves_the_others(several, monkeypatc
         pass
 
     clients = [each.aconnection for each in await several(4)]
-    send, interrupted = Outbox.send, []
+    send, interrupted = WriteCoalescer.send, []
 
     def interrupt(_):
         raise Interrupt
@@ -306,11 +307,11 @@ async def test_an_interrupt_as_one_is_sent_leaves_the_others(several, monkeypatc
             send(self)
             return
         with monkeypatch.context() as patch, pytest.raises(Interrupt):
-            patch.setattr(AsyncGuarded, "post", interrupt)
+            patch.setattr(AsyncSharedConnection, "post", interrupt)
             send(self)
         interrupted.append(len(self._kept))
 
-    monkeypatch.setattr(Outbox, "send", sent)
+    monkeypatch.setattr(WriteCoalescer, "send", sent)
     assert await asyncio.wait_for(asyncio.gather(*(client.incr("n") for client in clients)), 5) == [1, 1, 1, 1]
     assert interrupted == [3]
 

@@ -15,18 +15,18 @@ from redis.retry import Retry
 
 from integration.servers.chaosproxy import ChaosProxy
 from integration.servers.tls import Authority
-from tenantlimpyd import masters
+from tenantlimpyd._connections.deadline import Deadline
+from tenantlimpyd._connections.topology import sentinel as sentinel_topology
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer, free_port
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError
-from tenantlimpyd.limits import Limit
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.test_breaker import silent
 from tests.database.watching import aeventually, eventually
 
 COLOURS = ["blocking", "asyncio"]
 OUT_OF_REACH = {"master": "mymaster", "hosts": ["192.0.2.1:26379", "192.0.2.2"]}
-FAST = {"seconds": 0.05, "longest": 0.2}
+FAST = {"seconds": 0.05, "max_open_seconds": 0.2}
 
 
 @attrs.define
@@ -168,9 +168,11 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
         ChaosProxy("127.0.0.1", group.master.port, authority.server_context()) as master,
         ChaosProxy("127.0.0.1", group.sentinel.port, authority.server_context()) as sentinel,
     ):
-        found = masters._Master._found
+        found = sentinel_topology._Master._found
         # The sentinel itself knows the way without TLS.
-        monkeypatch.setattr(masters._Master, "_found", lambda self, _: found(self, ("127.0.0.1", master.port)))
+        monkeypatch.setattr(
+            sentinel_topology._Master, "_found", lambda self, _: found(self, ("127.0.0.1", master.port))
+        )
         settings = {**group.settings, **authority.client_settings}
         settings["sentinel"] |= {"hosts": [f"127.0.0.1:{sentinel.port}"], **authority.client_settings}
         async with RedisDatabase(**settings, db=3) as database:
@@ -245,7 +247,7 @@ def test_a_deadline_holds_while_sentinels_hang():
         sentinel = {"master": "mymaster", "hosts": [f"127.0.0.1:{first}", f"127.0.0.1:{second}"], "socket_timeout": 20}
         with RedisDatabase(sentinel=sentinel) as database:
             began = time.monotonic()
-            with Limit(0.3).applied(), pytest.raises((redis.ConnectionError, redis.TimeoutError)):
+            with Deadline(0.3).applied(), pytest.raises((redis.ConnectionError, redis.TimeoutError)):
                 database.connection.ping()
             assert time.monotonic() - began < 2
             router = DatabaseRouter({"acme": database})

@@ -9,9 +9,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tenantlimpyd._connections.settings import Keyspace, Settings
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError
-from tenantlimpyd.settings import Keyspace, Settings
 
 SECRET = "hunter2-very-secret"
 

@@ -14,10 +14,10 @@ from redis.client import NEVER_DECODE
 from redis.retry import Retry
 
 from integration.servers.chaosproxy import ChaosProxy
-from tenantlimpyd.budget import Budget
+from tenantlimpyd._connections.budget import Budget
+from tenantlimpyd._connections.pool import AsyncPool, Pool
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.pools import AsyncPool, Pool
 from tenantlimpyd.testing import count_commands
 from tests.database.watching import aeventually, open_connections
 
@@ -393,9 +393,9 @@ async def test_invariant_8_tasks_cancelled_while_moving(narrow, raw):
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(result is True or isinstance(result, asyncio.CancelledError) for result in results)
         assert all(await asyncio.gather(*map(right, databases)))
-    gauges = databases[0].server.gauges()
-    assert (gauges.in_use, gauges.waiting) == (0, 0)
-    assert gauges.open <= 1
+    pool_stats = databases[0].server.pool_stats()
+    assert (pool_stats.in_use, pool_stats.waiting) == (0, 0)
+    assert pool_stats.open <= 1
     for database in databases:
         await database.aclose()
 
@@ -413,7 +413,7 @@ async def test_what_blocks_runs_apart(databases, colour, ask, flushed_server, cl
     else:
         waiting = asyncio.create_task(asyncio.to_thread(database.connection.blpop, "queue", 20))
     await aeventually(lambda: any(each["cmd"] == "blpop" for each in open_connections(flushed_server, client_name)))
-    assert database.server.gauges().apart == 1
+    assert database.server.pool_stats().dedicated == 1
     await ask(other, lambda client: client.rpush("queue", "of 2"))  # the one shared connection is free
     await ask(database, lambda client: client.rpush("queue", "of 1"))
     assert list(await asyncio.wait_for(waiting, 10)) == ["queue", "of 1"]
@@ -427,14 +427,14 @@ async def test_pubsub_and_monitor_run_apart(databases, colour, ask):
     done = subscriber.subscribe("channel")
     if colour == "asyncio":
         await done
-    gauges = database.server.gauges()
-    assert gauges.apart == 1
+    pool_stats = database.server.pool_stats()
+    assert pool_stats.dedicated == 1
     for each in databases:
         await ask(each, lambda client: client.set("k", 1))
     closed = subscriber.close() if colour == "blocking" else subscriber.aclose()
     if colour == "asyncio":
         await closed
-    assert database.server.gauges().apart == 0
+    assert database.server.pool_stats().dedicated == 0
 
 
 async def test_an_altered_connection_is_not_another_databases(databases, ask, client_name):

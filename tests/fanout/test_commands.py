@@ -192,7 +192,7 @@ async def test_a_dead_server_costs_one_attempt_however_many_tenants_it_has(misbe
 async def test_a_tenant_removed_meanwhile_is_not_asked(fleet):
     jobs = fleet.jobs(["t1", "t2"], allow_switch=False)
     fleet.remove("t1")
-    from tenantlimpyd.fanout import acall_all, call_all
+    from tenantlimpyd._fanout.commands import acall_all, call_all
 
     arguments = {"policy": "collect", "timeout": 1.0, "concurrency": 4}
     for outcomes in (

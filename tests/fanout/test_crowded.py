@@ -10,12 +10,12 @@ import redis
 
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import Budget
-from tenantlimpyd.borrowing import CrowdedError
+from tenantlimpyd._connections.borrower import NoPermitError
+from tenantlimpyd._connections.pool import AsyncPool, Pool
+from tenantlimpyd._scan.scan_worker import ScanWorker
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
-from tenantlimpyd.fanout.scans import ScanLane
 from tenantlimpyd.operations import Command
-from tenantlimpyd.pools import AsyncPool, Pool
 from tenantlimpyd.router import DatabaseRouter
 
 COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
@@ -203,23 +203,23 @@ async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so
     """Its last page had come as the connection was lost, and there was no place for another one."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
     lost = []
-    turn = ScanLane._conclude
+    turn = ScanWorker._conclude
 
     def concluded(lane, after, now, found):
         last = bool(found.last)
         turn(lane, None if last and not lost else after, now, found)
         if last and not lost:
             lost.append(1)
-            monkeypatch.setattr(ScanLane, "connect", unreachable)
+            monkeypatch.setattr(ScanWorker, "connect", unreachable)
 
-    connect = ScanLane.connect
+    connect = ScanWorker.connect
 
     def unreachable(lane, seconds):
-        monkeypatch.setattr(ScanLane, "connect", connect)
-        raise CrowdedError("no place")
+        monkeypatch.setattr(ScanWorker, "connect", connect)
+        raise NoPermitError("no place")
         yield
 
-    monkeypatch.setattr(ScanLane, "_conclude", concluded)
+    monkeypatch.setattr(ScanWorker, "_conclude", concluded)
     arguments = {"count": 2000, "on_error": "collect"}
     if colour == "blocking":
         walk = router.scan_keys(**arguments)

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from tenantlimpyd import current_tenant
+from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.context import frames
 from tenantlimpyd.exceptions import FanOutError, InvalidTenantError, LimpydException, UnknownTenantError
-from tenantlimpyd.fanout import Outcome
 from tenantlimpyd.router import DatabaseRouter
 
 word = contextvars.ContextVar("word", default="unset")

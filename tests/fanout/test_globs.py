@@ -10,7 +10,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenantlimpyd.fanout.globs import matcher
+from tenantlimpyd._scan.glob import matcher
 from tenantlimpyd.keys import escape_glob
 
 ALPHABET = "ab-]^[\\*?zé\n"

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import RedisDatabase
-from tenantlimpyd.budget import Budget
+from tenantlimpyd._connections.budget import Budget
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.exceptions import LimpydException, ScanInterruptedError, UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter
@@ -478,12 +478,12 @@ async def test_connections_that_are_looked_after(flushed_server, colour):
         if colour == "blocking":
             for n in (0, 1, 2, 0):
                 router.database_for(f"t{n}").connection.get("x")  # they go from tenant to tenant, and rest armed
-            due(router.database_for("t0")._link.server.pools()[0])
+            due(router.database_for("t0")._clients.server.pools()[0])
             assert set(router.scan_keys()) == expected
         else:
             for n in (0, 1, 2, 0):
                 await router.database_for(f"t{n}").aconnection.get("x")
-            due(router.database_for("t0")._link.server.of_loop().pool)
+            due(router.database_for("t0")._clients.server.of_loop().pool)
             assert {item async for item in router.ascan_keys()} == expected
     await router.aclose()
 

@@ -10,12 +10,12 @@ import redis
 
 from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import Budget
+from tenantlimpyd._fanout.commands import acall_all, call_all
+from tenantlimpyd._fanout.multiplex.lease import AsyncLease
+from tenantlimpyd._fanout.multiplex.reply_reader import ReplyReader
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.exceptions import UnknownTenantError
-from tenantlimpyd.fanout import acall_all, call_all
-from tenantlimpyd.fanout.leases import AsyncLease
-from tenantlimpyd.fanout.replies import Replies
 from tenantlimpyd.operations import Command, Script
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.testing import count_commands
@@ -69,7 +69,7 @@ def counts(admin):
 )
 @pytest.mark.parametrize("step", [Command("INCR", "n"), INCREMENT], ids=["command", "script"])
 async def test_rights_that_are_taken_away_before_any_write(wide, admin, monkeypatch, colour, write, lost, step):
-    begin, writes = Replies.begin, iter(range(1, 10_000))
+    begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
     def revoked(self, trip):
         if next(writes) == write:
@@ -77,7 +77,7 @@ async def test_rights_that_are_taken_away_before_any_write(wide, admin, monkeypa
         return begin(self, trip)
 
     router = make(wide, *range(1, MANY + 1))
-    monkeypatch.setattr(Replies, "begin", revoked)
+    monkeypatch.setattr(ReplyReader, "begin", revoked)
     outcomes = await asked(router, colour, step)
     monkeypatch.undo()
     counted = counts(admin)
@@ -104,14 +104,14 @@ async def test_the_connection_goes_back_with_the_database_it_is_in(wide, admin, 
         admin.execute_command("SELECT", number)
         admin.set("who", number)
     router = make(wide, 0, 3, 5)
-    begin, writes = Replies.begin, iter(range(1, 10_000))
+    begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
     def revoked(self, trip):
         if next(writes) == write:
             admin.execute_command("ACL", "SETUSER", "worker", "-select")
         return begin(self, trip)
 
-    monkeypatch.setattr(Replies, "begin", revoked)
+    monkeypatch.setattr(ReplyReader, "begin", revoked)
     await asked(router, colour, Command("GET", "who"), ["t3", "t5"])
     monkeypatch.undo()
     admin.execute_command("ACL", "SETUSER", "worker", "+@all")
@@ -220,14 +220,14 @@ async def test_a_silent_server_is_waited_for_once_by_users_who_may_send_no_trans
     with ChaosProxy(wide.host, wide.port) as proxy:
         own = {"host": "127.0.0.1", "port": proxy.port, "username": "worker", "password": "pw", "breaker": None}
         router = DatabaseRouter({f"t{n}": RedisDatabase(**own, db=n) for n in range(16)}, budget=Budget())
-        begin, writes = Replies.begin, iter(range(1, 10_000))
+        begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
         def silenced(self, trip):
             if next(writes) == 6:
                 proxy.swallow()
             return begin(self, trip)
 
-        monkeypatch.setattr(Replies, "begin", silenced)
+        monkeypatch.setattr(ReplyReader, "begin", silenced)
         began = time.monotonic()
         arguments = {"timeout": 0.5, "on_error": "collect"}
         if colour == "blocking":

@@ -15,9 +15,9 @@ import redis
 from integration.servers.chaosproxy import ChaosProxy
 from integration.servers.tls import Authority
 from tenantlimpyd import Budget
+from tenantlimpyd._fanout.multiplex import lease, select_loop, worker_state
+from tenantlimpyd._fanout.multiplex.lease import Lease
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.fanout import courses, leases, selecting
-from tenantlimpyd.fanout.leases import Lease
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import eventually
@@ -43,8 +43,8 @@ def router_of(settings, *numbers, **arguments):
 
 
 def open_and_idle(router):
-    gauges = router.gauges().values()
-    return sum(each.open for each in gauges), sum(each.idle for each in gauges)
+    pool_stats = router.pool_stats().values()
+    return sum(each.open for each in pool_stats), sum(each.idle for each in pool_stats)
 
 
 def scanned(misbehaving, answer, *, once=False):
@@ -172,7 +172,7 @@ def test_a_thread_that_hangs_in_connecting_is_given_up(wide, monkeypatch, late):
             hung.set()
             release.wait(20)
             monkeypatch.undo()
-            from tenantlimpyd.limits import _current
+            from tenantlimpyd._connections.deadline import _current
 
             _current.set(None)
         return connect(lease, **arguments)
@@ -230,7 +230,7 @@ def test_an_interrupt_leaves_nothing_behind(wide, misbehaving, monkeypatch):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert found == {("t1", "key"), ("t2", "key")}
-    eventually(lambda: all(gauges.open == gauges.idle for gauges in router.gauges().values()))
+    eventually(lambda: all(pool_stats.open == pool_stats.idle for pool_stats in router.pool_stats().values()))
     assert set(router.scan_keys(tenants=["t1", "t2"])) == found
     router.close()
 
@@ -340,7 +340,7 @@ async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehav
 async def test_a_time_out_of_the_operating_system_is_a_lost_connection(wide, monkeypatch, seconds):
     """As when nothing acknowledges what was sent; asyncio raises it where a time-out of ours would come."""
     router = router_of({**wide.settings, "socket_timeout": seconds}, 1)
-    found, asked = leases.stream_of, iter(range(100))
+    found, asked = lease.stream_of, iter(range(100))
 
     def stream_of(connection):
         stream = found(connection)
@@ -348,7 +348,7 @@ async def test_a_time_out_of_the_operating_system_is_a_lost_connection(wide, mon
             stream.set_exception(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
         return stream
 
-    monkeypatch.setattr(leases, "stream_of", stream_of)
+    monkeypatch.setattr(lease, "stream_of", stream_of)
     walk = router.ascan_keys(on_error="collect")
     assert [item async for item in walk] == [("t1", "key")]  # at the second attempt
     await router.aclose()
@@ -392,7 +392,7 @@ def test_a_walk_leaves_nothing_to_the_garbage_collector(wide):
         for _ in range(3):
             list(router.scan_keys(count=100))
             next(router.scan_keys(count=100))
-        kinds = [each for each in gc.get_objects() if type(each) in (selecting.LaneRun, courses.Course)]
+        kinds = [each for each in gc.get_objects() if type(each) in (select_loop.SelectLoop, worker_state.WorkerState)]
         assert kinds == []
     finally:
         gc.enable()
@@ -402,7 +402,7 @@ def test_a_walk_leaves_nothing_to_the_garbage_collector(wide):
 @pytest.mark.parametrize("selector", ["SelectSelector", "PollSelector"])
 def test_other_ways_to_wait(wide, monkeypatch, selector):
     """Those of other operating systems."""
-    monkeypatch.setattr(selecting.selectors, "DefaultSelector", getattr(selecting.selectors, selector))
+    monkeypatch.setattr(select_loop.selectors, "DefaultSelector", getattr(select_loop.selectors, selector))
     router = router_of(wide.settings)
     assert len(set(router.scan_keys(count=100))) == KEYS + MANY - 1
     router.close()
@@ -429,7 +429,7 @@ def test_an_idle_connection_that_the_server_closed_is_made_anew(wide):
 
 def test_a_lane_that_ends_without_its_tenants_is_told(wide, monkeypatch):
     """A walk must not wait for ever for what nobody does."""
-    monkeypatch.setattr(selecting.LaneRun, "_fill", lambda run: setattr(run, "_more", False))
+    monkeypatch.setattr(select_loop.SelectLoop, "_fill", lambda run: setattr(run, "_more", False))
     router = router_of(wide.settings, 1)
     with pytest.raises(RuntimeError, match="a bug"):
         list(router.scan_keys())

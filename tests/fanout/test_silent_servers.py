@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from integration.servers.chaosproxy import ChaosProxy
+from tenantlimpyd._scan.scan import ScanRequest, _ScanProgress
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.fanout.walks import WalkOrder, _Progress
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
 from tests.fanout.conftest import filled
@@ -49,8 +49,8 @@ async def router_of(proxy, colour):
 async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, colour, seconds, monkeypatch):
     """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
     if seconds is None:
-        for module in ("lanes", "scans"):
-            monkeypatch.setattr(f"tenantlimpyd.fanout.{module}.ANSWER_SECONDS", 0.4, raising=False)
+        for module in ("_fanout.multiplex.worker", "_scan.scan_worker"):
+            monkeypatch.setattr(f"tenantlimpyd.{module}.ANSWER_SECONDS", 0.4, raising=False)
     router = await router_of(proxy, colour)
     arguments = {"timeout": seconds, "on_error": "collect"}
     silent = False
@@ -105,8 +105,8 @@ async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide,
 
 
 def lane_of(router, timeout=None, count=None):
-    order = WalkOrder(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
-    plan = _Progress(order).plan()
+    order = ScanRequest(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
+    plan = _ScanProgress(order).plan()
     lane = plan.pick()
     sources = [lane.group.make(planned) for planned in lane.group.fresh]
     lane.group.make = lambda planned: planned

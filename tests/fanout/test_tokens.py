@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tenantlimpyd import RedisDatabase
+from tenantlimpyd._scan.keyspaces import ServerIdentity
+from tenantlimpyd._scan.resume_token import ResumeToken, question
 from tenantlimpyd.embedded import EmbeddedServer
-from tenantlimpyd.fanout.sources import Identity
-from tenantlimpyd.fanout.tokens import Token, question
 from tenantlimpyd.router import DatabaseRouter
 
 ASKED = question(None, None)
@@ -45,7 +45,7 @@ tenant_sets = st.sets(st.integers(0, 500).map("t{}".format), max_size=120)
 @given(tenants=tenant_sets, more=tenant_sets, data=st.data())
 def test_what_is_through_is_never_more_than_was(tenants, more, data):
     through = {tenant for tenant in sorted(tenants) if data.draw(st.booleans())}
-    token = Token.decoded(Token.of(ASKED, tenants, through, ()).encoded(), ASKED)
+    token = ResumeToken.decoded(ResumeToken.of(ASKED, tenants, through, ()).encoded(), ASKED)
     assert token.finished(sorted(tenants)) == through
     assert token.finished(sorted(tenants | more)) <= through
     assert token.finished(sorted(tenants - more)) <= through
@@ -53,19 +53,19 @@ def test_what_is_through_is_never_more_than_was(tenants, more, data):
 
 def test_a_tenant_more_costs_only_its_bucket():
     tenants = [f"t{number}" for number in range(1000)]
-    token = Token.of(ASKED, tenants, tenants, ())
+    token = ResumeToken.of(ASKED, tenants, tenants, ())
     assert len(token.finished([*tenants, "late"])) > 900
     assert "late" not in token.finished([*tenants, "late"])
 
 
 def test_places_are_put_back_only_where_they_were():
-    identity = Identity(b"run", b"master")
+    identity = ServerIdentity(b"run", b"master")
     sources = [
         Stands("a", b"17", identity),
         Stands("b", b"0", identity),
-        Stands("c", b"5", Identity(b"", b"", object())),
+        Stands("c", b"5", ServerIdentity(b"", b"", object())),
     ]
-    token = Token.decoded(Token.of(ASKED, "abc", (), sources).encoded(), ASKED)
+    token = ResumeToken.decoded(ResumeToken.of(ASKED, "abc", (), sources).encoded(), ASKED)
     again = [Stands(tenant, b"0", None) for tenant in "abcd"]
     for source in again:
         token.put(source)
@@ -76,11 +76,11 @@ def test_places_are_put_back_only_where_they_were():
 def test_its_size_is_bounded():
     tenants = [f"tenant-with-a-long-name-{number}" for number in range(10_000)]
     sources = [
-        Stands(tenant, b"%d" % (2**63 - number), Identity(b"r" * 40, b"master"))
+        Stands(tenant, b"%d" % (2**63 - number), ServerIdentity(b"r" * 40, b"master"))
         for number, tenant in enumerate(tenants)
     ]
-    assert len(Token.of(ASKED, tenants, tenants[::2], ()).encoded()) < 10_000
-    assert len(Token.of(ASKED, tenants, tenants[::2], sources).encoded()) < 50_000
+    assert len(ResumeToken.of(ASKED, tenants, tenants[::2], ()).encoded()) < 10_000
+    assert len(ResumeToken.of(ASKED, tenants, tenants[::2], sources).encoded()) < 50_000
 
 
 def test_no_name_and_no_secret_is_in_it(fleet):
@@ -93,7 +93,9 @@ def test_no_name_and_no_secret_is_in_it(fleet):
 
 
 def forged(**changes):
-    content = json.loads(zlib.decompress(base64.urlsafe_b64decode(Token.of(ASKED, "ab", "a", ()).encoded()[5:])[8:]))
+    content = json.loads(
+        zlib.decompress(base64.urlsafe_b64decode(ResumeToken.of(ASKED, "ab", "a", ()).encoded()[5:])[8:])
+    )
     content.update(changes)
     return packed(json.dumps(content).encode())
 
@@ -103,7 +105,7 @@ def packed(text):
 
 
 DEEP = packed(b"[" * 100_000)
-GOOD = Token.of(ASKED, "ab", "a", ()).encoded()
+GOOD = ResumeToken.of(ASKED, "ab", "a", ()).encoded()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ GOOD = Token.of(ASKED, "ab", "a", ()).encoded()
         (forged(through=5), ValueError, "changed or cut"),
         (DEEP, ValueError, "changed or cut"),
         ("tlw1." + base64.urlsafe_b64encode(b"12345678" + zlib.compress(b"0" * 2**27)).decode(), ValueError, "changed"),
-        (Token.of(question("a*", None), "ab", "a", ()).encoded(), ValueError, "another match or type"),
+        (ResumeToken.of(question("a*", None), "ab", "a", ()).encoded(), ValueError, "another match or type"),
     ],
     ids=range(16),
 )
@@ -135,8 +137,10 @@ def test_what_is_no_token_of_this_walk_is_refused(fleet, token, error, text):
 
 
 def test_a_forged_list_of_tenants_does_no_harm():
-    assert Token.decoded(forged(through=""), ASKED).finished(["a", "b"]) == set()
-    assert Token.decoded(forged(through=base64.b64encode(b"\xff\xff").decode()), ASKED).finished(["a", "b"]) == set()
+    assert ResumeToken.decoded(forged(through=""), ASKED).finished(["a", "b"]) == set()
+    assert (
+        ResumeToken.decoded(forged(through=base64.b64encode(b"\xff\xff").decode()), ASKED).finished(["a", "b"]) == set()
+    )
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import select
 import pytest
 import redis
 
+from tenantlimpyd._scan import scan_worker
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.fanout import scans
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import eventually, open_connections
 
@@ -65,12 +65,12 @@ async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connec
 @COLOURS
 async def test_invariant_8_a_page_that_makes_no_sense_closes_the_connection(fleet, flushed_server, monkeypatch, colour):
     """Where it is then is not certain: part of what was sent has moved it."""
-    whole = scans.ScanLane._turn
+    whole = scan_worker.ScanWorker._turn
 
     def turn(lane, source, page, *others):
         whole(lane, source, b"QUEUED" if source.db == 7 else page, *others)
 
-    monkeypatch.setattr(scans.ScanLane, "_turn", turn)
+    monkeypatch.setattr(scan_worker.ScanWorker, "_turn", turn)
     _, outcomes = await collected(fleet, colour)
     assert not outcomes["t7"].ok
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from tenantlimpyd.fanout.unique import REMEMBERED, Unique, checked_unique
+from tenantlimpyd._scan.dedup import REMEMBERED, KeyDeduplicator, checked_unique
 
 
 @given(
@@ -16,7 +16,7 @@ from tenantlimpyd.fanout.unique import REMEMBERED, Unique, checked_unique
     most=st.integers(1, 20),
 )
 def test_no_key_is_left_out_and_none_comes_twice_while_exact(pages, most):
-    unique = Unique(most)
+    unique = KeyDeduplicator(most)
     seen, times = set(), {}
     for tenant, keys in pages:
         for key in unique.new(tenant, keys):
@@ -29,7 +29,7 @@ def test_no_key_is_left_out_and_none_comes_twice_while_exact(pages, most):
 
 
 def test_a_tenant_that_is_through_makes_room():
-    unique = Unique(3)
+    unique = KeyDeduplicator(3)
     assert unique.new("t", ["a", "b", "a"]) == ["a", "b"]
     unique.forget("t")
     assert unique.new("u", ["a", "b", "c"]) == ["a", "b", "c"]
@@ -39,7 +39,7 @@ def test_a_tenant_that_is_through_makes_room():
 
 def test_it_says_once_when_it_is_not_exact_any_more():
     structlog.configure()
-    unique = Unique(2)
+    unique = KeyDeduplicator(2)
     with capture_logs() as events:
         unique.new("t", ["a", "b"])
         assert unique.exact
@@ -51,7 +51,7 @@ def test_it_says_once_when_it_is_not_exact_any_more():
 
 
 def test_long_keys_take_more_room():
-    unique = Unique(10)
+    unique = KeyDeduplicator(10)
     unique.new("t", ["x" * 1000])
     assert not unique.exact
 

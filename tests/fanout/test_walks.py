@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from tenantlimpyd import current_tenant
+from tenantlimpyd._fanout.outcomes import Job
+from tenantlimpyd._fanout.task_runner import ResultPage, TaskRunner
 from tenantlimpyd.context import frames
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError, UnknownTenantError
-from tenantlimpyd.fanout.outcomes import Job
-from tenantlimpyd.fanout.tasks import Page, TaskRun
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import aeventually, eventually, open_connections
 
@@ -245,10 +245,10 @@ async def test_back_pressure_bounds_the_pages_of_tasks_in_flight():
             made.append(number)
             await visit.deliver(number)
 
-    run = TaskRun(jobs(4), work, timeout=None, concurrency=4, buffer=5)
+    run = TaskRunner(jobs(4), work, timeout=None, concurrency=4, buffer=5)
     events = run.events()
     for taken in range(1, 51):
-        assert isinstance(await anext(events), Page)
+        assert isinstance(await anext(events), ResultPage)
         await asyncio.sleep(0)
         assert len(made) <= taken + 5 + 4
     await events.aclose()

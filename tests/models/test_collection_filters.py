@@ -8,7 +8,7 @@ from tenantlimpyd import fields, model
 from tenantlimpyd.contrib.indexes import EqualIndexWith
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError
 from tenantlimpyd.indexes import BaseIndex, Entry, EqualIndex
-from tenantlimpyd.indexes.sources import LexRange, Nothing, ScoreRange, Whole
+from tenantlimpyd.indexes.pk_sources import LexRange, Nothing, ScoreRange, Whole
 from tenantlimpyd.keys import make_key
 from tenantlimpyd.testing import count_commands
 
@@ -235,7 +235,7 @@ async def test_an_index_of_several_fields_answers_filters_on_all_of_them(colour,
 
 def test_no_source_at_all_is_nothing():
     from tenantlimpyd.collection.plan import AllOf, Members, all_of
-    from tenantlimpyd.indexes.sources import AnyOf
+    from tenantlimpyd.indexes.pk_sources import AnyOf
 
     key = Whole("k")
     assert all_of([key, key]) == key

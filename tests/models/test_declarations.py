@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tenantlimpyd import fields, indexes, model
+from tenantlimpyd._registry.host import ModelHost
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.hosting import ModelHost
 from tests.models.support import define
 
 

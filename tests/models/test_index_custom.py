@@ -8,7 +8,7 @@ from tenantlimpyd import fields
 from tenantlimpyd.contrib.indexes import MultiIndexes
 from tenantlimpyd.exceptions import UniquenessError
 from tenantlimpyd.indexes import BaseIndex, Claim, Entry, EqualIndex
-from tenantlimpyd.indexes.sources import ScoreRange
+from tenantlimpyd.indexes.pk_sources import ScoreRange
 from tests.models.support import define
 
 

@@ -12,8 +12,8 @@ from redis.exceptions import LockError, LockNotOwnedError
 
 from tenantlimpyd import fields
 from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.database.locks import FieldLock
 from tenantlimpyd.exceptions import NoTenantError, WrongTenantError
-from tenantlimpyd.locks import FieldLock
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.testing import count_commands
 from tests.models.support import define

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenantlimpyd.budget import Budget
+from tenantlimpyd._connections.budget import Budget
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.router import DatabaseRouter

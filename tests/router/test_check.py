@@ -7,10 +7,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tenantlimpyd.checking import Problem
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.router.checks import Problem
 
 ONCE = Retry(NoBackoff(), 0)
 
@@ -58,7 +58,7 @@ async def test_invariant_6_aliases_and_prefixes(flushed_server):
             "ab": RedisDatabase(**unix, db=1, key_prefix="a:b:"),
             "abc": RedisDatabase(host="127.1", port=tcp["port"], db=1, key_prefix="a:b:c:"),
             "b": RedisDatabase(**unix, db=1, key_prefix="b:"),
-            "apart": RedisDatabase(**unix, db=2, key_prefix="a:"),
+            "dedicated": RedisDatabase(**unix, db=2, key_prefix="a:"),
         }
     )
     found = await both(router)

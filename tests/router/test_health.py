@@ -10,8 +10,8 @@ import pytest
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer, free_port
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, ServerUnavailableError, UnknownTenantError
-from tenantlimpyd.health import HealthReport, Readiness, ServerHealth
 from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.router.health import HealthReport, Readiness, ServerHealth
 from tests.database.test_breaker import silent
 
 COLOURS = ["blocking", "asyncio"]
@@ -56,7 +56,7 @@ async def test_what_is_found(router, server, colour):
 @pytest.mark.parametrize("colour", COLOURS)
 async def test_a_server_that_is_back_is_well_at_once_and_used_again(colour):
     with EmbeddedServer() as server:
-        database = RedisDatabase(**server.settings, breaker={"seconds": 3600, "longest": 3600})
+        database = RedisDatabase(**server.settings, breaker={"seconds": 3600, "max_open_seconds": 3600})
         router = DatabaseRouter({"acme": database})
         server.kill()
         assert [each.breaker for each in (await health(router, colour)).servers] == ["open"]

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from tenantlimpyd import catalog, current_tenant
-from tenantlimpyd.catalog import Unknown
+from tenantlimpyd import current_tenant
 from tenantlimpyd.context import frames
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError, UnknownTenantError
-from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.router import DatabaseRouter, registry
+from tenantlimpyd.router.registry import UnknownIds
 from tests.database.watching import eventually
 
 KNOWN = {"found": 1, "other": 2}
@@ -104,7 +104,7 @@ def test_an_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
     with pytest.raises(UnknownTenantError):
         router.database_for("nobody")
     now = time.monotonic()
-    monkeypatch.setattr(catalog.time, "monotonic", lambda: now + 10.5)
+    monkeypatch.setattr(registry.time, "monotonic", lambda: now + 10.5)
     KNOWN_NOW = {**KNOWN, "nobody": 7}  # noqa: N806
     recorder.answer = lambda tenant: RedisDatabase(host="192.0.2.1", db=KNOWN_NOW[tenant])
     assert router.database_for("nobody").keyspace.db == 7
@@ -123,7 +123,7 @@ def test_an_unknown_id_that_is_added_is_known_at_once(recorder):
 
 
 def test_the_memory_of_unknown_ids_is_bounded():
-    unknown = Unknown(60, most=3)
+    unknown = UnknownIds(60, most=3)
     for number in range(10):
         unknown.remember(str(number))
     assert [str(number) in unknown for number in range(10)] == [False] * 7 + [True] * 3

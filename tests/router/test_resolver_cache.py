@@ -83,7 +83,7 @@ def test_what_is_let_go_closes_its_connections_once_their_commands_are_done(regi
     router, _ = make(registry, resolver_cache=1)
     database = router.database_for("t1")
     assert database.connection.ping()
-    pool = database._link.client.connection_pool
+    pool = database._clients.client.connection_pool
     held = pool.get_connection()
     router.database_for("t2")
     held.send_command("PING")

@@ -6,10 +6,10 @@ import gc
 import random
 import tracemalloc
 
-from tenantlimpyd.catalog import Catalog
+from tenantlimpyd._registry.host import Placement
 from tenantlimpyd.database import RedisDatabase
-from tenantlimpyd.hosting import Placement
 from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.router.registry import TenantRegistry
 
 TENANTS = 5_000
 
@@ -47,7 +47,7 @@ def test_a_tenant_and_its_database():
     assert bytes_a_tenant(lambda: DatabaseRouter(databases(db=lambda number: number))) < 1_000
 
 
-class Counting(Catalog):
+class Counting(TenantRegistry):
     """Counts how often a prefix is looked at."""
 
     looked = 0

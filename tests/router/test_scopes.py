@@ -307,6 +307,6 @@ def test_a_chain_of_tasks_does_not_slow_down(router):
     for _ in range(3000):
         context.enter("acme", router, object())
     top = context.frames.get()
-    assert context.request_frame_of(router) is None
+    assert context.request_entry_of(router) is None
     assert top.request_below is None
     context.frames.set(None)

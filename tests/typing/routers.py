@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
-from tenantlimpyd.breaker import BreakerPolicy
-from tenantlimpyd.fanout import Outcome
-from tenantlimpyd.health import HealthReport, Readiness, ServerHealth
+from tenantlimpyd._connections.breaker import BreakerPolicy
+from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.operations import Command, Script
+from tenantlimpyd.router.health import HealthReport, Readiness, ServerHealth
 
 
 def find(tenant: str) -> RedisDatabase | None:

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import redis
 
-from tenantlimpyd import forks, framing, pools, switching
-from tenantlimpyd.fanout import leases
-from tenantlimpyd.fanout.replies import Replies
-from tenantlimpyd.guards.awaiting import AsyncGuarded
-from tenantlimpyd.guards.blocking import Guarded
-from tenantlimpyd.guards.owing import Owing
+from tenantlimpyd._connections import fork, pool, select_plan, select_replies
+from tenantlimpyd._connections.connection import SharedConnection
+from tenantlimpyd._connections.connection_async import AsyncSharedConnection
+from tenantlimpyd._connections.connection_base import ConnectionBase
+from tenantlimpyd._fanout.multiplex import lease
+from tenantlimpyd._fanout.multiplex.reply_reader import ReplyReader
 
 __all__ = ["MUTATIONS", "swap"]
 
@@ -28,7 +28,7 @@ Patch = pytest.MonkeyPatch
 
 def connections_in_doubt_are_kept(patch: Patch) -> None:
     """No disconnect on doubt."""
-    patch.setattr(Owing, "doubtful", False)
+    patch.setattr(ConnectionBase, "doubtful", False)
 
 
 def the_database_is_not_tracked(patch: Patch) -> None:
@@ -47,7 +47,7 @@ def a_reply_is_left_unread(patch: Patch) -> None:
         connection._reading = connection._planned = None
         return True
 
-    read, aread = Guarded.read_response, AsyncGuarded.read_response
+    read, aread = SharedConnection.read_response, AsyncSharedConnection.read_response
 
     def read_response(self: Any, *args: Any, **options: Any) -> Any:
         if forgetting(self):
@@ -59,8 +59,8 @@ def a_reply_is_left_unread(patch: Patch) -> None:
             raise Forgotten
         return await aread(self, *args, **options)
 
-    swap(patch, Guarded, "read_response", read_response)
-    swap(patch, AsyncGuarded, "read_response", aread_response)
+    swap(patch, SharedConnection, "read_response", read_response)
+    swap(patch, AsyncSharedConnection, "read_response", aread_response)
 
 
 class Forgotten(redis.RedisError):
@@ -69,42 +69,42 @@ class Forgotten(redis.RedisError):
 
 def a_refused_select_is_overlooked(patch: Patch) -> None:
     """What says that SELECT failed is taken for its success."""
-    trip, led = framing.settle_trip, framing.Lead.settle
+    trip, led = select_replies.settle_trip, select_replies.LeadingReplies.settle
 
     def settled(replies: Any) -> list[Any]:
         return [b"OK" if isinstance(reply, redis.exceptions.NoPermissionError) else reply for reply in replies]
 
-    swap(patch, framing, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
-    swap(patch, framing.Lead, "settle", lambda self, at, replies: led(self, at, settled(replies)))
+    swap(patch, select_replies, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
+    swap(patch, select_replies.LeadingReplies, "settle", lambda self, at, replies: led(self, at, settled(replies)))
 
 
 def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
     """As redis-py's users do by hand: SELECT and the command in one write, in no transaction."""
 
-    def plan(at: Any, commands: Any) -> switching.Plan:
+    def plan(at: Any, commands: Any) -> select_plan.SelectPlan:
         ahead = [("SELECT", at.db)] if at.selected != at.db else []
-        return switching.Plan((), [*ahead, *commands], framing.Lead(ahead, commands))
+        return select_plan.SelectPlan((), [*ahead, *commands], select_replies.LeadingReplies(ahead, commands))
 
-    swap(patch, switching, "plan", plan)
-    swap(patch, switching, "quick", lambda *_: None)
+    swap(patch, select_plan, "plan", plan)
+    swap(patch, select_plan, "quick", lambda *_: None)
 
 
 def numbers_are_not_proven_to_exist(patch: Patch) -> None:
     """SELECT of a number that no connection was in goes into the transaction, where its failure stops nothing."""
-    patch.setattr(Owing, "highest", property(lambda _: 2**31, lambda *_: None))
+    patch.setattr(ConnectionBase, "highest", property(lambda _: 2**31, lambda *_: None))
 
 
 def forks_go_unnoticed(patch: Patch) -> None:
     """A child takes its parent's connections for its own."""
-    patch.setattr(forks, "_watched", weakref.WeakSet())
-    swap(patch, Guarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
-    swap(patch, AsyncGuarded, "_leave_to_parent", lambda self: setattr(self, "born", forks.generation))
+    patch.setattr(fork, "_watched", weakref.WeakSet())
+    swap(patch, SharedConnection, "_leave_to_parent", lambda self: setattr(self, "born", fork.generation))
+    swap(patch, AsyncSharedConnection, "_leave_to_parent", lambda self: setattr(self, "born", fork.generation))
 
 
 def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
     """Its connection goes back to the pool while replies are due on it."""
 
-    give_back, agive_back = leases.Lease.give_back, leases.AsyncLease.give_back
+    give_back, agive_back = lease.Lease.give_back, lease.AsyncLease.give_back
 
     def settle(connection: Any, db: int) -> bool:
         connection.owed, connection.selected = 0, db
@@ -113,26 +113,26 @@ def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
     def certain(connection: Any, db: int | None) -> int | None:
         return connection.selected if db is None and connection is not None else db
 
-    swap(patch, leases, "_settle", settle)
-    swap(patch, leases.Lease, "give_back", lambda self, db: give_back(self, certain(self.connection, db)))
-    swap(patch, leases.AsyncLease, "give_back", lambda self, db: agive_back(self, certain(self._connection, db)))
+    swap(patch, lease, "_settle", settle)
+    swap(patch, lease.Lease, "give_back", lambda self, db: give_back(self, certain(self.connection, db)))
+    swap(patch, lease.AsyncLease, "give_back", lambda self, db: agive_back(self, certain(self._connection, db)))
 
 
 def a_walk_keeps_to_itself_where_it_went(patch: Patch) -> None:
     """The database that its connection is in is not taken down."""
-    swap(patch, leases, "_settle", lambda connection, _db: connection.is_connected and not connection.doubtful)
+    swap(patch, lease, "_settle", lambda connection, _db: connection.is_connected and not connection.doubtful)
 
 
 def a_walk_takes_a_refused_page_for_its_tenants(patch: Patch) -> None:
     """A SELECT that was refused goes unnoticed: the page that follows is of the database before."""
-    feed = Replies.feed
+    feed = ReplyReader.feed
 
-    def fed(self: Replies, data: Any, size: int) -> Any:
+    def fed(self: ReplyReader, data: Any, size: int) -> Any:
         come = feed(self, data, size)
         lied = b"OK" if come and isinstance(come[-1], bytes) else "OK"
         return come and [lied if isinstance(reply, redis.ResponseError) else reply for reply in come]
 
-    swap(patch, Replies, "feed", fed)
+    swap(patch, ReplyReader, "feed", fed)
 
 
 MUTATIONS: dict[Callable[[Patch], None], str] = {
@@ -165,7 +165,7 @@ def swap(patch: Patch, owner: Any, name: str, stand_in: Callable[..., Any]) -> N
 
 
 def _on_lending(patch: Patch, change: Callable[[Any], None]) -> None:
-    lend, alend = pools.Pool.lend, pools.AsyncPool.lend
+    lend, alend = pool.Pool.lend, pool.AsyncPool.lend
 
     def lent(self: Any, user: Any, **options: Any) -> Any:
         connection = lend(self, user, **options)
@@ -177,5 +177,5 @@ def _on_lending(patch: Patch, change: Callable[[Any], None]) -> None:
         change(connection)
         return connection
 
-    swap(patch, pools.Pool, "lend", lent)
-    swap(patch, pools.AsyncPool, "lend", alent)
+    swap(patch, pool.Pool, "lend", lent)
+    swap(patch, pool.AsyncPool, "lend", alent)

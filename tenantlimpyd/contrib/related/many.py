@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from tenantlimpyd.contrib.related.mixins import Link, M, MultiValuesRelatedFieldMixin
+from tenantlimpyd._operations.steps import Operation, twins
+from tenantlimpyd.contrib.related.mixins import DatabaseClients, M, MultiValuesRelatedFieldMixin
 from tenantlimpyd.fields.list import ListField
-from tenantlimpyd.fields.ranges import Score
 from tenantlimpyd.fields.set import SetField
-from tenantlimpyd.fields.sortedset import SortedSetField, zadd_arguments
-from tenantlimpyd.operations import Operation, twins
+from tenantlimpyd.fields.sorted_set import SortedSetField, zadd_arguments
+from tenantlimpyd.fields.sorted_set_ranges import Score
 
 __all__ = ["M2MListField", "M2MSetField", "M2MSortedSetField"]
 
@@ -24,19 +24,19 @@ class M2MSetField(MultiValuesRelatedFieldMixin[M], SetField):
     def _unlink_words(self, pk: str) -> tuple[Any, ...]:
         return "SREM", pk
 
-    def _sismember(self, value: Link[M]) -> Operation[bool]:
+    def _sismember(self, value: DatabaseClients[M]) -> Operation[bool]:
         """Return whether an object is linked to."""
         return (yield from super()._sismember((yield from self.linked(value))))
 
     sismember, asismember = twins(_sismember)
 
-    def _smismember(self, *values: Link[M]) -> Operation[list[bool]]:
+    def _smismember(self, *values: DatabaseClients[M]) -> Operation[list[bool]]:
         """Return for each object whether it is linked to."""
         return (yield from super()._smismember(*(yield from self.all_linked(values))))
 
     smismember, asmismember = twins(_smismember)
 
-    def _sadd(self, *values: Link[M]) -> Operation[int]:
+    def _sadd(self, *values: DatabaseClients[M]) -> Operation[int]:
         """Link to objects, given as themselves, by their pks or as fields that link to them; return how many links are new.
 
         Raises:
@@ -53,7 +53,7 @@ class M2MSetField(MultiValuesRelatedFieldMixin[M], SetField):
 
     proxy_set, aproxy_set = twins(_proxy_set)
 
-    def _srem(self, *values: Link[M]) -> Operation[int]:
+    def _srem(self, *values: DatabaseClients[M]) -> Operation[int]:
         """Remove the links to objects; return how many there were."""
         return (yield from super()._srem(*(yield from self.all_linked(values))))
 
@@ -69,7 +69,7 @@ class M2MListField(MultiValuesRelatedFieldMixin[M], ListField):
     def _unlink_words(self, pk: str) -> tuple[Any, ...]:
         return "LREM", 0, pk
 
-    def _rpush(self, *values: Link[M]) -> Operation[int]:
+    def _rpush(self, *values: DatabaseClients[M]) -> Operation[int]:
         """Append links to objects; return how many links there are then.
 
         Raises:
@@ -86,64 +86,64 @@ class M2MListField(MultiValuesRelatedFieldMixin[M], ListField):
 
     proxy_set, aproxy_set = twins(_proxy_set)
 
-    def _lpush(self, *values: Link[M]) -> Operation[int]:
+    def _lpush(self, *values: DatabaseClients[M]) -> Operation[int]:
         """Prepend links to objects, one after another; return how many links there are then."""
         return (yield from super()._lpush(*(yield from self.all_linked(values))))
 
     lpush, alpush = twins(_lpush)
 
-    def _rpushx(self, *values: Link[M]) -> Operation[int]:
+    def _rpushx(self, *values: DatabaseClients[M]) -> Operation[int]:
         """Append links to objects if there is any link; return how many there are then."""
         return (yield from super()._rpushx(*(yield from self.all_linked(values))))
 
     rpushx, arpushx = twins(_rpushx)
 
-    def _lpushx(self, *values: Link[M]) -> Operation[int]:
+    def _lpushx(self, *values: DatabaseClients[M]) -> Operation[int]:
         """Prepend links to objects if there is any link; return how many there are then."""
         return (yield from super()._lpushx(*(yield from self.all_linked(values))))
 
     lpushx, alpushx = twins(_lpushx)
 
-    def _linsert(self, where: str, refvalue: Link[M], value: Link[M]) -> Operation[int]:
+    def _linsert(self, where: str, refvalue: DatabaseClients[M], value: DatabaseClients[M]) -> Operation[int]:
         """Insert a link ``before`` or ``after`` the first one to another object; return how many there are then, or -1."""
         reference, new = yield from self.all_linked((refvalue, value))
         return (yield from super()._linsert(where, reference, new))
 
     linsert, alinsert = twins(_linsert)
 
-    def _lset(self, index: int, value: Link[M]) -> Operation[bool]:
+    def _lset(self, index: int, value: DatabaseClients[M]) -> Operation[bool]:
         """Replace the link at a position; return True."""
         return (yield from super()._lset(index, (yield from self.linked(value))))
 
     lset, alset = twins(_lset)
 
-    def _lrem(self, count: int, value: Link[M]) -> Operation[int]:
+    def _lrem(self, count: int, value: DatabaseClients[M]) -> Operation[int]:
         """Remove ``count`` links to an object (from the end where it is negative; 0: all); return how many were removed."""
         return (yield from super()._lrem(count, (yield from self.linked(value))))
 
     lrem, alrem = twins(_lrem)
 
     def _lpos(
-        self, value: Link[M], rank: int | None = None, count: int | None = None, maxlen: int | None = None
+        self, value: DatabaseClients[M], rank: int | None = None, count: int | None = None, maxlen: int | None = None
     ) -> Operation[Any]:
         """Return the position of a link to an object, or None; with ``count`` the positions of that many (0: all)."""
         return (yield from super()._lpos((yield from self.linked(value)), rank, count, maxlen))
 
     lpos, alpos = twins(_lpos)
 
-    def _lrank(self, value: Link[M]) -> Operation[int | None]:
+    def _lrank(self, value: DatabaseClients[M]) -> Operation[int | None]:
         """Return the position of the first link to an object, or None."""
         return (yield from super()._lrank((yield from self.linked(value))))
 
     lrank, alrank = twins(_lrank)
 
-    def _lcontains(self, value: Link[M]) -> Operation[bool]:
+    def _lcontains(self, value: DatabaseClients[M]) -> Operation[bool]:
         """Return whether an object is linked to."""
         return (yield from super()._lcontains((yield from self.linked(value))))
 
     lcontains, alcontains = twins(_lcontains)
 
-    def _lcount(self, value: Link[M]) -> Operation[int]:
+    def _lcount(self, value: DatabaseClients[M]) -> Operation[int]:
         """Return how many links to an object there are."""
         return (yield from super()._lcount((yield from self.linked(value))))
 
@@ -159,20 +159,20 @@ class M2MSortedSetField(MultiValuesRelatedFieldMixin[M], SortedSetField):
     def _unlink_words(self, pk: str) -> tuple[Any, ...]:
         return "ZREM", pk
 
-    def _zscore(self, value: Link[M]) -> Operation[float | None]:
+    def _zscore(self, value: DatabaseClients[M]) -> Operation[float | None]:
         """Return the score of the link to an object; None where there is none."""
         return (yield from super()._zscore((yield from self.linked(value))))
 
     zscore, azscore = twins(_zscore)
 
-    def _zmscore(self, members: Iterable[Link[M]]) -> Operation[list[float | None]]:
+    def _zmscore(self, members: Iterable[DatabaseClients[M]]) -> Operation[list[float | None]]:
         """Return the scores of the links to several objects."""
         return (yield from super()._zmscore((yield from self.all_linked(members))))
 
     zmscore, azmscore = twins(_zmscore)
 
     def _zrank(
-        self, value: Link[M], withscore: bool = False, score_cast_func: Callable[[Any], Any] = float
+        self, value: DatabaseClients[M], withscore: bool = False, score_cast_func: Callable[[Any], Any] = float
     ) -> Operation[Any]:
         """Return the position of the link to an object by score, from 0, or None."""
         return (yield from super()._zrank((yield from self.linked(value)), withscore, score_cast_func))
@@ -180,7 +180,7 @@ class M2MSortedSetField(MultiValuesRelatedFieldMixin[M], SortedSetField):
     zrank, azrank = twins(_zrank)
 
     def _zrevrank(
-        self, value: Link[M], withscore: bool = False, score_cast_func: Callable[[Any], Any] = float
+        self, value: DatabaseClients[M], withscore: bool = False, score_cast_func: Callable[[Any], Any] = float
     ) -> Operation[Any]:
         """Return the position of the link to an object by score, from the highest, or None."""
         return (yield from super()._zrevrank((yield from self.linked(value)), withscore, score_cast_func))
@@ -210,13 +210,13 @@ class M2MSortedSetField(MultiValuesRelatedFieldMixin[M], SortedSetField):
 
     proxy_set, aproxy_set = twins(_proxy_set)
 
-    def _zincrby(self, amount: float, value: Link[M]) -> Operation[float]:
+    def _zincrby(self, amount: float, value: DatabaseClients[M]) -> Operation[float]:
         """Add ``amount`` to the score of the link to an object, which is added where there is none; return the new score."""
         return (yield from super()._zincrby(amount, (yield from self.linked(value))))
 
     zincrby, azincrby = twins(_zincrby)
 
-    def _zrem(self, *values: Link[M]) -> Operation[int]:
+    def _zrem(self, *values: DatabaseClients[M]) -> Operation[int]:
         """Remove the links to objects; return how many there were."""
         return (yield from super()._zrem(*(yield from self.all_linked(values))))
 

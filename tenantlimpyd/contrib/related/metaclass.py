@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tenantlimpyd._operations.steps import Operation, twins
 from tenantlimpyd.exceptions import ImplementationError
-from tenantlimpyd.operations import Operation, twins
 
 __all__ = ["RelatedFieldMetaclass"]
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias
 
-from tenantlimpyd.atomic import Change, Known
+from tenantlimpyd._operations.steps import Operation, twins
+from tenantlimpyd._registry.relations import Relation
+from tenantlimpyd.atomic import Change, KnownValues
 from tenantlimpyd.collection.operands import is_instance, read_fields
 from tenantlimpyd.contrib.collection import ExtendedCollectionManager
-from tenantlimpyd.contrib.related.linking import check_model, check_place
+from tenantlimpyd.contrib.related.link_values import check_model, check_place
 from tenantlimpyd.contrib.related.metaclass import RelatedFieldMetaclass
 from tenantlimpyd.contrib.related.naming import check_target, related_name_of, target_of
 from tenantlimpyd.contrib.related.reverse import RelatedCollection
 from tenantlimpyd.exceptions import DataError, DoesNotExist, ImplementationError
 from tenantlimpyd.fields.base import RedisField, SingleValueField, Value
-from tenantlimpyd.fields.multi import MultiValuesField
-from tenantlimpyd.operations import Operation, twins
-from tenantlimpyd.relations import Relation
+from tenantlimpyd.fields.multi_value import MultiValuesField
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from tenantlimpyd.hosting import Placement
+    from tenantlimpyd._registry.host import Placement
     from tenantlimpyd.model import RedisModel
 
     M = TypeVar("M", bound=RedisModel, default=Any)
@@ -31,7 +31,7 @@ else:
     M = TypeVar("M")
 
 __all__ = [
-    "Link",
+    "DatabaseClients",
     "M",
     "MultiValuesRelatedFieldMixin",
     "RelatedFieldMixin",
@@ -182,7 +182,7 @@ class RelatedFieldMixin(RedisField, Generic[M], metaclass=RelatedFieldMetaclass)
 
     # Links that go
 
-    def unlinking(self, change: Change, known: Known, pk: str) -> None:
+    def unlinking(self, change: Change, known: KnownValues, pk: str) -> None:
         """Add to a change what removes the link to the object ``pk``, or its index entries where there is no link."""
         raise NotImplementedError
 
@@ -216,7 +216,7 @@ class SimpleValueRelatedFieldMixin(RelatedFieldMixin[M], SingleValueField):
 
     instance, ainstance = twins(_linked_instance)
 
-    def unlinking(self, change: Change, known: Known, pk: str) -> None:
+    def unlinking(self, change: Change, known: KnownValues, pk: str) -> None:
         """Add to a change what removes the link to the object ``pk``, or its index entries where there is no link."""
         owner = self._bound()
         slot = self.slot(owner.key_base)
@@ -268,12 +268,12 @@ class MultiValuesRelatedFieldMixin(RelatedFieldMixin[M], MultiValuesField):
 
     collection = __call__
 
-    def unlinking(self, change: Change, known: Known, pk: str) -> None:
+    def unlinking(self, change: Change, known: KnownValues, pk: str) -> None:
         """Add to a change what removes the link to the object ``pk``, or its index entries where there is no link."""
         word, *rest = self._unlink_words(pk)
         self.settle(change, known, values=[pk], adding=False)
         change.writes.append((word, self.key, *rest))
 
 
-Link: TypeAlias = Value | M | SimpleValueRelatedFieldMixin[M]
+DatabaseClients: TypeAlias = Value | M | SimpleValueRelatedFieldMixin[M]
 """What a link is made to: an object, its pk, or a field that links to it."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
+from tenantlimpyd._operations.steps import Operation, twins
+from tenantlimpyd._registry.relations import Relation
 from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.contrib.collection import ExtendedCollectionManager
-from tenantlimpyd.contrib.related.deleting import delete_linked, unlink
+from tenantlimpyd.contrib.related.deletion import delete_linked, unlink
 from tenantlimpyd.contrib.related.reverse import RelatedCollection
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.model import RedisModel
-from tenantlimpyd.operations import Operation, twins
-from tenantlimpyd.relations import Relation
 
 __all__ = ["RelatedModel"]
 

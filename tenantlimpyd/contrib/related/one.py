@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tenantlimpyd.contrib.related.mixins import Link, M, SimpleValueRelatedFieldMixin
-from tenantlimpyd.fields.expiring import Seconds
-from tenantlimpyd.fields.instancehash import InstanceHashField
+from tenantlimpyd._operations.steps import Operation, twins
+from tenantlimpyd.contrib.related.mixins import DatabaseClients, M, SimpleValueRelatedFieldMixin
+from tenantlimpyd.fields.instance_hash import InstanceHashField
+from tenantlimpyd.fields.key_expiry import Seconds
 from tenantlimpyd.fields.string import StringField
-from tenantlimpyd.operations import Operation, twins
 
 __all__ = ["FKInstanceHashField", "FKStringField"]
 
@@ -19,7 +19,12 @@ class FKStringField(SimpleValueRelatedFieldMixin[M], StringField):
     _commands_with_single_value_from_python: ClassVar[list[str]] = ["set", "setnx", "getset"]
 
     def _set(
-        self, value: Link[M], ex: Seconds | None = None, px: Seconds | None = None, nx: bool = False, xx: bool = False
+        self,
+        value: DatabaseClients[M],
+        ex: Seconds | None = None,
+        px: Seconds | None = None,
+        nx: bool = False,
+        xx: bool = False,
     ) -> Operation[bool]:
         """Link to an object, given as itself, by its pk or as a field that links to it; return True.
 
@@ -32,13 +37,13 @@ class FKStringField(SimpleValueRelatedFieldMixin[M], StringField):
     set, aset = twins(_set)
     proxy_set, aproxy_set = set, aset
 
-    def _setnx(self, value: Link[M]) -> Operation[bool]:
+    def _setnx(self, value: DatabaseClients[M]) -> Operation[bool]:
         """Link to an object if there is no link; return whether that was so."""
         return (yield from super()._setnx((yield from self.linked(value))))
 
     setnx, asetnx = twins(_setnx)
 
-    def _getset(self, value: Link[M]) -> Operation[str | None]:
+    def _getset(self, value: DatabaseClients[M]) -> Operation[str | None]:
         """Link to an object and return the pk linked to before."""
         return (yield from super()._getset((yield from self.linked(value))))
 
@@ -50,7 +55,7 @@ class FKInstanceHashField(SimpleValueRelatedFieldMixin[M], InstanceHashField):
 
     _commands_with_single_value_from_python: ClassVar[list[str]] = ["hset", "hsetnx"]
 
-    def _hset(self, value: Link[M]) -> Operation[int]:
+    def _hset(self, value: DatabaseClients[M]) -> Operation[int]:
         """Link to an object, given as itself, by its pk or as a field that links to it; return 1 where no link was.
 
         Raises:
@@ -62,7 +67,7 @@ class FKInstanceHashField(SimpleValueRelatedFieldMixin[M], InstanceHashField):
     hset, ahset = twins(_hset)
     proxy_set, aproxy_set = hset, ahset
 
-    def _hsetnx(self, value: Link[M]) -> Operation[bool]:
+    def _hsetnx(self, value: DatabaseClients[M]) -> Operation[bool]:
         """Link to an object if there is no link; return whether that was so."""
         return (yield from super()._hsetnx((yield from self.linked(value))))
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 import redis
 
-from tenantlimpyd import drivers, fields
+from tenantlimpyd import fields
+from tenantlimpyd._operations import drivers
 from tenantlimpyd.contrib.database import PipelineDatabase
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError

@@ -59,7 +59,7 @@ async def test_nothing_is_carried_out_when_a_watched_key_has_changed(colour, per
 
 async def test_unwatch_reset_and_leaving_end_the_watch_and_give_the_connection_back(colour, person, database, raw):
     p = await colour.make(person, note="1")
-    pool = (database._link.aclient if colour.awaiting else database._link.client).connection_pool
+    pool = (database._clients.aclient if colour.awaiting else database._clients.client).connection_pool
     for end in ("unwatch", "reset"):
         async with piped(colour, database) as pipe:
             await colour(pipe, "watch", p.note)

@@ -16,9 +16,9 @@ from tenantlimpyd.contrib.related import (
     M2MSetField,
     RelatedCollection,
     RelatedModel,
-    deleting,
+    deletion,
 )
-from tenantlimpyd.contrib.related.deleting import AT_ONCE
+from tenantlimpyd.contrib.related.deletion import AT_ONCE
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError
 from tenantlimpyd.indexes import EqualIndex, TextRangeIndex
 from tenantlimpyd.testing import count_commands
@@ -206,7 +206,7 @@ async def test_links_whose_index_takes_several_pks_for_one(colour, database, raw
 
 
 async def test_more_of_those_than_go_in_one_transaction(colour, database, raw, monkeypatch):
-    monkeypatch.setattr(deleting, "AT_ONCE", 3)
+    monkeypatch.setattr(deletion, "AT_ONCE", 3)
     target = define(database, "Target", (RelatedModel,), name=fields.PKField())
     index = EqualIndex.configure(transform=str.lower)
     owner = define(database, "Owner", one=FKStringField(target, indexes=[index]))

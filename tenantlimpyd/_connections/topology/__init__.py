@@ -1,0 +1,1 @@
+"""Topologies: how the server of a keyspace is found."""

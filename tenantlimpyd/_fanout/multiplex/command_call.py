@@ -1,0 +1,122 @@
+"""What is asked of each tenant, where one command or script is sent to many: which may be, how it goes over the wire, and what
+its reply means.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from redis.client import NEVER_DECODE
+
+from tenantlimpyd._connections.database_clients import DatabaseClients
+from tenantlimpyd._connections.endpoint import Endpoint
+from tenantlimpyd._fanout.outcomes import Job
+from tenantlimpyd._operations.steps import Command, Script
+from tenantlimpyd._resp import pack
+from tenantlimpyd.exceptions import ImplementationError, shown
+
+__all__ = ["CommandCall", "EncodedStep", "checked_step"]
+
+_REFUSED = frozenset(
+    {
+        *("SELECT", "RESET", "AUTH", "HELLO", "CLIENT", "QUIT", "MONITOR", "READONLY", "READWRITE", "SHUTDOWN"),
+        *("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "SYNC", "PSYNC", "SWAPDB", "MOVE"),
+        *("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"),
+        *("BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"),
+    }
+)
+"""Commands that alter a connection, wait, or reach beyond the database they are sent to."""
+
+
+def checked_step(step: Command | Script) -> Command | Script:
+    """Return a step if it can be sent to many databases over one connection.
+
+    Raises:
+        ImplementationError: it can't.
+    """
+    if isinstance(step, Command):
+        name = step.args[0] if step.args else ""
+        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+        word = (text.upper().split() or [""])[0]
+        if not word or word in _REFUSED:
+            raise ImplementationError(
+                f"{shown(text)} can't be sent to many databases over one connection: it alters the connection, waits, or "
+                "reaches beyond its database. Give fan_out a function, which has a connection of the tenant's own."
+            )
+    return step
+
+
+@attrs.define(eq=False)
+class CommandCall:
+    """What is to be asked of one tenant's database."""
+
+    jobs: list[Job]
+    db: int
+    clients: DatabaseClients
+    seconds: float = 0.0
+    restarts: int = 0
+    whole: bool = False  # the script's source must be sent
+
+    @classmethod
+    def of(cls, planned: Job | CommandCall) -> CommandCall:
+        """Return what is to be asked for a job, or what was laid down."""
+        return cls([planned], planned.clients.db, planned.clients) if isinstance(planned, Job) else planned
+
+
+class EncodedStep:
+    """A command or script as bytes, and its replies as values.
+
+    Args:
+        server: whose encoding and callbacks hold.
+        step: the command or script.
+    """
+
+    def __init__(self, server: Endpoint, step: Command | Script) -> None:
+        self._server = server
+        self._step = step
+        self._source, self._digest = (step.by_source(), step.by_digest()) if isinstance(step, Script) else (step, step)
+        self._packed: dict[bool, bytes] = {}
+
+    def packed(self, *, whole: bool) -> bytes:
+        """Return what is sent; of a script its source, or its digest only.
+
+        Raises:
+            redis.DataError, UnicodeError: it can't be.
+        """
+        if whole not in self._packed:
+            encoder: Any = self._server.client.connection_pool.get_encoder()
+            words: list[bytes] = []
+            for place, word in enumerate((self._source if whole else self._digest).args):
+                parts = str(word).split() if place == 0 and isinstance(word, str) else [word]  # CONFIG GET is two words
+                words += [bytes(encoder.encode(part)) for part in parts]
+            self._packed[whole] = pack(*words)
+        return self._packed[whole]
+
+    def value(self, reply: Any) -> Any:
+        """Return what a reply means, as redis-py's client would.
+
+        Raises:
+            Exception: it can't be decoded, or a callback fails.
+        """
+        if isinstance(self._step, Script):
+            return _text(reply)
+        options = dict(self._step.options)
+        if not options.pop(NEVER_DECODE, False):
+            reply = _text(reply)
+        callbacks: dict[Any, Any] = self._server.client.response_callbacks
+        callback = callbacks.get(self._step.args[0])
+        return reply if callback is None else callback(reply, **options)
+
+
+def _text(reply: Any) -> Any:
+    """Return a reply with its bytes as text."""
+    if isinstance(reply, bytes):
+        return reply.decode()
+    if isinstance(reply, list):
+        return [_text(each) for each in reply]
+    if isinstance(reply, dict):
+        return {_text(name): _text(value) for name, value in reply.items()}
+    if isinstance(reply, set):
+        return {_text(each) for each in reply}
+    return reply

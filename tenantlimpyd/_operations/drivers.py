@@ -1,0 +1,147 @@
+"""The two loops that run operations: blocking and awaiting. The only code that talks to a redis-py client for them.
+
+A step's error is thrown into the operation at the ``yield`` it came from, so an operation handles failures with
+``try``/``except`` in either colour.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from tenantlimpyd._operations.steps import Batch, Command, Operation, Script, Step, Transaction
+
+if TYPE_CHECKING:
+    import redis.asyncio
+
+__all__ = ["arun", "run"]
+
+T = TypeVar("T")
+
+
+def run(operation: Operation[T], client: redis.Redis) -> T:
+    """Run an operation on a blocking client, from its first step to its result."""
+    try:
+        step = operation.send(None)
+        while True:
+            try:
+                if type(step) is Command:
+                    reply = client.execute_command(*step.args, **step.options)
+                else:
+                    reply = _perform(step, client)
+            except BaseException as error:  # noqa: BLE001 - thrown on, where the operation waits
+                step = operation.throw(error)
+            else:
+                step = operation.send(reply)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def arun(operation: Operation[T], client: redis.asyncio.Redis) -> T:
+    """Run an operation on an asyncio client, from its first step to its result."""
+    try:
+        step = operation.send(None)
+        while True:
+            try:
+                if type(step) is Command:
+                    reply = await client.execute_command(*step.args, **step.options)
+                else:
+                    reply = await _aperform(step, client)
+            except BaseException as error:  # noqa: BLE001 - a cancellation too: the operation may have to clean up
+                step = operation.throw(error)
+            else:
+                step = operation.send(reply)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+def _perform(step: Step, client: redis.Redis) -> Any:
+    if isinstance(step, Script):
+        try:
+            return client.execute_command("EVALSHA", step.sha, len(step.keys), *step.keys, *step.args)
+        except NoScriptError:
+            return client.execute_command(*step.by_source().args)
+    layout = _BatchLayout(step)
+    with client.pipeline(transaction=False) as pipeline:
+        for command in layout.commands:
+            pipeline.execute_command(*command.args, **command.options)
+        return layout.replies(pipeline.execute(raise_on_error=False), client.response_callbacks)
+
+
+async def _aperform(step: Step, client: redis.asyncio.Redis) -> Any:
+    if isinstance(step, Script):
+        try:
+            return await client.execute_command("EVALSHA", step.sha, len(step.keys), *step.keys, *step.args)
+        except NoScriptError:
+            return await client.execute_command(*step.by_source().args)
+    layout = _BatchLayout(step)
+    async with client.pipeline(transaction=False) as pipeline:
+        for command in layout.commands:
+            pipeline.execute_command(*command.args, **command.options)
+        return layout.replies(await pipeline.execute(raise_on_error=False), client.response_callbacks)
+
+
+class _BatchLayout:
+    """A batch or transaction as the flat commands of one trip, and the way back from their replies.
+
+    MULTI and EXEC are sent as commands of their own: redis-py's pipeline would allow one transaction a trip and would
+    raise the first error in it, losing the other replies.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.commands: list[Command] = []
+        self._sourced: set[str] = set()
+        for part in self._parts():
+            if isinstance(part, Transaction):
+                self.commands.append(Command("MULTI"))
+                self.commands.extend(map(self._command, part.steps))
+                self.commands.append(Command("EXEC"))
+            else:
+                self.commands.append(self._command(part))
+
+    def _parts(self) -> tuple[Command | Script | Transaction, ...]:
+        return tuple(self.step.steps) if isinstance(self.step, Batch) else (self.step,)
+
+    def _command(self, step: Command | Script) -> Command:
+        if isinstance(step, Command):
+            return step
+        if step.sha in self._sourced:
+            return step.by_digest()
+        self._sourced.add(step.sha)
+        return step.by_source()
+
+    def replies(self, raw: list[Any], callbacks: Any) -> Any:
+        incoming = iter(raw)
+        replies: list[Any] = []
+        for part in self._parts():
+            if isinstance(part, Transaction):
+                next(incoming)  # MULTI's OK
+                queued = [next(incoming) for _ in part.steps]
+                executed = next(incoming)
+                replies.append(self._transaction(part, queued, executed, callbacks))
+            else:
+                replies.append(next(incoming))
+        if isinstance(self.step, Transaction):
+            if isinstance(replies[0], Exception):
+                raise replies[0]
+            return replies[0]
+        return replies
+
+    @staticmethod
+    def _transaction(part: Transaction, queued: list[Any], executed: Any, callbacks: Any) -> Any:
+        """Return EXEC's replies as redis-py would give them one by one, or why the server refused the transaction."""
+        if isinstance(executed, list):
+            return [_parsed(step, reply, callbacks) for step, reply in zip(part.steps, executed, strict=True)]
+        refused = next((reply for reply in queued if isinstance(reply, Exception)), None)
+        if refused is not None:
+            return refused
+        return executed if isinstance(executed, Exception) else ResponseError("the server discarded the transaction")
+
+
+def _parsed(step: Command | Script, reply: Any, callbacks: Any) -> Any:
+    if isinstance(step, Script) or isinstance(reply, Exception) or step.args[0] not in callbacks:
+        return reply
+    return callbacks[step.args[0]](reply, **step.options)

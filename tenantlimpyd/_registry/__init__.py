@@ -1,0 +1,1 @@
+"""The models of a database or router, and the relations between them."""

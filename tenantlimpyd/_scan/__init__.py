@@ -1,0 +1,1 @@
+"""Scans over the keys of many databases."""

@@ -1,0 +1,78 @@
+"""The options of ``sort``, and keys as users give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenantlimpyd.collection.order import Order
+from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.fields.base import RedisField
+from tenantlimpyd.fields.instance_hash import InstanceHashField
+from tenantlimpyd.fields.pk import PKField
+from tenantlimpyd.keys import make_key
+
+__all__ = ["own_key", "sort_order"]
+
+
+def own_key(prefix: str, key: str) -> str:
+    """Return a key that a user gives, in a database's keyspace: under its prefix, which may be there already."""
+    return key if key.startswith(prefix) else prefix + key
+
+
+def sort_order(
+    model: Any,
+    prefix: str,
+    by: Any = None,
+    *,
+    desc: bool = False,
+    alpha: bool = False,
+    start: int | None = None,
+    num: int | None = None,
+    **others: Any,
+) -> Order:
+    """Return the order that options of ``sort`` mean.
+
+    Raises:
+        TypeError: an option that is none.
+        ValueError: one of ``start`` and ``num`` without the other.
+        ImplementationError: sorting by a field where the model's keys hold a ``*``.
+    """
+    if others:
+        raise TypeError(
+            f"sort takes by, desc, alpha, start and num, not {', '.join(sorted(others))}: see values() to read other values, "
+            "and store() to keep the result"
+        )
+    if (start is None) != (num is None):
+        raise ValueError("sort takes both start and num, or neither")
+    if isinstance(by, RedisField):
+        by = by.name
+    if by is not None and not isinstance(by, str):
+        raise TypeError(f"sort takes the name of a field, or the field, not a {type(by).__name__}")
+    if by is not None and by.startswith("-"):
+        by, desc = by[1:], True
+    return Order(
+        by=_pattern(model, prefix, by),
+        desc=desc,
+        alpha=alpha,
+        start=start or 0,
+        number=-1 if num is None else num,
+    )
+
+
+def _pattern(model: Any, prefix: str, by: str | None) -> str | None:
+    if by is None or by == "nosort":
+        return by
+    if not model.has_field(by):
+        return own_key(prefix, by) if "*" in by else "nosort"
+    field = model.get_class_field(by)
+    if isinstance(field, PKField):
+        return None
+    storage = model.storage_name(prefix)
+    if "*" in storage:
+        raise ImplementationError(
+            f"SORT can't find the fields of {model.__name__}: its keys start with {storage!r}, and SORT puts pks where the "
+            "first * is"
+        )
+    if isinstance(field, InstanceHashField):
+        return f"{make_key(storage, '*', 'hash')}->{field.name}"
+    return make_key(storage, "*", field.name)

@@ -1,0 +1,379 @@
+"""``RedisDatabase``: connection settings, connections, and hosted models, for one keyspace."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+import redis
+import redis.asyncio
+from redis.lock import Lock
+
+from tenantlimpyd import logs
+from tenantlimpyd._connections import fork
+from tenantlimpyd._connections.budget import Budget, checked_budget
+from tenantlimpyd._connections.database_clients import DatabaseClients
+from tenantlimpyd._connections.endpoint import Endpoint
+from tenantlimpyd._connections.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
+from tenantlimpyd._context_managers import AsyncCloseOnExit, CloseOnExit
+from tenantlimpyd._operations import drivers
+from tenantlimpyd._operations.steps import Operation, Script
+from tenantlimpyd._registry.host import ModelHost, Placement
+from tenantlimpyd.database.key_scan import KeyScans
+from tenantlimpyd.exceptions import (
+    ConfigurationError,
+    DoesNotExist,
+    ImplementationError,
+    LimpydException,
+    UniquenessError,
+    shown,
+)
+from tenantlimpyd.indexes import EqualIndex
+from tenantlimpyd.pipelines import active
+
+__all__ = ["DEFAULT_CONNECTION_SETTINGS", "Lock", "RedisDatabase"]
+# Not ours, but importable from limpyd.database, where applications may look for them.
+__limpyd__ = (DoesNotExist, EqualIndex, ImplementationError, LimpydException, UniquenessError)
+
+T = TypeVar("T")
+
+MAXIMUM_PREFIX_LENGTH = 512
+
+
+class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
+    """A Redis database: where it is, how to connect to it, and the models whose objects it keeps.
+
+    Making one connects to nothing; the first command does. It can be used from any number of threads, tasks and event
+    loops at once.
+
+    Blocking and asyncio clients are made from the same settings. Replies are always decoded to ``str``.
+
+    Args:
+        key_prefix: what the keys of models and of :meth:`scan_keys` start with; for tenants that share a database. The
+            redis-py clients in :attr:`connection` and :attr:`aconnection` know nothing of it.
+        budget: how many connections there may be; None: that of all databases that are given none, or of the router.
+        shared: whether it shares connections with the databases whose settings are the same, ``db`` aside. False: it has
+            a pool of its own, which no command of theirs goes through.
+        **settings: those of ``redis.Redis`` (``host``, ``port``, ``db``, ``unix_socket_path``, ``username``,
+            ``password``, ``ssl``, ``protocol``...), or ``url``. With none at all: localhost:6379, database 0.
+
+    Raises:
+        ConfigurationError: an unknown setting, or a value it can't have; all mistakes at once.
+    """
+
+    __slots__ = (
+        *(
+            "__dict__",
+            "__weakref__",
+            "_budget",
+            "_guards",
+            "_key_prefix",
+            "_link_made",
+            "_placed",
+            "_redis_version",
+            "_settings",
+        ),
+        "_shared",
+    )
+
+    def __init__(
+        self, *, key_prefix: str = "", budget: Budget | None = None, shared: bool = True, **settings: Any
+    ) -> None:
+        super().__init__()
+        self._key_prefix = _checked_prefix(key_prefix)
+        self._settings = Settings(settings or DEFAULT_CONNECTION_SETTINGS)
+        self._budget = checked_budget(budget)
+        self._shared = shared
+        self._clients_made: DatabaseClients | None = None
+        self._placed: Placement | None = None
+        self._guards: tuple[weakref.ref[Any], ...] = ()
+        self._redis_version: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.keyspace}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self!r} can't be pickled: it holds connections. Send its tenant's id, or its settings, instead."
+        )
+
+    # Where it is
+
+    @property
+    def connection_settings(self) -> dict[str, Any]:
+        """A copy of the settings as they were given. It may hold a password: never log it."""
+        return dict(self._settings)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, checked and frozen. Their repr shows no secret."""
+        return self._settings
+
+    @property
+    def server(self) -> Endpoint:
+        """The server's connections, which databases of the same settings share."""
+        return self._clients.server
+
+    @property
+    def used(self) -> Endpoint | None:
+        """The same, or None while it has not been used."""
+        clients = self._clients_made
+        return None if clients is None else clients.server
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget its connections count under; None: that of all databases which are given none."""
+        return self._budget
+
+    @property
+    def key_prefix(self) -> str:
+        """What every key of this database's models starts with; may be empty."""
+        return self._key_prefix
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """The server, database number and prefix, as far as settings tell."""
+        settings = self._settings
+        return Keyspace(settings.server, settings.db, self._key_prefix)
+
+    # Connecting
+
+    @property
+    def _clients(self) -> DatabaseClients:
+        clients = self._clients_made
+        return self._make_clients() if clients is None else clients
+
+    def _make_clients(self) -> DatabaseClients:
+        with _links.lock:
+            if self._clients_made is None:
+                self._clients_made = DatabaseClients(self._settings, self._budget, shared=self._shared)
+            return self._clients_made
+
+    @property
+    def connection(self) -> redis.Redis:
+        """The blocking redis-py client. It does not apply :attr:`key_prefix`.
+
+        Inside a pipeline's block, the pipeline, which has the same commands and queues them.
+        """
+        return self._clients.client if (pipeline := active(self)) is None else cast("redis.Redis", pipeline)
+
+    @property
+    def aconnection(self) -> redis.asyncio.Redis:
+        """The asyncio redis-py client of the running event loop. It does not apply :attr:`key_prefix`.
+
+        Inside a pipeline's block, the pipeline, which has the same commands and queues them.
+
+        Raises:
+            RuntimeError: no event loop is running in this thread.
+        """
+        return self._clients.aclient if (pipeline := active(self)) is None else cast("redis.asyncio.Redis", pipeline)
+
+    def connect(self, **settings: Any) -> redis.Redis:
+        """Point this database somewhere else, or with no argument just return its client.
+
+        Models, and objects already made, use the new settings at their next command; commands in flight finish on the
+        old connections, which then close. Nothing is merged: settings not given have redis-py's defaults again. Only
+        ``key_prefix`` stays what it is.
+
+        Args:
+            **settings: as for the constructor.
+
+        Returns:
+            The blocking client. It has not connected yet.
+
+        Raises:
+            ConfigurationError: wrong settings; the database stays where it was.
+            SharedKeyspaceError: a router holds this database, and another of its tenants lives there.
+        """
+        if settings:
+            self.reset(**settings)
+        return self._clients.client
+
+    async def aconnect(self, **settings: Any) -> redis.asyncio.Redis:
+        """Do as :meth:`connect`, and return the running event loop's client."""
+        if settings:
+            old = self._replace_clients(settings)
+            if old is not None:
+                await old.aretire()
+        return self._clients.aclient
+
+    def reset(self, **settings: Any) -> None:
+        """Do as :meth:`connect` and return nothing. With no argument, settings are the default ones again."""
+        old = self._replace_clients(settings)
+        if old is not None:
+            old.retire()
+
+    @contextlib.contextmanager
+    def guarded_by(self, guard: Any) -> Iterator[None]:
+        """Ask ``guard.moving(database, keyspace)`` from now on before moving; the database stays where it is meanwhile."""
+        with _moves.lock:
+            yield
+            if guard not in self._guarding():
+                self._guards = (*self._guards, weakref.ref(guard))
+
+    def unguarded_by(self, guard: Any) -> None:
+        """Don't ask a guard any more."""
+        with _moves.lock:
+            self._guards = tuple(each for each in self._guards if each() not in (None, guard))
+
+    def _guarding(self) -> list[Any]:
+        return [guard for each in self._guards if (guard := each()) is not None]
+
+    def use_budget(self, budget: Budget) -> None:
+        """Count this database's connections under another budget; commands in flight finish under the old one."""
+        with _moves.lock:
+            self._budget = checked_budget(budget)
+            old, self._clients_made = self._clients_made, None
+        if old is not None:
+            old.retire()
+
+    def _replace_clients(self, settings: dict[str, Any]) -> DatabaseClients | None:
+        given = dict(settings)
+        prefix = _checked_prefix(given.pop("key_prefix", self._key_prefix))
+        if prefix != self._key_prefix:
+            # Commands in flight have their keys already, and would take them to the new place.
+            raise ConfigurationError(
+                f"key_prefix stays what it is, {self._key_prefix!a}, for the life of a database: make another "
+                "RedisDatabase for other keys"
+            )
+        new = Settings(given or DEFAULT_CONNECTION_SETTINGS)
+        keyspace = Keyspace(new.server, new.db, prefix)
+        with contextlib.ExitStack() as moves, _moves.lock:
+            for guard in sorted(self._guarding(), key=id):  # in one order: two databases that move can't deadlock
+                moves.enter_context(guard.moving(self, keyspace))
+            before, self._settings = self._settings, new
+            with _links.lock:
+                old, self._clients_made = self._clients_made, None
+            self._redis_version = None
+        logs.emit(
+            "database_repointed",
+            server=new.server,
+            db=new.db,
+            previous_server=before.server,
+            previous_db=before.db,
+        )
+        return old
+
+    # Closing
+
+    def close(self) -> None:
+        """Close the connections: idle ones now, others as soon as their command is done. Using it again reopens it."""
+        if (old := self._let_go()) is not None:
+            old.retire()
+
+    async def aclose(self) -> None:
+        """Do as :meth:`close`, and wait until the running event loop's connections are closed."""
+        if (old := self._let_go()) is not None:
+            await old.aretire()
+
+    def _let_go(self) -> DatabaseClients | None:
+        with _links.lock:
+            old, self._clients_made = self._clients_made, None
+        return old
+
+    # Running operations
+
+    def run(self, operation: Operation[T], /) -> T:
+        """Run an operation, blocking; from its first step to its last on the settings of now.
+
+        Inside a pipeline's block it is queued, and the pipeline returned.
+        """
+        if (pipeline := active(self)) is not None:
+            return cast("T", pipeline.take(operation))
+        return drivers.run(operation, self._clients.client)
+
+    def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
+        """Run an operation, awaiting; from its first step to its last on the settings it starts with.
+
+        Inside a pipeline's block it is queued by this call, and awaiting gives the pipeline.
+        """
+        if (pipeline := active(self)) is not None:
+            return cast("Coroutine[Any, Any, T]", pipeline.atake(operation))
+        return self._arun(operation)
+
+    async def _arun(self, operation: Operation[T]) -> T:
+        return await drivers.arun(operation, self._clients.aclient)
+
+    def placement(self) -> Placement:
+        """Return where objects made now live: here."""
+        placed = self._placed
+        if placed is None:
+            placed = self._placed = Placement(self, self)
+        return placed
+
+    # Asking the server
+
+    @property
+    def redis_version(self) -> tuple[int, ...]:
+        """The server's version, up to three numbers, from INFO (which the user must be allowed to call)."""
+        if self._redis_version is None:
+            self._redis_version = _version(self._clients.client.info("server"))
+        return self._redis_version
+
+    async def aredis_version(self) -> tuple[int, ...]:
+        """Return :attr:`redis_version`, awaiting."""
+        if self._redis_version is None:
+            self._redis_version = _version(await self._clients.aclient.info("server"))
+        return self._redis_version
+
+    def call_script(
+        self, script_dict: dict[str, Any], keys: Sequence[Any] | None = None, args: Sequence[Any] | None = None
+    ) -> Any:
+        """Run a Lua script.
+
+        Args:
+            script_dict: holds the source under ``"lua"``; sent once, then known by its digest.
+            keys: the keys it touches, with ``key_prefix`` where the database has one.
+            args: its other arguments.
+
+        Returns:
+            The script's reply.
+        """
+        return self.run(self._script(script_dict, keys, args))
+
+    async def acall_script(
+        self, script_dict: dict[str, Any], keys: Sequence[Any] | None = None, args: Sequence[Any] | None = None
+    ) -> Any:
+        """Run a Lua script as :meth:`call_script`, awaiting."""
+        return await self.arun(self._script(script_dict, keys, args))
+
+    def _script(
+        self, script_dict: dict[str, Any], keys: Sequence[Any] | None, args: Sequence[Any] | None
+    ) -> Operation[Any]:
+        return (yield Script(script_dict["lua"], keys or (), args or ()))
+
+
+class _Lock:
+    """A lock of all databases together. What they do under it is short and rare, and each having its own costs memory."""
+
+    def __init__(self) -> None:
+        self.reset_after_fork()
+        fork.watch(self)
+
+    def reset_after_fork(self) -> None:
+        self.lock = threading.Lock()
+
+
+_moves = _Lock()
+"""Held while a database goes to other settings, or a router learns of it."""
+_links = _Lock()
+"""Held while a database's link is made or taken. No other lock of databases or routers is waited for meanwhile."""
+
+
+def _version(info: Any) -> tuple[int, ...]:
+    return tuple(int(number) for number in str(info["redis_version"]).split(".")[:3])
+
+
+def _checked_prefix(prefix: object) -> str:
+    if not isinstance(prefix, str):
+        raise ConfigurationError(f"key_prefix must be text such as 'acme:', not {shown(prefix)}")
+    if len(prefix) > MAXIMUM_PREFIX_LENGTH:
+        raise ConfigurationError(f"key_prefix must have at most {MAXIMUM_PREFIX_LENGTH} characters, not {len(prefix)}")
+    try:
+        prefix.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"key_prefix must be text that UTF-8 can hold, not {shown(prefix)}") from None
+    return prefix

@@ -1,0 +1,124 @@
+"""``scan_keys`` of one database: over one connection, in the place that the database pointed to when it was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+import redis.asyncio
+
+from tenantlimpyd._connections.pinned import AsyncPinnedConnection, PinnedConnection
+from tenantlimpyd._operations import drivers
+from tenantlimpyd._operations.scan_page import ScanOptions, scan
+
+if TYPE_CHECKING:
+    from tenantlimpyd._connections.database_clients import DatabaseClients
+
+__all__ = ["KeyScans"]
+
+
+class KeyScans:
+    """Scans the keys of a database. Mixed into ``RedisDatabase``."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _guards: tuple[Any, ...]
+        _key_prefix: str
+
+        @property
+        def _clients(self) -> DatabaseClients: ...
+
+    def scan_keys(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> Iterator[str]:
+        """Iterate over the keys of the database, as SCAN finds them: in no order, some perhaps more than once.
+
+        The database, and where it points, are those of this call, however late the iteration starts. Where it is a tenant's,
+        and is closed or pointed elsewhere meanwhile, the iteration ends with ``redis.ConnectionError``: the place it was
+        at may be another tenant's by then.
+
+        Args:
+            match: a glob pattern, relative to ``key_prefix``; None: all keys.
+            count: keys the server looks at in a round trip; None: a number chosen for speed.
+            type: only keys of this Redis type: ``string``, ``hash``, ``list``, ``set``, ``zset``, ``stream``.
+
+        Returns:
+            An iterator of key names, without ``key_prefix``. It holds one connection until it is through, closed or dropped;
+            when that is lost, it raises ``redis.ConnectionError``, since another one can't go on at its place. Bytes that
+            are not UTF-8 are kept as surrogates (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
+        """
+        pages = self.pages(match, count, type)
+
+        def keys() -> Iterator[str]:
+            with contextlib.closing(pages):  # not left to the garbage collector, in which an interrupt would be lost
+                for page in pages:
+                    yield from page
+
+        return keys()
+
+    def ascan_keys(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> AsyncIterator[str]:
+        """Iterate as :meth:`scan_keys`, with ``async for``."""
+        pages = self.apages(match, count, type)
+
+        async def keys() -> AsyncIterator[str]:
+            async with contextlib.aclosing(pages):
+                async for page in pages:
+                    for key in page:
+                        yield key
+
+        return keys()
+
+    def _still(self, clients: DatabaseClients) -> None:
+        if clients.retired and self._guards:
+            raise redis.ConnectionError(
+                "this tenant's database was closed, or pointed elsewhere, since the scan was asked for"
+            )
+
+    def pages(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> Generator[list[str], None, None]:
+        """Iterate over lists of keys, one for each SCAN; arguments as for :meth:`scan_keys`. Lists may be empty."""
+        wanted = ScanOptions.of(self._key_prefix, match, count, type)
+        clients = self._clients
+
+        def walk() -> Generator[list[str], None, None]:
+            cursor: int | None = 0
+            with PinnedConnection(clients.client, lambda: self._still(clients)) as pinned:
+                while cursor is not None:
+                    cursor, page = drivers.run(scan(wanted, cursor), cast("redis.Redis", pinned))
+                    yield page
+
+        return walk()
+
+    def apages(
+        self,
+        match: str | None = None,
+        count: int | None = None,
+        type: str | None = None,  # noqa: A002 - SCAN's own word
+    ) -> AsyncGenerator[list[str], None]:
+        """Iterate as :meth:`pages`, with ``async for``."""
+        wanted = ScanOptions.of(self._key_prefix, match, count, type)
+        clients = self._clients
+
+        async def walk() -> AsyncGenerator[list[str], None]:
+            cursor: int | None = 0
+            async with AsyncPinnedConnection(clients.aclient, lambda: self._still(clients)) as pinned:
+                while cursor is not None:
+                    cursor, page = await drivers.arun(scan(wanted, cursor), cast("redis.asyncio.Redis", pinned))
+                    yield page
+
+        return walk()

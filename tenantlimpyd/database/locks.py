@@ -1,0 +1,240 @@
+"""``FieldLock``: one holder at a time for a field of a model, for applications that need it.
+
+The library takes none itself: its indexed writes are atomic on the server.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+import redis.asyncio.lock
+from redis.lock import Lock
+
+from tenantlimpyd.keys import make_key
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tenantlimpyd._registry.host import Placement
+
+__all__ = ["FieldLock"]
+
+
+@attrs.define(eq=False)
+class _HeldLock:
+    """That a lock is held.
+
+    Attributes:
+        database: the database the lock is in.
+        name: its key.
+        lock: what acquired it.
+        depth: how many times it was entered; 0: it is held no more, whatever a copied context says.
+        awaits: whether it was acquired by the asyncio twin.
+    """
+
+    database: Any
+    name: str
+    lock: FieldLock
+    awaits: bool
+    depth: int = 1
+
+
+_held: ContextVar[tuple[_HeldLock, ...]] = ContextVar("tenantlimpyd.database.locks", default=())
+
+
+def _register(lock: Any) -> None:
+    lock.lua_release = lock.redis.register_script(lock.LUA_RELEASE_SCRIPT)
+    lock.lua_extend = lock.redis.register_script(lock.LUA_EXTEND_SCRIPT)
+    lock.lua_reacquire = lock.redis.register_script(lock.LUA_REACQUIRE_SCRIPT)
+
+
+class _Awaiting(redis.asyncio.lock.Lock):
+    def register_scripts(self) -> None:
+        _register(self)
+
+
+class FieldLock(Lock):
+    """A lock on a field, for all objects of its model: ``with FieldLock(person.name): ...``, or ``async with``.
+
+    It is kept in the database that was current when it was made, under limpyd's key (``{model}:lock-for-update:{field}``),
+    so limpyd's own writers respect it. A context (task, thread, request) that holds it can enter it again, also by another
+    ``FieldLock`` of the field; tasks started meanwhile inherit that. On a field or model with ``lockable=False`` nothing
+    is locked.
+
+    It expires: work that takes longer than ``timeout`` is no longer protected, and leaving raises ``LockNotOwnedError``.
+
+    Args:
+        field: a field of an object or of a class.
+        timeout: seconds after which it expires; None: never.
+        sleep: seconds between two attempts.
+        blocking: whether to wait for another holder.
+        blocking_timeout: seconds to wait at most; None: for ever.
+        thread_local: whether only the thread that acquired this object can release it.
+
+    Raises:
+        NoTenantError: the field's model is bound to a router, and no tenant is current.
+    """
+
+    def __init__(  # noqa: PLR0917 - limpyd's signature
+        self,
+        field: Any,
+        timeout: float | None = 5,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        thread_local: bool = True,
+    ) -> None:
+        instance = field._instance
+        self.field = field
+        self._placement: Placement = field._model.database.placement() if instance is None else instance._placement
+        self._database: Any = self._placement.runner()
+        self._lockable = field.lockable and (instance is None or type(instance).lockable)
+        name = make_key(field._model.storage_name(self._database.key_prefix), "lock-for-update", field.name)
+        self._awaiting: redis.asyncio.lock.Lock | None = None
+        super().__init__(
+            self._database._clients.client,
+            name,
+            timeout=timeout,
+            sleep=sleep,
+            blocking=blocking,
+            blocking_timeout=blocking_timeout,
+            thread_local=thread_local,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    def register_scripts(self) -> None:
+        """Prepare the scripts for this lock's own client; redis-py would keep the first client for the whole process."""
+        _register(self)
+
+    # What this context holds
+
+    def _hold(self) -> _HeldLock | None:
+        for hold in _held.get():
+            if hold.depth and hold.database is self._database and hold.name == self.name:
+                return hold
+        return None
+
+    def _again(self) -> bool:
+        """Enter once more if this context holds the lock.
+
+        Raises:
+            WrongTenantError: another tenant of the same router is current.
+        """
+        self._placement.runner()
+        if not self._lockable:
+            return True
+        hold = self._hold()
+        if hold is not None:
+            hold.depth += 1
+        return hold is not None
+
+    def _mark(self, *, awaits: bool) -> None:
+        """Remember, once it was acquired, that this context holds the lock."""
+        current = tuple(hold for hold in _held.get() if hold.depth)
+        _held.set((*current, _HeldLock(self._database, str(self.name), self, awaits)))
+
+    def _left(self) -> _HeldLock | None:
+        """Leave once; return the hold that is to be given up now, which no context counts as held any more."""
+        hold = self._hold()
+        if hold is None:
+            return _HeldLock(self._database, str(self.name), self, awaits=self._awaiting is not None)
+        hold.depth -= 1
+        if hold.depth:
+            return None
+        _held.set(tuple(other for other in _held.get() if other.depth))
+        return hold
+
+    # Blocking
+
+    def acquire(
+        self,
+        sleep: float | None = None,
+        blocking: bool | None = None,
+        blocking_timeout: float | None = None,
+        token: str | None = None,
+    ) -> bool:
+        """Acquire the lock; return whether it was. Arguments given here win over the constructor's.
+
+        Raises:
+            WrongTenantError: another tenant of the same router is current.
+        """
+        if self._again():
+            return True
+        if not super().acquire(sleep, blocking, blocking_timeout, token):
+            return False
+        self._mark(awaits=False)
+        return True
+
+    def release(self) -> None:
+        """Leave the lock, and release it if it was entered only once.
+
+        Raises:
+            redis.exceptions.LockNotOwnedError: it has expired meanwhile.
+            redis.exceptions.LockError: it is not held.
+        """
+        if self._lockable and (hold := self._left()) is not None:
+            super(FieldLock, hold.lock).release()
+
+    # Awaiting
+
+    def _twin(self) -> redis.asyncio.lock.Lock:
+        if self._awaiting is None:
+            self._awaiting = _Awaiting(
+                self._database._clients.aclient,
+                self.name,
+                timeout=self.timeout,
+                sleep=float(self.sleep),
+                blocking=self.blocking,
+                blocking_timeout=self.blocking_timeout,
+                thread_local=self.thread_local,
+            )
+        return self._awaiting
+
+    async def aacquire(
+        self,
+        blocking: bool | None = None,
+        blocking_timeout: float | None = None,
+        token: str | None = None,
+    ) -> bool:
+        """Acquire as :meth:`acquire`, awaiting."""
+        if self._again():
+            return True
+        if not await self._twin().acquire(blocking, blocking_timeout, token):
+            return False
+        self._mark(awaits=True)
+        return True
+
+    async def arelease(self) -> None:
+        """Release as :meth:`release`, awaiting."""
+        if not self._lockable or (hold := self._left()) is None:
+            return
+        if hold.awaits:
+            await hold.lock._twin().release()
+        else:
+            super(FieldLock, hold.lock).release()
+
+    async def alocked(self) -> bool:
+        """Return whether anybody holds the lock, awaiting."""
+        return await self._twin().locked()
+
+    async def aowned(self) -> bool:
+        """Return whether this object holds the lock, awaiting."""
+        return await self._twin().owned()
+
+    async def aextend(self, additional_time: float, replace_ttl: bool = False) -> bool:
+        """Let the lock expire ``additional_time`` seconds later, or with ``replace_ttl`` that long from now, awaiting."""
+        return await self._twin().extend(additional_time, replace_ttl)
+
+    async def __aenter__(self) -> Self:
+        if not await self.aacquire():
+            raise redis.exceptions.LockError(f"{self!r} was not acquired within the time to wait")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.arelease()

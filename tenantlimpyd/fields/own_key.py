@@ -1,0 +1,86 @@
+"""What fields with a key of their own share: commands on that key, and the checks of what is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sized
+from typing import Any
+
+from tenantlimpyd._operations.steps import Command, Operation
+from tenantlimpyd.exceptions import ResponseError
+from tenantlimpyd.fields.base import RedisField
+from tenantlimpyd.fields.key_expiry import Expiring
+
+__all__ = ["CHUNK", "ContentField", "in_parts", "need_any"]
+
+CHUNK = 4000
+"""Words a command carries at most inside the change script: Lua can't call a function with many more arguments."""
+
+
+def need_any(values: Sized, command: str) -> None:
+    """Raise if there are no values, before anything is sent or an object stored.
+
+    Raises:
+        redis.ResponseError: there are none; what the server would say.
+    """
+    if not values:
+        raise ResponseError(f"wrong number of arguments for '{command}' command: it needs at least one value")
+
+
+def in_parts(word: str, words: list[Any], *options: Any) -> list[tuple[Any, ...]]:
+    """Return a command, without its key, as as many commands as the script needs."""
+    return [(word, *options, *words[at : at + CHUNK]) for at in range(0, len(words), CHUNK)]
+
+
+class ContentField(Expiring, RedisField):
+    """A field whose key holds many values."""
+
+    def _all_sendable(self, values: Iterable[Any]) -> list[Any]:
+        return [self._sendable(value) for value in values]
+
+    def _read(
+        self,
+        word: str,
+        *args: Any,
+        reply: Callable[[Any], Any] | None = None,
+        name: str | None = None,
+        hooked: tuple[Any, ...] | None = None,
+        **options: Any,
+    ) -> Operation[Any]:
+        """Send a command that reads; arguments as for :meth:`_write`."""
+        self._bound().require_pk()
+        return (yield from self._sent(word, args, reply, name, hooked, options))
+
+    def _write(
+        self,
+        word: str,
+        *args: Any,
+        reply: Callable[[Any], Any] | None = None,
+        name: str | None = None,
+        hooked: tuple[Any, ...] | None = None,
+        **options: Any,
+    ) -> Operation[Any]:
+        """Send a command that changes a field without indexes.
+
+        Args:
+            word: the command.
+            *args: its arguments after the key.
+            reply: makes the result of redis-py's reply.
+            name: the command's name for the hook.
+            hooked: the arguments for the hook.
+            **options: options of redis-py for the reply.
+        """
+        yield from self._bound().ready_to_write()
+        return (yield from self._sent(word, args, reply, name, hooked, options))
+
+    def _sent(
+        self,
+        word: str,
+        args: tuple[Any, ...],
+        reply: Callable[[Any], Any] | None,
+        name: str | None,
+        hooked: tuple[Any, ...] | None,
+        options: dict[str, Any],
+    ) -> Operation[Any]:
+        raw = yield Command(word, self.key, *args, **options)
+        result = raw if reply is None else reply(raw)
+        return self.post_command(self, name or word.lower(), result, args if hooked is None else hooked, {})
