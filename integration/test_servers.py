@@ -142,7 +142,7 @@ def test_tls_of_another_name_is_refused(server: ServerHandle, authority: Authori
         client.ping()
 
 
-async def test_both_colours_at_once(server: ServerHandle) -> None:
+async def test_both_modes_at_once(server: ServerHandle) -> None:
     async with redis.asyncio.Redis(**server.settings) as client:
         await asyncio.gather(*(client.incr("n") for _ in range(50)))
         assert await client.get("n") == b"50"

@@ -143,7 +143,7 @@ def test_a_server_that_is_gone_looks_gone_through_it() -> None:
         assert client.ping()
 
 
-async def test_tls_is_spoken_in_both_colours(server: EmbeddedServer, tmp_path: Path) -> None:
+async def test_tls_is_spoken_in_both_modes(server: EmbeddedServer, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with ChaosProxy("127.0.0.1", server.port, authority.server_context()) as proxy:
         with through(proxy, socket_timeout=5, **authority.client_settings) as client:

@@ -163,7 +163,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
     assert list(databases(path)) == ["acme"]
 
 
-async def test_a_configured_tenant_is_reached_in_both_colours(server):
+async def test_a_configured_tenant_is_reached_in_both_modes(server):
     settings = {"host": server.host, "port": server.port}
     with DatabaseRouter.from_config(
         {"servers": {"s": settings}, "tenants": {"acme": {"server": "s", "db": 9}}}

@@ -60,7 +60,7 @@ def server(**table):
         (tenant(unix_socket_path="redis.sock"), "tenants.acme.unix_socket_path: ", "an absolute path"),
         (tenant(host="h", unix_socket_path="/r"), "tenants.acme: ", "unix_socket_path and host or port"),
         (tenant(url="http://h"), "tenants.acme.url: ", "can't be read"),
-        (tenant(url="redis://h?colour=red"), "tenants.acme.url: ", "unknown setting 'colour'"),
+        (tenant(url="redis://h?mode=red"), "tenants.acme.url: ", "unknown setting 'mode'"),
         (tenant(url="redis://h/1", db=2), "tenants.acme: ", "db is given twice"),
         (tenant(host="h", prot=1), "tenants.acme.prot: ", "did you mean 'port'?"),
         (tenant(host="h", xyzzy=1), "tenants.acme.xyzzy: ", "allowed are server, key_prefix"),

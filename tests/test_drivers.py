@@ -16,12 +16,12 @@ from tests.database.watching import aeventually
 WRITE = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])"
 
 
-@pytest.fixture(params=["blocking", "asyncio"])
+@pytest.fixture(params=["sync", "async"])
 def run(request, database):
-    """Run an operation in one colour or the other."""
+    """Run an operation in one mode or the other."""
 
     def go(operation):
-        if request.param == "blocking":
+        if request.param == "sync":
             return database.run(operation)
 
         async def main():

@@ -27,10 +27,10 @@ async def runner(flushed_server: Any) -> AsyncIterator[RedisDatabase]:
     database.close()
 
 
-@pytest.fixture(params=["blocking", "asyncio"])
+@pytest.fixture(params=["sync", "async"])
 def run(request, runner):
     async def run(operation):
-        return await runner.arun(operation) if request.param == "asyncio" else runner.run(operation)
+        return await runner.arun(operation) if request.param == "async" else runner.run(operation)
 
     return run
 

@@ -15,20 +15,20 @@ from tenantlimpyd import DatabaseRouter, RedisDatabase
 __all__ = ["resumed"]
 
 
-def resumed(settings: dict[str, dict[str, Any]], token: str, colour: str, *, count: int) -> dict[str, Any]:
+def resumed(settings: dict[str, dict[str, Any]], token: str, mode: str, *, count: int) -> dict[str, Any]:
     """Go on with a walk in another process.
 
     Args:
         settings: those of each tenant's database.
         token: the walk's place.
-        colour: ``blocking`` or ``asyncio``.
+        mode: ``blocking`` or ``asyncio``.
         count: keys of a page.
 
     Returns:
         ``found``, the keys of each tenant; ``outcomes``, for each that was walked, whether it is complete, and how often it
         was begun anew.
     """
-    order = {"settings": settings, "token": token, "colour": colour, "count": count}
+    order = {"settings": settings, "token": token, "mode": mode, "count": count}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", __name__],
         input=json.dumps(order),
@@ -43,8 +43,8 @@ def resumed(settings: dict[str, dict[str, Any]], token: str, colour: str, *, cou
     return result
 
 
-async def _pages(router: DatabaseRouter, colour: str, **arguments: Any) -> tuple[list[Any], Any]:
-    if colour == "blocking":
+async def _pages(router: DatabaseRouter, mode: str, **arguments: Any) -> tuple[list[Any], Any]:
+    if mode == "sync":
         walk = router.scan_pages(**arguments)
         return list(walk), walk
     awalk = router.ascan_pages(**arguments)
@@ -59,7 +59,7 @@ def _main() -> None:
     found: dict[str, list[str]] = defaultdict(list)
     with DatabaseRouter(databases) as router:
         pages, walk = asyncio.run(
-            _pages(router, order["colour"], resume=order["token"], count=order["count"], on_error="collect")
+            _pages(router, order["mode"], resume=order["token"], count=order["count"], on_error="collect")
         )
     for tenant, keys in pages:
         found[tenant] += keys

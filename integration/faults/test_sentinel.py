@@ -1,4 +1,4 @@
-"""A failover while tenants write: bounded, followed by both colours, and nothing written where nobody looks."""
+"""A failover while tenants write: bounded, followed by both modes, and nothing written where nobody looks."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from integration.faults.estate import COUNT, SLACK
 from integration.faults.fleet import Leftovers
 from integration.faults.resuming import resumed
 from integration.faults.sentinels import MASTER, Group, clients_of, role, until
-from integration.faults.walking import Colour, Taken, walked
+from integration.faults.walking import Mode, Taken, walked
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 from tenantlimpyd.operations import Command
 
@@ -38,7 +38,7 @@ ENOUGH = 500
 """Keys of each large tenant that the consumers have had when it happens."""
 CHANGING = 50
 """Keys of each large tenant that are replaced by others as it happens."""
-COLOURS: tuple[Colour, ...] = ("blocking", "asyncio")
+MODES: tuple[Mode, ...] = ("sync", "async")
 
 
 def told_by_sentinels(group: Group) -> None:
@@ -129,49 +129,49 @@ def change(group: Group) -> None:
 
 
 class Estate:
-    """A router for each colour, to the same tenants by their sentinels, and what their walks have had."""
+    """A router for each mode, to the same tenants by their sentinels, and what their walks have had."""
 
     def __init__(self, group: Group, way: Way) -> None:
         where = {"sentinel": {"master": MASTER, "hosts": group.hosts}, "socket_timeout": way.silence}
         self.settings: dict[str, dict[str, Any]] = {tenant: {**where, "db": db} for db, tenant in enumerate(TENANTS)}
         self.routers = {
-            colour: DatabaseRouter({tenant: RedisDatabase(**each) for tenant, each in self.settings.items()})
-            for colour in COLOURS
+            mode: DatabaseRouter({tenant: RedisDatabase(**each) for tenant, each in self.settings.items()})
+            for mode in MODES
         }
         self.group = group
         self.way = way
-        self.taken: dict[Colour, Taken] = {}
+        self.taken: dict[Mode, Taken] = {}
 
     async def walk(self) -> None:
-        """Walk in both colours; it happens when both are in the middle."""
+        """Walk in both modes; it happens when both are in the middle."""
         middle: list[Taken] = []
 
         def befall() -> None:
             for taken in middle:
                 assert all(0 < len(taken.seen[tenant]) < LARGE[tenant] for tenant in LARGE)
-            assert len(clients_of(self.group.master)) >= len(COLOURS)  # so who is left would be seen there, too
+            assert len(clients_of(self.group.master)) >= len(MODES)  # so who is left would be seen there, too
             change(self.group)
             self.way.begin(self.group)
 
-        both = threading.Barrier(len(COLOURS), befall, timeout=60)
+        both = threading.Barrier(len(MODES), befall, timeout=60)
 
         def happen(taken: Taken) -> None:
             middle.append(taken)
             both.wait()  # where it cannot happen, one of the two raises why, and the other that the barrier is broken
 
-        async def one(colour: Colour) -> Taken:
+        async def one(mode: Mode) -> Taken:
             arguments = {"timeout": self.way.timeout}
-            return await walked(self.routers[colour], colour, "pages", (LARGE, ENOUGH), happen, **arguments)
+            return await walked(self.routers[mode], mode, "pages", (LARGE, ENOUGH), happen, **arguments)
 
-        walks = asyncio.to_thread(lambda: asyncio.run(one("blocking"))), one("asyncio")
-        ended = dict(zip(COLOURS, await asyncio.gather(*walks, return_exceptions=True), strict=True))
+        walks = asyncio.to_thread(lambda: asyncio.run(one("sync"))), one("async")
+        ended = dict(zip(MODES, await asyncio.gather(*walks, return_exceptions=True), strict=True))
         if errors := [each for each in ended.values() if isinstance(each, BaseException)]:
             raise BaseExceptionGroup("walks", errors)
-        self.taken = {colour: each for colour, each in ended.items() if isinstance(each, Taken)}
+        self.taken = {mode: each for mode, each in ended.items() if isinstance(each, Taken)}
 
-    def check(self, colour: Colour) -> None:
+    def check(self, mode: Mode) -> None:
         """Raise unless all keys that stayed were delivered, or their tenants have failed within their deadline."""
-        taken = self.taken[colour]
+        taken = self.taken[mode]
         outcomes = taken.walk.outcomes
         assert taken.took < self.way.timeout + SLACK
         assert outcomes.keys() == TENANTS.keys()
@@ -190,7 +190,7 @@ class Estate:
             assert outcome.restarts or not outcome.ok, outcome
             if self.way.ends != "either":
                 assert outcome.ok == (self.way.ends == "anew"), outcome
-        for pool_stats in self.routers[colour].pool_stats().values():
+        for pool_stats in self.routers[mode].pool_stats().values():
             assert (pool_stats.in_use, pool_stats.waiting) == (0, 0)
 
     def check_told(self, events: list[Any]) -> None:
@@ -207,24 +207,24 @@ class Estate:
         if moved or (self.way.ends == "anew" and not self.way.stays):
             assert moved == {f"{next_master.host}:{next_master.port}"}
 
-    def check_made_good(self, colour: Colour) -> None:
+    def check_made_good(self, mode: Mode) -> None:
         """Raise unless another process delivers what is lacking."""
-        taken = self.taken[colour]
+        taken = self.taken[mode]
         failed = {tenant for tenant, outcome in taken.walk.outcomes.items() if not outcome.ok}
         if not failed:
             return
-        rest = resumed(self.settings, taken.walk.token(), colour, count=COUNT)
+        rest = resumed(self.settings, taken.walk.token(), mode, count=COUNT)
         assert rest["outcomes"].keys() == failed
         assert all(ok for ok, _ in rest["outcomes"].values())
         for tenant in TENANTS:
             found = taken.seen[tenant] | set(rest["found"].get(tenant, ()))
             assert found >= keys_of(tenant) - old_keys_of(tenant)
 
-    async def check_goes_on(self, colour: Colour) -> None:
+    async def check_goes_on(self, mode: Mode) -> None:
         """Raise unless all tenants are served by the new master, and nobody is connected to the old one."""
-        router, step = self.routers[colour], Command("DBSIZE")
+        router, step = self.routers[mode], Command("DBSIZE")
         until(lambda: router.health().ok)  # while there was no master, the servers were not asked for one
-        sizes = router.fan_out(step) if colour == "blocking" else await router.afan_out(step)
+        sizes = router.fan_out(step) if mode == "sync" else await router.afan_out(step)
         assert {tenant: outcome.value for tenant, outcome in sizes.items()} == TENANTS
 
 
@@ -249,21 +249,21 @@ async def test_walks(estate: Estate, group: Group, way: Way) -> None:
     leftovers = Leftovers()
     with capture_logs() as events:
         await estate.walk()
-    for colour in COLOURS:
-        estate.check(colour)
+    for mode in MODES:
+        estate.check(mode)
     estate.check_told(events)
 
     group.wait_for_the_next()
-    await asyncio.gather(*(asyncio.to_thread(estate.check_made_good, colour) for colour in COLOURS))
+    await asyncio.gather(*(asyncio.to_thread(estate.check_made_good, mode) for mode in MODES))
     group.master.revive()
-    for colour in COLOURS:
-        await estate.check_goes_on(colour)
+    for mode in MODES:
+        await estate.check_goes_on(mode)
     if not way.stays:
         assert clients_of(group.replica)
         until(lambda: not clients_of(group.master), 5)
 
-    estate.routers["blocking"].close()
-    await estate.routers["asyncio"].aclose()
+    estate.routers["sync"].close()
+    await estate.routers["async"].aclose()
     await leftovers.acheck()
     for server in group.servers:
         until(lambda server=server: not clients_of(server), 5)

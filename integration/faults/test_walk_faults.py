@@ -14,7 +14,7 @@ from integration.faults.estate import COUNT, Estate
 from integration.faults.fleet import Leftovers
 from integration.faults.mishaps import AWAY, MISHAPS, Mishap
 from integration.faults.resuming import resumed
-from integration.faults.walking import Colour, Form, Taken, walked
+from integration.faults.walking import Form, Mode, Taken, walked
 from integration.servers import ServerHandle
 from tenantlimpyd.operations import Command
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(90)
 ENOUGH = 200
 """Keys of each large tenant that the consumer has had when it happens: a tenth of the smallest of them, at most."""
 KEPT = {"appendonly": True, "appendfsync": "always"}
-COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def befall(estate: Estate, mishap: Mishap) -> Callable[[Taken], None]:
     return happen
 
 
-async def nothing_left(estate: Estate, leftovers: Leftovers, colour: Colour) -> None:
+async def nothing_left(estate: Estate, leftovers: Leftovers, mode: Mode) -> None:
     estate.check_nothing_in_use()
-    if colour == "blocking":
+    if mode == "sync":
         estate.router.close()
         leftovers.check()
     else:
@@ -75,25 +75,25 @@ def check_ends(estate: Estate, mishap: Mishap, taken: Taken) -> None:
 
 
 @pytest.mark.parametrize("mishap", MISHAPS, indirect=True)
-@pytest.mark.parametrize(("colour", "form"), [("blocking", "keys"), ("asyncio", "pages")])
-async def test_a_walk(estate: Estate, mishap: Mishap, colour: Colour, form: Form) -> None:
+@pytest.mark.parametrize(("mode", "form"), [("sync", "keys"), ("async", "pages")])
+async def test_a_walk(estate: Estate, mishap: Mishap, mode: Mode, form: Form) -> None:
     leftovers = Leftovers()
     taken = await walked(
-        estate.router, colour, form, (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout
+        estate.router, mode, form, (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout
     )
     estate.check(taken.seen, taken.walk.outcomes, mishap.timeout, lost=mishap.loses)
     check_ends(estate, mishap, taken)
     assert taken.took < mishap.within
     assert taken.walk.complete == all(outcome.ok for outcome in taken.walk.outcomes.values())
-    await nothing_left(estate, leftovers, colour)
+    await nothing_left(estate, leftovers, mode)
 
 
 @pytest.mark.parametrize("mishap", ["restarted", "reset", "paused briefly", "killed"], indirect=True)
-@pytest.mark.parametrize(("colour", "form"), [("blocking", "pages"), ("asyncio", "keys")])
-async def test_each_key_once(estate: Estate, mishap: Mishap, colour: Colour, form: Form) -> None:
+@pytest.mark.parametrize(("mode", "form"), [("sync", "pages"), ("async", "keys")])
+async def test_each_key_once(estate: Estate, mishap: Mishap, mode: Mode, form: Form) -> None:
     leftovers = Leftovers()
     taken = await walked(
-        estate.router, colour, form, (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout, unique=True
+        estate.router, mode, form, (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout, unique=True
     )
     estate.check(taken.seen, taken.walk.outcomes, mishap.timeout)
     check_ends(estate, mishap, taken)
@@ -101,16 +101,16 @@ async def test_each_key_once(estate: Estate, mishap: Mishap, colour: Colour, for
     assert taken.walk.exact
     for tenant, outcome in taken.walk.outcomes.items():
         assert outcome.value == (len(taken.seen[tenant]) if outcome.ok else None)
-    await nothing_left(estate, leftovers, colour)
+    await nothing_left(estate, leftovers, mode)
 
 
 @pytest.mark.parametrize(
-    ("mishap", "colour"),
-    [("restarted", "blocking"), ("restarted", "asyncio"), ("paused", "blocking"), ("reset", "asyncio")],
+    ("mishap", "mode"),
+    [("restarted", "sync"), ("restarted", "async"), ("paused", "sync"), ("reset", "async")],
     indirect=["mishap"],
 )
 async def test_a_walk_that_is_left_when_it_happens_and_goes_on_in_another_process(
-    estate: Estate, mishap: Mishap, colour: Colour
+    estate: Estate, mishap: Mishap, mode: Mode
 ) -> None:
     leftovers = Leftovers()
     tokens = []
@@ -120,11 +120,11 @@ async def test_a_walk_that_is_left_when_it_happens_and_goes_on_in_another_proces
         tokens.append(taken.walk.token())
         return True
 
-    taken = await walked(estate.router, colour, "pages", (estate.large, ENOUGH), happen)
-    await nothing_left(estate, leftovers, colour)
+    taken = await walked(estate.router, mode, "pages", (estate.large, ENOUGH), happen)
+    await nothing_left(estate, leftovers, mode)
     mishap.end(estate.breaking, estate.proxy)
     through = {tenant for tenant, outcome in taken.walk.outcomes.items() if outcome.ok}
-    rest = resumed(estate.settings, tokens[0], "asyncio" if colour == "blocking" else "blocking", count=COUNT)
+    rest = resumed(estate.settings, tokens[0], "async" if mode == "sync" else "sync", count=COUNT)
     assert rest["outcomes"].keys() == estate.settings.keys() - through
     assert all(ok for ok, _ in rest["outcomes"].values())
     for tenant in estate.settings:
@@ -135,32 +135,28 @@ async def test_a_walk_that_is_left_when_it_happens_and_goes_on_in_another_proces
             assert rest["outcomes"][tenant][1] == mishap.restarts
 
 
-@pytest.mark.parametrize(
-    ("mishap", "colour"), [("killed", "blocking"), ("a black hole", "asyncio")], indirect=["mishap"]
-)
-async def test_what_has_failed_is_made_good_by_another_process(
-    servers: Servers, mishap: Mishap, colour: Colour
-) -> None:
+@pytest.mark.parametrize(("mishap", "mode"), [("killed", "sync"), ("a black hole", "async")], indirect=["mishap"])
+async def test_what_has_failed_is_made_good_by_another_process(servers: Servers, mishap: Mishap, mode: Mode) -> None:
     """The token of a walk that is through, of which some tenants have failed."""
     *healthy, breaking = *servers(2), *servers(1, options=KEPT)
     estate = Estate(healthy, breaking)
     leftovers = Leftovers()
     taken = await walked(
-        estate.router, colour, "keys", (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout
+        estate.router, mode, "keys", (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout
     )
     failed = {tenant for tenant, outcome in taken.walk.outcomes.items() if not outcome.ok}
     assert failed >= set(estate.large)
-    await nothing_left(estate, leftovers, colour)
+    await nothing_left(estate, leftovers, mode)
     mishap.end(estate.breaking, estate.proxy)
-    rest = resumed(estate.settings, taken.walk.token(), colour, count=COUNT)
+    rest = resumed(estate.settings, taken.walk.token(), mode, count=COUNT)
     assert rest["outcomes"].keys() == failed
     for tenant in estate.settings:
         assert taken.seen[tenant] | set(rest["found"].get(tenant, ())) == estate.keys_of(tenant)
 
 
 @pytest.mark.parametrize("mishap", ["killed", "paused", "reset"], indirect=True)
-@COLOURS
-async def test_all_are_counted_meanwhile(estate: Estate, mishap: Mishap, colour: Colour) -> None:
+@MODES
+async def test_all_are_counted_meanwhile(estate: Estate, mishap: Mishap, mode: Mode) -> None:
     """A command for all tenants as it happens, by the same router, in the middle of a walk."""
     leftovers = Leftovers()
     sizes = []
@@ -170,16 +166,16 @@ async def test_all_are_counted_meanwhile(estate: Estate, mishap: Mishap, colour:
         befall(estate, mishap)(taken)
         sizes.append(estate.router.fan_out(Command("DBSIZE"), on_error="collect", timeout=timeout))
 
-    if colour == "blocking":
-        taken = await walked(estate.router, colour, "pages", (estate.large, ENOUGH), happen, timeout=mishap.timeout)
+    if mode == "sync":
+        taken = await walked(estate.router, mode, "pages", (estate.large, ENOUGH), happen, timeout=mishap.timeout)
     else:
         taken = await walked(
-            estate.router, colour, "pages", (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout
+            estate.router, mode, "pages", (estate.large, ENOUGH), befall(estate, mishap), timeout=mishap.timeout
         )
         sizes.append(await estate.router.afan_out(Command("DBSIZE"), on_error="collect", timeout=timeout))
     estate.check(taken.seen, taken.walk.outcomes, mishap.timeout)
     estate.check_sizes(sizes[0], timeout)
     if mishap.ends == "failed":
         assert {tenant for tenant, outcome in sizes[0].items() if not outcome.ok} == set(estate.broken)
-    await nothing_left(estate, leftovers, colour)
+    await nothing_left(estate, leftovers, mode)
     mishap.end(estate.breaking, estate.proxy)

@@ -1,4 +1,4 @@
-"""One walk, in either colour, with something that happens when its consumer has had so many keys."""
+"""One walk, in either mode, with something that happens when its consumer has had so many keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import attrs
 from integration.faults.estate import COUNT
 from tenantlimpyd import DatabaseRouter
 
-__all__ = ["Colour", "Form", "Taken", "walked"]
+__all__ = ["Form", "Mode", "Taken", "walked"]
 
 _PAUSE = 0.02
 """Seconds for which the consumer holds back a page of a tenant that has had enough, until all others have, too.
@@ -21,7 +21,7 @@ _PAUSE = 0.02
 On a machine that is busy a tenant's own connection may come long after another's: else that one would be through by then.
 """
 
-Colour = Literal["blocking", "asyncio"]
+Mode = Literal["sync", "async"]
 Form = Literal["keys", "pages"]
 
 
@@ -46,7 +46,7 @@ class Taken:
 
 async def walked(
     router: DatabaseRouter,
-    colour: Colour,
+    mode: Mode,
     form: Form,
     after: tuple[Iterable[str], int],
     happen: Callable[[Taken], object],
@@ -58,14 +58,14 @@ async def walked(
 
     Args:
         router: whose tenants.
-        colour: blocking, in this thread; or asyncio.
+        mode: blocking, in this thread; or asyncio.
         form: whether keys are delivered one by one.
         after: tenants, and how many keys each of them must have had before it happens.
         happen: what does. In asyncio it runs in a thread, so that the event loop goes on.
         arguments: of the walk.
     """
     arguments = {"count": COUNT, "on_error": "collect", **arguments}
-    scan = getattr(router, ("a" if colour == "asyncio" else "") + f"scan_{form}")
+    scan = getattr(router, ("a" if mode == "async" else "") + f"scan_{form}")
     waiting, enough = set(after[0]), after[1]
     taken = Taken(scan(**arguments))
 
@@ -105,7 +105,7 @@ async def walked(
                 elif ahead(tenant):
                     await asyncio.sleep(_PAUSE)
 
-    if colour == "blocking":
+    if mode == "sync":
         take()
     else:
         await atake()

@@ -31,7 +31,7 @@ def test_it_tells_the_whole_story(process):
         "claims held",
     ):
         assert words in result.stdout
-    assert "\x1b" not in result.stdout  # no colours where nobody sees them
+    assert "\x1b" not in result.stdout  # no modes where nobody sees them
 
 
 def test_interrupted_it_ends_quietly_and_leaves_nothing(tmp_path):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.models.conftest import colour, database, flushed_server, raw, raw_client
+from tests.models.conftest import database, flushed_server, mode, raw, raw_client
 
-__all__ = ["colour", "database", "flushed_server", "raw", "raw_client"]
+__all__ = ["database", "flushed_server", "mode", "raw", "raw_client"]

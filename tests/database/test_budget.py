@@ -74,7 +74,7 @@ async def test_waiting_ends_with_an_error_that_says_how_long(opened):
     await other.aclose()
 
 
-async def test_first_come_first_served_whatever_the_colour(opened):
+async def test_first_come_first_served_whatever_the_mode(opened):
     budget = Budget(per_server=1, timeout=10)
     databases = [opened(db=db, budget=budget) for db in range(1, 7)]
     server, order = databases[0].server, []
@@ -140,7 +140,7 @@ def test_a_total_over_all_servers(opened):
     back.pop()()
 
 
-async def test_idle_connections_of_one_colour_make_room_for_the_other(opened, flushed_server, client_name):
+async def test_idle_connections_of_one_mode_make_room_for_the_other(opened, flushed_server, client_name):
     budget = Budget(per_server=2, per_tenant=2, on_full="raise")
     database = opened(db=1, budget=budget)
     for free in [await aheld(database), await aheld(database)]:

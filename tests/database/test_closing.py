@@ -28,7 +28,7 @@ def test_close_closes_and_using_it_again_opens(opened, flushed_server, client_na
     assert open_connections(flushed_server, client_name) == []
 
 
-async def test_aclose_closes_both_colours(opened, flushed_server, client_name):
+async def test_aclose_closes_both_modes(opened, flushed_server, client_name):
     database = opened(db=1)
     async with database as entered:
         assert entered is database

@@ -19,7 +19,7 @@ from tests.database.watching import open_connections
 ONCE = Retry(NoBackoff(), 0)
 
 
-async def used_in_both_colours(database: RedisDatabase, word: str) -> None:
+async def used_in_both_modes(database: RedisDatabase, word: str) -> None:
     database.connection.set("word", word)
     assert database.connection.get("word") == word
     assert await database.aconnection.get("word") == word
@@ -31,7 +31,7 @@ async def used_in_both_colours(database: RedisDatabase, word: str) -> None:
 @pytest.mark.parametrize("protocol", [2, 3, "2", "3"], ids=repr)
 async def test_both_protocols(opened, protocol):
     database = opened(db=3, protocol=protocol)
-    await used_in_both_colours(database, "x")
+    await used_in_both_modes(database, "x")
     hello = database.connection.execute_command("CLIENT", "LIST", "ID", database.connection.client_id())
     assert f"resp={protocol}" in str(hello) or any(entry.get("resp") == str(protocol) for entry in hello)
 
@@ -39,28 +39,28 @@ async def test_both_protocols(opened, protocol):
 async def test_unix_socket(opened, flushed_server, client_name):
     database = RedisDatabase(unix_socket_path=flushed_server.unix_socket, db=4, client_name=client_name)
     assert database.keyspace.server == flushed_server.unix_socket
-    await used_in_both_colours(database, "u")
+    await used_in_both_modes(database, "u")
     assert opened(db=4).connection.get("word") == "u"
     database.close()
 
 
 async def test_url(opened, flushed_server):
     database = RedisDatabase(url=f"{flushed_server.url}/5")
-    await used_in_both_colours(database, "l")
+    await used_in_both_modes(database, "l")
     assert opened(db=5).connection.get("word") == "l"
     database.close()
 
 
 async def test_unix_url(flushed_server):
     database = RedisDatabase(url=f"unix://{flushed_server.unix_socket}?db=6")
-    await used_in_both_colours(database, "l")
+    await used_in_both_modes(database, "l")
     database.close()
 
 
 async def test_acl_user_that_may_not_call_info(opened, guarded_server):
     user = guarded_server("noinfo", "~*", "&*", "+@all", "-info", "-client")
     database = opened(db=2, username=user, password="s3cret-password", client_name=None)
-    await used_in_both_colours(database, "a")
+    await used_in_both_modes(database, "a")
     with pytest.raises(redis.exceptions.NoPermissionError):
         _ = database.redis_version
 
@@ -95,7 +95,7 @@ async def test_tls(tmp_path, flushed_server):
     authority = Authority(tmp_path)
     with ChaosProxy(flushed_server.host, flushed_server.port, authority.server_context()) as proxy:
         database = RedisDatabase(host="127.0.0.1", port=proxy.port, db=7, **authority.client_settings)
-        await used_in_both_colours(database, "tls")
+        await used_in_both_modes(database, "tls")
         database.close()
         clear = RedisDatabase(host="127.0.0.1", port=proxy.port, db=7, retry=ONCE, socket_timeout=1)
         with pytest.raises(redis.ConnectionError):

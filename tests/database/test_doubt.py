@@ -81,12 +81,12 @@ def test_invariant_8_an_interrupt_as_sending_returns(opened, monkeypatch):
     assert database.connection.get("b") == "of b"
 
 
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_a_connection_made_anew_for_a_second_try_is_kept(proxy, client_name, colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_connection_made_anew_for_a_second_try_is_kept(proxy, client_name, mode):
     with RedisDatabase(
         host="127.0.0.1", port=proxy.port, db=5, client_name=client_name, retry=Retry(NoBackoff(), 1)
     ) as database:
-        ask = database.aconnection.get if colour == "asyncio" else _awaited(database.connection.get)
+        ask = database.aconnection.get if mode == "async" else _awaited(database.connection.get)
         await ask("a")
         proxy.disturb(cut_reply_after=1)
         await ask("a")
@@ -137,17 +137,17 @@ def test_invariant_8_a_handshake_interrupted_anywhere_never_ends_in_database_0(o
 
 
 @pytest.mark.parametrize("after", range(1, 6))
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_invariant_8_a_handshake_interrupted_before_sending(opened, monkeypatch, after, raw, colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_invariant_8_a_handshake_interrupted_before_sending(opened, monkeypatch, after, raw, mode):
     """Between two commands nothing is owed, and the connection looks healthy: but it is in database 0."""
     database = opened(db=5, client_name="handshake")
-    module = redis.connection if colour == "blocking" else redis.asyncio.connection
+    module = redis.connection if mode == "sync" else redis.asyncio.connection
     original, calls = module.AbstractConnection.send_packed_command, iter(range(1, 100))
 
     def send_packed_command(self, *args, **kwargs):
         return _interrupt() if next(calls) == after else original(self, *args, **kwargs)
 
-    write = _awaited(database.connection.set) if colour == "blocking" else database.aconnection.set
+    write = _awaited(database.connection.set) if mode == "sync" else database.aconnection.set
     with monkeypatch.context() as patch:
         patch.setattr(module.AbstractConnection, "send_packed_command", send_packed_command)
         with pytest.raises(Interrupt):
@@ -234,12 +234,12 @@ async def test_invariant_8_a_batch_cancelled_half_read(proxy, through, opened):
     await through.aclose()
 
 
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_invariant_8_a_reply_that_came_too_late_goes_to_nobody(proxy, through, opened, colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_invariant_8_a_reply_that_came_too_late_goes_to_nobody(proxy, through, opened, mode):
     opened(db=5).connection.mset({"a": "of a", "b": "of b"})
     through.connect(**{**through.connection_settings, "socket_timeout": 0.2})
     proxy.disturb(latency=0.0)
-    ask = through.aconnection.get if colour == "asyncio" else _awaited(through.connection.get)
+    ask = through.aconnection.get if mode == "async" else _awaited(through.connection.get)
     assert await ask("a") == "of a"
     proxy.disturb(latency=0.5)
     with pytest.raises(redis.TimeoutError):

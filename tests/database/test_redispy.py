@@ -23,7 +23,7 @@ from tests.database.watching import aeventually
 BLOCKING, AWAITING = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
 
 
-@pytest.mark.parametrize("connection", [BLOCKING, AWAITING], ids=["blocking", "asyncio"])
+@pytest.mark.parametrize("connection", [BLOCKING, AWAITING], ids=["sync", "async"])
 def test_connections_have_the_methods_that_are_overridden(connection):
     for name in (
         *("connect_check_health", "check_health", "send_packed_command", "send_command", "read_response", "disconnect"),
@@ -153,11 +153,11 @@ async def test_what_is_not_a_reply_among_replies_that_came_together(opened, prot
 
 
 async def settled(result):
-    """Return what either colour returned."""
+    """Return what either mode returned."""
     return await result if inspect.isawaitable(result) else result
 
 
-@pytest.mark.parametrize("client", [redis.Redis, redis.asyncio.Redis], ids=["blocking", "asyncio"])
+@pytest.mark.parametrize("client", [redis.Redis, redis.asyncio.Redis], ids=["sync", "async"])
 async def test_a_library_that_wants_to_hear_of_commands_does(opened, monkeypatch, client):
     """Tracing libraries put themselves into redis-py's method, which is left out otherwise."""
     database = opened(db=1)
@@ -183,8 +183,8 @@ async def test_a_library_that_wants_to_hear_of_commands_does(opened, monkeypatch
     await database.aclose()
 
 
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_telemetry_of_redis_py_hears_of_commands(opened, monkeypatch, colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_telemetry_of_redis_py_hears_of_commands(opened, monkeypatch, mode):
     database = opened(db=1)
     recorded = []
 
@@ -199,7 +199,7 @@ async def test_telemetry_of_redis_py_hears_of_commands(opened, monkeypatch, colo
         patch.setattr(telemetry, "_provider_manager", object())
         patch.setattr(redis.client, "record_operation_duration", record)
         patch.setattr(redis.asyncio.client, "record_operation_duration", arecord)
-        if colour == "blocking":
+        if mode == "sync":
             database.connection.get("k")
         else:
             await database.aconnection.get("k")

@@ -12,7 +12,7 @@ from tenantlimpyd.testing import count_commands
 
 
 async def both(database, *args, **kwargs):
-    """Return what both colours find, which must be the same."""
+    """Return what both modes find, which must be the same."""
     blocking = sorted(database.scan_keys(*args, **kwargs))
     assert sorted([key async for key in database.ascan_keys(*args, **kwargs)]) == blocking
     await database.aclose()

@@ -24,7 +24,7 @@ from tenantlimpyd.router import DatabaseRouter
 from tests.database.test_breaker import silent
 from tests.database.watching import aeventually, eventually
 
-COLOURS = ["blocking", "asyncio"]
+MODES = ["sync", "async"]
 OUT_OF_REACH = {"master": "mymaster", "hosts": ["192.0.2.1:26379", "192.0.2.2"]}
 FAST = {"seconds": 0.05, "max_open_seconds": 0.2}
 
@@ -82,64 +82,64 @@ def group():
         yield made
 
 
-async def run(database, colour, *command):
-    if colour == "blocking":
+async def run(database, mode, *command):
+    if mode == "sync":
         return database.connection.execute_command(*command)
     return await database.aconnection.execute_command(*command)
 
 
-async def until_done(database, colour, *command, seconds=15.0):
+async def until_done(database, mode, *command, seconds=15.0):
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return await run(database, colour, *command)
+            return await run(database, mode, *command)
         except redis.ConnectionError:
             assert time.monotonic() < deadline, "it was not followed in time"
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_a_failover_is_followed(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_failover_is_followed(group, mode):
     router = DatabaseRouter(
         {name: RedisDatabase(**group.settings, db=db) for db, name in enumerate(("acme", "globex"), 1)}
     )
     for tenant in router.tenants():
-        assert await run(router.database_for(tenant), colour, "SET", "mine", tenant)
+        assert await run(router.database_for(tenant), mode, "SET", "mine", tenant)
     assert router.check() == []
     eventually(lambda: group.role(group.replica)["slave_repl_offset"] >= group.role(group.master)["master_repl_offset"])
     group.master.kill()
     for tenant in router.tenants():
         database = router.database_for(tenant)
-        assert await until_done(database, colour, "SET", "after", tenant)
-        assert await run(database, colour, "MGET", "mine", "after") == [tenant, tenant]
+        assert await until_done(database, mode, "SET", "after", tenant)
+        assert await run(database, mode, "MGET", "mine", "after") == [tenant, tenant]
     assert group.role(group.replica)["role"] == "master"
     await router.aclose()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_a_demoted_master_gets_no_write(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_demoted_master_gets_no_write(group, mode):
     """It lives on, and so do the connections to it; what they are told makes them look for the new master."""
     async with RedisDatabase(**group.settings) as database:
-        assert await run(database, colour, "SET", "key", "before")
+        assert await run(database, mode, "SET", "key", "before")
         group.ask("SENTINEL", "FAILOVER", "mymaster")
         with redis.Redis(**group.master.settings) as old, redis.Redis(**group.sentinel.settings) as sentinel:
             eventually(lambda: sentinel.sentinel_get_master_addr_by_name("mymaster")[1] == group.replica.port, 45)
             old.replicaof("127.0.0.1", group.replica.port)  # the sentinel does so too, 10 s later
             assert old.client_list(_type="normal")
-            assert await run(database, colour, "SET", "key", "after")  # the READONLY it is told is not the caller's
+            assert await run(database, mode, "SET", "key", "after")  # the READONLY it is told is not the caller's
         with redis.Redis(**group.replica.settings, decode_responses=True) as new:
             assert new.get("key") == "after"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_a_server_that_says_it_is_no_master_is_not_used(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_server_that_says_it_is_no_master_is_not_used(group, mode):
     """The sentinels' word may be of before: who is named by them is asked, before anything else is."""
     async with RedisDatabase(**{**group.settings, "breaker": None}, retry=Retry(NoBackoff(), 2)) as database:
-        assert await run(database, colour, "SET", "key", "value")
+        assert await run(database, mode, "SET", "key", "value")
         eventually(
             lambda: group.role(group.replica)["slave_repl_offset"] >= group.role(group.master)["master_repl_offset"]
         )
-        client = database.connection if colour == "blocking" else database.aconnection
+        client = database.connection if mode == "sync" else database.aconnection
         master, named = client.connection_pool.master, []
 
         def outdated():
@@ -151,18 +151,18 @@ async def test_a_server_that_says_it_is_no_master_is_not_used(group, colour):
 
         group.ask("SENTINEL", "REMOVE", "mymaster")  # or the sentinel would promote the replica
         master._address = None
-        master.get_master_address = outdated if colour == "blocking" else aoutdated
+        master.get_master_address = outdated if mode == "sync" else aoutdated
         group.master.kill()
         with pytest.raises(redis.ConnectionError, match="named as the master, says that it is a slave"):
-            await run(database, colour, "GET", "key")
+            await run(database, mode, "GET", "key")
         assert len(named) > 1  # asked anew for each attempt
         with redis.Redis(**group.replica.settings) as promoted:
             promoted.replicaof("NO", "ONE")
-        assert await until_done(database, colour, "GET", "key") == "value"
+        assert await until_done(database, mode, "GET", "key") == "value"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypatch, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypatch, mode):
     authority = Authority(tmp_path)
     with (
         ChaosProxy("127.0.0.1", group.master.port, authority.server_context()) as master,
@@ -176,8 +176,8 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
         settings = {**group.settings, **authority.client_settings}
         settings["sentinel"] |= {"hosts": [f"127.0.0.1:{sentinel.port}"], **authority.client_settings}
         async with RedisDatabase(**settings, db=3) as database:
-            assert await run(database, colour, "SET", "key", "value")
-            pool = (database.connection if colour == "blocking" else database.aconnection).connection_pool
+            assert await run(database, mode, "SET", "key", "value")
+            pool = (database.connection if mode == "sync" else database.aconnection).connection_pool
             (connection,) = pool.idle
             assert isinstance(connection, redis.SSLConnection | redis.asyncio.SSLConnection)
             assert connection.port == master.port
@@ -186,27 +186,27 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
             clear["sentinel"].pop(name)
         async with RedisDatabase(**clear) as database:
             with pytest.raises((redis.ConnectionError, redis.TimeoutError)):
-                await run(database, colour, "GET", "key")
+                await run(database, mode, "GET", "key")
     with redis.Redis(**group.master.settings, db=3, decode_responses=True) as client:
         assert client.get("key") == "value"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_a_user_who_may_not_ask_for_the_role_is_served(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_user_who_may_not_ask_for_the_role_is_served(group, mode):
     with redis.Redis(**group.master.settings) as admin:
         admin.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+@all", "-role")
     async with RedisDatabase(**{**group.settings, "username": "weak", "password": "weak"}) as database:
-        assert await run(database, colour, "SET", "key", "value")
+        assert await run(database, mode, "SET", "key", "value")
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_connections_in_use_as_the_master_changes_close_when_they_come_back(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_connections_in_use_as_the_master_changes_close_when_they_come_back(group, mode):
     async with RedisDatabase(**group.settings, max_connections=4) as database:
-        client = database.connection if colour == "blocking" else database.aconnection
+        client = database.connection if mode == "sync" else database.aconnection
         pool = client.connection_pool
 
         async def checkout():
-            return pool.get_connection() if colour == "blocking" else await pool.get_connection()
+            return pool.get_connection() if mode == "sync" else await pool.get_connection()
 
         held = await checkout()
         pool.master._address = ("127.0.0.1", 1)  # as if the sentinels had named another one before
@@ -214,32 +214,32 @@ async def test_connections_in_use_as_the_master_changes_close_when_they_come_bac
         other = await checkout()  # asks the sentinels
         assert (other.host, other.port) == ("127.0.0.1", group.master.port)
         for connection in (held, other):
-            pool.release(connection) if colour == "blocking" else await pool.release(connection)
+            pool.release(connection) if mode == "sync" else await pool.release(connection)
         assert not held.is_connected
         assert other.is_connected
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_an_unknown_master_is_redis_pys_error(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_unknown_master_is_redis_pys_error(group, mode):
     settings = group.settings
     settings["sentinel"]["master"] = "another"
-    kind = (redis.sentinel if colour == "blocking" else redis.asyncio.sentinel).MasterNotFoundError
+    kind = (redis.sentinel if mode == "sync" else redis.asyncio.sentinel).MasterNotFoundError
     async with RedisDatabase(**settings) as database:
         with pytest.raises(kind, match="another") as caught:
-            await run(database, colour, "PING")
+            await run(database, mode, "PING")
         assert isinstance(caught.value, redis.ConnectionError)
         assert "for-the" not in str(caught.value)
         assert database.server.breaker.refusing
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_sentinels_that_are_away_or_hang_are_passed_over(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_sentinels_that_are_away_or_hang_are_passed_over(group, mode):
     with silent() as port:
         settings = group.settings
         hosts = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{port}", *settings["sentinel"]["hosts"]]
         settings["sentinel"] |= {"hosts": hosts, "socket_timeout": 0.2}
         async with RedisDatabase(**settings) as database:
-            assert await run(database, colour, "PING")
+            assert await run(database, mode, "PING")
 
 
 def test_a_deadline_holds_while_sentinels_hang():
@@ -256,10 +256,10 @@ def test_a_deadline_holds_while_sentinels_hang():
             assert time.monotonic() - began < 4
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_connections_to_sentinels_close_too(group, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_connections_to_sentinels_close_too(group, mode):
     async with RedisDatabase(**group.settings) as database:
-        await run(database, colour, "PING")
+        await run(database, mode, "PING")
     with redis.Redis(**group.sentinel.settings) as client:
         await aeventually(lambda: len([each for each in client.client_list() if each["lib-name"] == "redis-py"]) == 1)
 

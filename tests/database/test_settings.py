@@ -60,7 +60,7 @@ SECRET = "hunter2-very-secret"
         ({"url": "http://localhost"}, "url can't be read"),
         ({"url": "redis://localhost:port/0"}, "url can't be read"),
         ({"url": "redis://localhost?db=two"}, "url can't be read"),
-        ({"url": "redis://localhost?colour=red"}, "the url's query: unknown setting 'colour'"),
+        ({"url": "redis://localhost?mode=red"}, "the url's query: unknown setting 'mode'"),
         ({"url": "redis://localhost/1", "db": 2}, "db is given twice"),
     ],
 )
@@ -186,7 +186,7 @@ def test_names_of_one_host_that_settings_tell(one, other):
     assert Settings({"host": one}).server == Settings({"host": other}).server
 
 
-def test_a_retry_policy_of_either_colour_serves_both():
+def test_a_retry_policy_of_either_mode_serves_both():
     for retry in (Retry(NoBackoff(), 2), AsyncRetry(NoBackoff(), 2)):
         settings = Settings({"retry": retry})
         assert isinstance(settings.for_blocking()["retry"], Retry)

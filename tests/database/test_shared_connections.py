@@ -25,17 +25,17 @@ ONCE = Retry(NoBackoff(), 0)
 PASSWORD = "s3cret-password"
 
 
-@pytest.fixture(params=["blocking", "asyncio"])
-def colour(request):
+@pytest.fixture(params=["sync", "async"])
+def mode(request):
     return request.param
 
 
 @pytest.fixture
-def ask(colour):
-    """Run a function of a client, in the test's colour: ``await ask(database, lambda client: client.get("k"))``."""
+def ask(mode):
+    """Run a function of a client, in the test's mode: ``await ask(database, lambda client: client.get("k"))``."""
 
     async def ask(database, function):
-        if colour == "blocking":
+        if mode == "sync":
             return function(database.connection)
         result = function(database.aconnection)
         return await result if hasattr(result, "__await__") else result
@@ -100,20 +100,20 @@ async def test_reading_everywhere_costs_one_command_more(databases, ask):
     assert len(counted.wire) == 9
 
 
-async def test_pipelines_move_in_the_same_trip(databases, colour):
+async def test_pipelines_move_in_the_same_trip(databases, mode):
     for transaction in (True, False):
         for database in databases:
-            await fill(database, colour, transaction=transaction)
+            await fill(database, mode, transaction=transaction)
         with count_commands() as counted:
             for database in databases:
-                await fill(database, colour, transaction=transaction)
+                await fill(database, mode, transaction=transaction)
         assert len(counted.wire) == counted.trips == 8
         inside = ("SET", "GET", "LPUSH", "GET")
         assert set(counted.sent) == {("MULTI", *inside, "EXEC") if transaction else inside}
 
 
 @pytest.mark.parametrize("shape", ["one command", "a pipeline"])
-async def test_a_long_write_goes_out_after_a_select_that_was_answered(databases, colour, ask, shape):
+async def test_a_long_write_goes_out_after_a_select_that_was_answered(databases, mode, ask, shape):
     """A server reads it piece by piece, and may take the user's right to SELECT away in between."""
     first, second = databases[:2]
     for database in (first, second, first):
@@ -122,48 +122,48 @@ async def test_a_long_write_goes_out_after_a_select_that_was_answered(databases,
         if shape == "one command":
             await ask(second, lambda client: client.set("k", "long" * 2_000))
         else:
-            pipeline = (second.connection if colour == "blocking" else second.aconnection).pipeline(transaction=False)
+            pipeline = (second.connection if mode == "sync" else second.aconnection).pipeline(transaction=False)
             for number in range(200):
                 pipeline.set(f"k{number}", "long enough together")
             done = pipeline.execute()
-            assert all(done if colour == "blocking" else await done)
+            assert all(done if mode == "sync" else await done)
     assert len(counted.wire) == 2
     assert counted.wire[0][:2] == ("DISCARD", "SELECT")
     assert "SELECT" not in counted.wire[1]
     assert await ask(first, lambda client: client.get("k")) == "short"
 
 
-async def fill(database, colour, *, transaction):
-    client = database.connection if colour == "blocking" else database.aconnection
+async def fill(database, mode, *, transaction):
+    client = database.connection if mode == "sync" else database.aconnection
     pipeline = client.pipeline(transaction=transaction)
     pipeline.set("k", database.settings.db).get("k").lpush("k", 1).get("k")
     replies = pipeline.execute(raise_on_error=False)
-    replies = replies if colour == "blocking" else await replies
+    replies = replies if mode == "sync" else await replies
     assert replies[0] is True
     assert replies[1] == replies[3] == str(database.settings.db)
     assert isinstance(replies[2], redis.ResponseError)
 
 
-async def test_a_pipeline_with_commands_that_queueing_refuses_is_as_it_ever_is(databases, colour):
+async def test_a_pipeline_with_commands_that_queueing_refuses_is_as_it_ever_is(databases, mode):
     for database in databases:
-        client = database.connection if colour == "blocking" else database.aconnection
+        client = database.connection if mode == "sync" else database.aconnection
         pipeline = client.pipeline(transaction=False)
         pipeline.set("k", database.settings.db).execute_command("GET").execute_command("NOSUCH", 1).get("k")
         replies = pipeline.execute(raise_on_error=False)
-        replies = replies if colour == "blocking" else await replies
+        replies = replies if mode == "sync" else await replies
         assert replies[0] is True
         assert "wrong number of arguments" in str(replies[1])
         assert "unknown command" in str(replies[2])
         assert replies[3] == str(database.settings.db)
 
 
-async def test_a_transaction_that_queueing_refuses_is_discarded(databases, colour, raw):
+async def test_a_transaction_that_queueing_refuses_is_discarded(databases, mode, raw):
     for database in databases:
-        client = database.connection if colour == "blocking" else database.aconnection
+        client = database.connection if mode == "sync" else database.aconnection
         pipeline = client.pipeline(transaction=True)
         pipeline.set("k", 1).execute_command("GET")
         with pytest.raises(redis.ResponseError, match="wrong number of arguments"):
-            pipeline.execute() if colour == "blocking" else await pipeline.execute()
+            pipeline.execute() if mode == "sync" else await pipeline.execute()
     assert raw.info("keyspace") == {}
 
 
@@ -215,26 +215,26 @@ async def test_replies_are_those_that_a_connection_of_its_own_gives(databases, a
     await own.aclose()
 
 
-async def test_watching_moves_in_the_same_trip_and_still_works(databases, colour):
+async def test_watching_moves_in_the_same_trip_and_still_works(databases, mode):
     for database in databases:
-        client = database.connection if colour == "blocking" else database.aconnection
+        client = database.connection if mode == "sync" else database.aconnection
         other = databases[(database.settings.db + 1) % 8]
         assert other is not database
         async with _entered(client.pipeline()) as pipeline:
             with count_commands() as counted:
                 watched = pipeline.watch("k")
-                assert (watched if colour == "blocking" else await watched) is True
+                assert (watched if mode == "sync" else await watched) is True
             assert len(counted.wire) == 1
             pipeline.multi()
             pipeline.set("k", database.settings.db)
             done = pipeline.execute()
-            assert (done if colour == "blocking" else await done) == [True]
+            assert (done if mode == "sync" else await done) == [True]
     for database in databases:
-        got = (database.connection if colour == "blocking" else database.aconnection).get("k")
-        assert (got if colour == "blocking" else await got) == str(database.settings.db)
+        got = (database.connection if mode == "sync" else database.aconnection).get("k")
+        assert (got if mode == "sync" else await got) == str(database.settings.db)
 
 
-class _entered:  # noqa: N801 - stands for a `with` of either colour
+class _entered:  # noqa: N801 - stands for a `with` of either mode
     def __init__(self, pipeline):
         self._pipeline = pipeline
 
@@ -247,19 +247,19 @@ class _entered:  # noqa: N801 - stands for a `with` of either colour
             await done
 
 
-async def test_a_watched_key_that_changes_is_noticed_after_a_move(opened, narrow, colour):
-    await narrow(1).aconnection.ping() if colour == "asyncio" else narrow(1).connection.ping()
+async def test_a_watched_key_that_changes_is_noticed_after_a_move(opened, narrow, mode):
+    await narrow(1).aconnection.ping() if mode == "async" else narrow(1).connection.ping()
     database = narrow(2)
-    client = database.connection if colour == "blocking" else database.aconnection
+    client = database.connection if mode == "sync" else database.aconnection
     async with _entered(client.pipeline()) as pipeline:
         watched = pipeline.watch("k")
-        if colour == "asyncio":
+        if mode == "async":
             await watched
         opened(db=2, shared=False).connection.set("k", "changed")
         pipeline.multi()
         pipeline.set("k", "mine")
         with pytest.raises(redis.WatchError):
-            pipeline.execute() if colour == "blocking" else await pipeline.execute()
+            pipeline.execute() if mode == "sync" else await pipeline.execute()
     await database.aclose()
 
 
@@ -406,9 +406,9 @@ async def test_select_is_refused_on_shared_connections_too(databases, ask):
         await ask(databases[2], lambda client: client.execute_command("SELECT", 5))
 
 
-async def test_what_blocks_runs_apart(databases, colour, ask, flushed_server, client_name):
+async def test_what_blocks_runs_apart(databases, mode, ask, flushed_server, client_name):
     database, other = databases[1], databases[2]
-    if colour == "asyncio":
+    if mode == "async":
         waiting = asyncio.create_task(database.aconnection.blpop("queue", 20))
     else:
         waiting = asyncio.create_task(asyncio.to_thread(database.connection.blpop, "queue", 20))
@@ -420,19 +420,19 @@ async def test_what_blocks_runs_apart(databases, colour, ask, flushed_server, cl
     assert await ask(other, lambda client: client.llen("queue")) == 1
 
 
-async def test_pubsub_and_monitor_run_apart(databases, colour, ask):
+async def test_pubsub_and_monitor_run_apart(databases, mode, ask):
     database = databases[3]
-    client = database.connection if colour == "blocking" else database.aconnection
+    client = database.connection if mode == "sync" else database.aconnection
     subscriber = client.pubsub(ignore_subscribe_messages=True)
     done = subscriber.subscribe("channel")
-    if colour == "asyncio":
+    if mode == "async":
         await done
     pool_stats = database.server.pool_stats()
     assert pool_stats.dedicated == 1
     for each in databases:
         await ask(each, lambda client: client.set("k", 1))
-    closed = subscriber.close() if colour == "blocking" else subscriber.aclose()
-    if colour == "asyncio":
+    closed = subscriber.close() if mode == "sync" else subscriber.aclose()
+    if mode == "async":
         await closed
     assert database.server.pool_stats().dedicated == 0
 
@@ -482,7 +482,7 @@ async def test_closing_one_database_leaves_the_others_connections(databases, ask
 
 
 @pytest.mark.parametrize("shape", ["read", "write", "write when armed"])
-async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch, colour, shape):
+async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch, mode, shape):
     """Should a reply of before be unread in spite of all, no tenant is given it, or another one in its place."""
     databases = [narrow(db, retry=ONCE) for db in (3, 2, 1)]
     for database, whose in zip(databases, "321", strict=True):
@@ -493,7 +493,7 @@ async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch,
     pool = (await ask(databases[0], lambda client: client)).connection_pool
     connection = await ask(databases[0], lambda client: client.connection_pool.get_connection())
     asked = b"".join(connection.pack_command("PING"))
-    if colour == "asyncio":
+    if mode == "async":
         connection._writer.write(asked)
         await pool.release(connection)
     else:
@@ -516,11 +516,11 @@ async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch,
         await database.aclose()
 
 
-async def test_replies_of_a_pipeline_on_the_way_elsewhere_are_decoded_one_by_one(databases, colour):
+async def test_replies_of_a_pipeline_on_the_way_elsewhere_are_decoded_one_by_one(databases, mode):
     """What one command's caller wants as bytes need not be text, and what is text stays so beside it."""
     binary = bytes(range(256))
     for database in (databases[1], databases[0], databases[1]):
-        client = database.connection if colour == "blocking" else database.aconnection
+        client = database.connection if mode == "sync" else database.aconnection
         pipeline = client.pipeline(transaction=False)
         pipeline.set("text", "é")
         pipeline.hset("hash", mapping={"ü": "ö"})
@@ -528,5 +528,5 @@ async def test_replies_of_a_pipeline_on_the_way_elsewhere_are_decoded_one_by_one
         pipeline.execute_command("GET", "binary", **{NEVER_DECODE: True})
         pipeline.get("text")
         pipeline.hgetall("hash")
-        replies = pipeline.execute() if colour == "blocking" else await pipeline.execute()
+        replies = pipeline.execute() if mode == "sync" else await pipeline.execute()
         assert replies[3:] == [binary, "é", {"ü": "ö"}]

@@ -58,7 +58,7 @@ async def test_starlette_a_websocket_of_nobody_is_closed(tenant):
 # FastAPI
 
 
-def test_fastapi_dependencies_of_both_colours_have_the_tenant(tenants):
+def test_fastapi_dependencies_of_both_modes_have_the_tenant(tenants):
     client = Client("fastapi")
     client.post("acme's", "acme")
     assert client.get("/notes/1", "acme").json()["text"] == "acme's"

@@ -17,7 +17,7 @@ from tenantlimpyd.testing import count_commands
 INCREMENT = Script("return redis.call('INCR', KEYS[1])", ["counter"])
 
 
-async def colours(router, step, **arguments):
+async def modes(router, step, **arguments):
     results = []
     for run in (
         lambda: asyncio.to_thread(router.fan_out, step, **arguments),
@@ -63,13 +63,13 @@ async def test_a_command_reaches_every_tenant_in_few_trips(many, wide):
     assert selected(wide) == dict.fromkeys(range(600), 1)
     assert opened <= 8
     assert counted.trips <= 12
-    for outcomes in await colours(many, Command("DBSIZE")):
+    for outcomes in await modes(many, Command("DBSIZE")):
         assert {outcome.value for outcome in outcomes.values()} == {1}
         assert all(0 < outcome.seconds < 10 for outcome in outcomes.values())
 
 
 async def test_a_script_is_sent_once_and_runs_for_every_tenant(many, wide):
-    first, second = await colours(many, INCREMENT)
+    first, second = await modes(many, INCREMENT)
     assert {outcome.value for outcome in first.values()} == {1}
     assert {outcome.value for outcome in second.values()} == {2}
     with redis.Redis(**wide.settings) as client:
@@ -89,21 +89,21 @@ async def test_replies_are_those_of_redis_py(fleet):
         (Command("SCAN", 0, "MATCH", "h*", "COUNT", 100), (0, ["h"])),
         (Script("return {1, 'é'}"), [1, "é"]),
     ):
-        for outcomes in await colours(fleet, command, tenants=["t1"]):
+        for outcomes in await modes(fleet, command, tenants=["t1"]):
             assert outcomes["t1"].value == expected
-    for outcomes in await colours(fleet, Command("GET", "raw"), tenants=["t1", "t2"], on_error="collect"):
+    for outcomes in await modes(fleet, Command("GET", "raw"), tenants=["t1", "t2"], on_error="collect"):
         assert isinstance(outcomes["t1"].error, UnicodeDecodeError)
         assert outcomes["t2"].ok
     from redis.client import NEVER_DECODE
 
-    for outcomes in await colours(fleet, Command("GET", "raw", **{NEVER_DECODE: True}), tenants=["t1"]):
+    for outcomes in await modes(fleet, Command("GET", "raw", **{NEVER_DECODE: True}), tenants=["t1"]):
         assert outcomes["t1"].value == b"\xff"
 
 
 async def test_a_database_out_of_range_fails_alone_and_nothing_runs_elsewhere(many, wide, client_name):
     for number in (700, 650, 10_000):
         many.add(f"far{number}", RedisDatabase(**wide.settings, db=number, client_name=client_name))
-    for outcomes in await colours(many, Command("INCR", "counter"), on_error="collect"):
+    for outcomes in await modes(many, Command("INCR", "counter"), on_error="collect"):
         assert {tenant for tenant, outcome in outcomes.items() if not outcome.ok} == {"far700", "far650", "far10000"}
         assert "out of range" in str(outcomes["far700"].error)
     for number in range(600):
@@ -117,7 +117,7 @@ async def test_a_select_that_is_refused_lets_nothing_run_in_the_database_before(
         own = {"username": "mover", "password": "x"}
         router = DatabaseRouter({f"m{n}": RedisDatabase(**flushed_server.settings, **own, db=n) for n in range(1, 6)})
         try:
-            for outcomes in await colours(router, Command("SET", "k", 1)):
+            for outcomes in await modes(router, Command("SET", "k", 1)):
                 assert all(outcome.ok for outcome in outcomes.values())
             router.fan_out(Command("PING"))
             admin.acl_setuser("mover", commands=["-select"])
@@ -139,7 +139,7 @@ async def test_users_who_may_not_send_multi(flushed_server):
         databases["far"] = RedisDatabase(**flushed_server.settings, **own, db=10_000)
         router = DatabaseRouter(databases)
         try:
-            for outcomes in await colours(router, Command("INCR", "k"), on_error="collect"):
+            for outcomes in await modes(router, Command("INCR", "k"), on_error="collect"):
                 assert [tenant for tenant, outcome in outcomes.items() if not outcome.ok] == ["far"]
             assert {outcomes[f"m{n}"].value for n in range(6)} == {2}
         finally:
@@ -164,18 +164,18 @@ async def test_commands_that_can_not_travel_together_are_refused(fleet, command)
 
 async def test_failures_and_policies(fleet):
     fleet.database_for("t3").connection.lpush("x", 1)
-    for error in await colours(fleet, Command("INCR", "x")):
+    for error in await modes(fleet, Command("INCR", "x")):
         assert isinstance(error, FanOutError)
         assert [each.tenant for each in error.exceptions] == ["t3"]
-    for outcomes in await colours(fleet, Command("INCR", "x"), on_error="collect"):
+    for outcomes in await modes(fleet, Command("INCR", "x"), on_error="collect"):
         assert isinstance(outcomes["t3"].error, redis.ResponseError)
-    for error in await colours(fleet, Command("INCR", "x"), on_error="raise"):
+    for error in await modes(fleet, Command("INCR", "x"), on_error="raise"):
         assert type(error) is redis.ResponseError
         assert error.tenant == "t3"
 
 
 async def test_servers_that_fail_hold_up_their_own_tenants(broken, names_of_broken):
-    for outcomes in await colours(broken, Command("PING"), on_error="collect", timeout=0.3):
+    for outcomes in await modes(broken, Command("PING"), on_error="collect", timeout=0.3):
         assert {tenant for tenant, outcome in outcomes.items() if not outcome.ok} == names_of_broken
         assert "not done within 0.3 s" in str(outcomes["hangs"].error)
         assert all(outcome.value is True for outcome in outcomes.values() if outcome.ok)
@@ -184,7 +184,7 @@ async def test_servers_that_fail_hold_up_their_own_tenants(broken, names_of_brok
 async def test_a_dead_server_costs_one_attempt_however_many_tenants_it_has(misbehaving):
     server = misbehaving(lambda peer, stop: stop.wait(10))
     router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=server.port, db=n) for n in range(500)})
-    for outcomes in await colours(router, Command("PING"), on_error="collect", timeout=0.2):
+    for outcomes in await modes(router, Command("PING"), on_error="collect", timeout=0.2):
         assert {type(outcome.error) for outcome in outcomes.values()} == {redis.TimeoutError}
     assert server.accepted <= 16
 
@@ -205,7 +205,7 @@ async def test_a_tenant_removed_meanwhile_is_not_asked(fleet):
 
 
 async def test_no_tenants():
-    for outcomes in await colours(DatabaseRouter(), Command("PING")):
+    for outcomes in await modes(DatabaseRouter(), Command("PING")):
         assert outcomes == {}
 
 
@@ -219,6 +219,6 @@ async def test_a_server_that_does_not_queue_is_told_by_its_tenants_outcomes(misb
     port = misbehaving(agrees).port
     settings = {"host": "127.0.0.1", "port": port, "protocol": 2, "driver_info": None, "breaker": None}
     router = DatabaseRouter({f"t{number}": RedisDatabase(**settings, db=number) for number in range(3)})
-    for outcomes in await colours(router, Command("GET", "x"), on_error="collect"):
+    for outcomes in await modes(router, Command("GET", "x"), on_error="collect"):
         assert {type(outcome.error) for outcome in outcomes.values()} == {redis.InvalidResponse}
     await router.aclose()

@@ -18,7 +18,7 @@ from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
 
-COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 LARGE, KEYS = 12, 1500
 
 
@@ -40,9 +40,9 @@ def full():
 class Held:
     """Connections of a server's that the application uses meanwhile."""
 
-    def __init__(self, database, colour):
-        self._pool = database.server.pools()[0] if colour == "blocking" else database.server.of_loop().pool
-        self._blocks = colour == "blocking"
+    def __init__(self, database, mode):
+        self._pool = database.server.pools()[0] if mode == "sync" else database.server.of_loop().pool
+        self._blocks = mode == "sync"
         self._held = []
 
     async def take(self, number):
@@ -57,18 +57,18 @@ class Held:
                 await released
 
 
-@COLOURS
+@MODES
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
 @pytest.mark.parametrize("free", [1, 2])
-async def test_lanes_share_the_places_that_are_free(full, colour, on_full, free):
+async def test_lanes_share_the_places_that_are_free(full, mode, on_full, free):
     """Further lanes are worth a connection of their own, not a failure."""
     budget = Budget(per_server=4, on_full=on_full)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(LARGE)})
-    held = Held(router.database_for("t1"), colour)
+    held = Held(router.database_for("t1"), mode)
     await held.take(4 - free)
     arguments = {"count": 20, "on_error": "collect", "timeout": 5}
     found = 0
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_pages(**arguments)
         for _, page in walk:
             found += len(page)
@@ -85,13 +85,13 @@ async def test_lanes_share_the_places_that_are_free(full, colour, on_full, free)
     await router.aclose()
 
 
-@COLOURS
-async def test_with_no_place_at_all_the_budget_decides(full, colour):
+@MODES
+async def test_with_no_place_at_all_the_budget_decides(full, mode):
     budget = Budget(per_server=2, timeout=0.1)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(3)})
-    held = Held(router.database_for("t1"), colour)
+    held = Held(router.database_for("t1"), mode)
     await held.take(2)
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_pages(on_error="collect")
         assert list(walk) == []
     else:
@@ -115,9 +115,9 @@ def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
     router.close()
 
 
-@COLOURS
+@MODES
 @pytest.mark.parametrize("arguments", [{"timeout": 0.5}, {}], ids=["deadline", "budget"])
-async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(full, colour, arguments):
+async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(full, mode, arguments):
     """The second server's turn comes when the first is through, however long the consumer takes."""
     with EmbeddedServer() as other, redis.Redis(**other.settings) as client:
         client.mset({f"k{key}": 1 for key in range(60)})
@@ -130,7 +130,7 @@ async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(f
         )
         found = dict.fromkeys(("a", "b"), 0)
         pages = 0
-        if colour == "blocking":
+        if mode == "sync":
             walk = router.scan_pages(count=500, on_error="collect", **arguments)
             for tenant, page in walk:
                 found[tenant] += len(page)
@@ -145,16 +145,16 @@ async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(f
         await router.aclose()
 
 
-@COLOURS
-async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full, colour):
+@MODES
+async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full, mode):
     """Two lanes and one place; among the work that one puts back is a number that isn't there."""
     settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
     numbers = [5000, *range(LARGE)]
     router = DatabaseRouter({f"t{n}": RedisDatabase(**settings, db=n) for n in numbers})
-    held = Held(router.database_for("t1"), colour)
+    held = Held(router.database_for("t1"), mode)
     await held.take(1)
     step = Command("INCR", "counted")
-    if colour == "blocking":
+    if mode == "sync":
         outcomes = router.fan_out(step, on_error="collect")
     else:
         outcomes = await router.afan_out(step, on_error="collect")
@@ -167,8 +167,8 @@ async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full,
     await router.aclose()
 
 
-@COLOURS
-async def test_lanes_without_a_place_try_now_and_then(full, colour, monkeypatch):
+@MODES
+async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
     """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
     tried = []
     for owner in (Pool, AsyncPool):
@@ -188,7 +188,7 @@ async def test_lanes_without_a_place_try_now_and_then(full, colour, monkeypatch)
         router = DatabaseRouter(databases)
         proxy.disturb(latency=0.05)
         began = time.monotonic()
-        if colour == "blocking":
+        if mode == "sync":
             found = list(router.scan_keys(count=100))
         else:
             found = [item async for item in router.ascan_keys(count=100)]
@@ -198,8 +198,8 @@ async def test_lanes_without_a_place_try_now_and_then(full, colour, monkeypatch)
         await router.aclose()
 
 
-@COLOURS
-async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so(full, monkeypatch, colour):
+@MODES
+async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so(full, monkeypatch, mode):
     """Its last page had come as the connection was lost, and there was no place for another one."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
     lost = []
@@ -221,7 +221,7 @@ async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so
 
     monkeypatch.setattr(ScanWorker, "_conclude", concluded)
     arguments = {"count": 2000, "on_error": "collect"}
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_keys(**arguments)
         found = list(walk)
     else:

@@ -43,7 +43,7 @@ async def aodd_fails(database):
     return await database.aconnection.dbsize()
 
 
-async def colours(router, function, afunction, **arguments):
+async def modes(router, function, afunction, **arguments):
     """Run both; return what came of each, a result or an exception."""
     results = []
     for run in (
@@ -59,7 +59,7 @@ async def colours(router, function, afunction, **arguments):
 
 
 async def test_values_of_all_tenants_in_their_order(fleet):
-    for outcomes in await colours(
+    for outcomes in await modes(
         fleet, lambda database: database.connection.dbsize(), lambda database: database.aconnection.dbsize()
     ):
         assert list(outcomes) == list(fleet.tenants())
@@ -99,7 +99,7 @@ async def test_the_tenant_is_current_inside_and_models_and_context_variables_fol
 
 
 async def test_defer_finishes_the_others_then_raises(fleet):
-    for error in await colours(fleet, odd_fails, aodd_fails):
+    for error in await modes(fleet, odd_fails, aodd_fails):
         assert isinstance(error, FanOutError)
         assert isinstance(error, LimpydException)
         assert "10 of 20 tenants failed" in str(error)
@@ -120,14 +120,14 @@ async def test_defer_finishes_the_others_then_raises(fleet):
 
 
 async def test_collect_never_raises(fleet):
-    for outcomes in await colours(fleet, odd_fails, aodd_fails, on_error="collect"):
+    for outcomes in await modes(fleet, odd_fails, aodd_fails, on_error="collect"):
         assert [outcome.ok for outcome in outcomes.values()] == [True, False] * 10
         assert outcomes["t1"].error.tenant == "t1"
         assert outcomes["t1"].value is None
 
 
 async def test_raise_stops_at_the_first(fleet):
-    for error in await colours(fleet, odd_fails, aodd_fails, on_error="raise", concurrency=1):
+    for error in await modes(fleet, odd_fails, aodd_fails, on_error="raise", concurrency=1):
         assert type(error) is ValueError
         assert error.tenant == "t1"
     ran = []
@@ -153,7 +153,7 @@ async def test_one_exception_object_for_many_tenants(fleet):
     async def afail(_):
         raise SHARED
 
-    for outcomes in await colours(fleet, fail, afail, on_error="collect"):
+    for outcomes in await modes(fleet, fail, afail, on_error="collect"):
         assert [outcome.error.tenant for outcome in outcomes.values()] == list(fleet.tenants())
         assert {type(outcome.error) for outcome in outcomes.values()} == {ValueError}
 
@@ -186,7 +186,7 @@ async def test_sys_exit_and_its_like_end_one_tenants_work_only(fleet):
             raise asyncio.CancelledError
         return leave(database)
 
-    for number, outcomes in enumerate(await colours(fleet, leave, aleave, on_error="collect")):
+    for number, outcomes in enumerate(await modes(fleet, leave, aleave, on_error="collect")):
         assert isinstance(outcomes["t3"].error, RuntimeError)
         assert "SystemExit" in str(outcomes["t3"].error)
         assert "Odd" in str(outcomes["t4"].error)
@@ -194,7 +194,7 @@ async def test_sys_exit_and_its_like_end_one_tenants_work_only(fleet):
 
 
 async def test_an_error_of_the_server_is_the_outcome_as_it_is(fleet):
-    for outcomes in await colours(
+    for outcomes in await modes(
         fleet,
         lambda database: database.connection.execute_command("NONSENSE"),
         lambda database: database.aconnection.execute_command("NONSENSE"),
@@ -280,7 +280,7 @@ async def test_concurrency_is_bounded_overall_and_on_one_server(fleet, concurren
         with awaiting:
             await asyncio.sleep(0.01)
 
-    await colours(fleet, work, awork, concurrency=concurrency)
+    await modes(fleet, work, awork, concurrency=concurrency)
     assert awaiting.most == most
     assert blocking.most <= most
     assert blocking.most > 1 or most == 1

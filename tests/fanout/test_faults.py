@@ -198,14 +198,14 @@ async def test_leaving_an_asyncio_walk_cancels_tasks_that_wait_for_a_server(brok
 
 
 @pytest.mark.usefixtures("stopwatch")
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_a_server_that_falls_silent_in_mid_reply(flushed_server, colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_server_that_falls_silent_in_mid_reply(flushed_server, mode):
     with redis.Redis(**flushed_server.settings) as client:
         client.mset({f"key:{number}": 1 for number in range(5000)})
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         router = DatabaseRouter({"t": RedisDatabase(host="127.0.0.1", port=proxy.port, retry=Retry(NoBackoff(), 0))})
         seen = 0
-        if colour == "blocking":
+        if mode == "sync":
             walk = router.scan_pages(timeout=0.4, on_error="collect", count=100)
             for _ in walk:
                 seen += 1
@@ -225,16 +225,16 @@ async def test_a_server_that_falls_silent_in_mid_reply(flushed_server, colour):
 
 
 @pytest.mark.usefixtures("stopwatch")
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_deadlines_hold_over_tls(tmp_path, flushed_server, colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_deadlines_hold_over_tls(tmp_path, flushed_server, mode):
     authority = Authority(tmp_path)
     with ChaosProxy(flushed_server.host, flushed_server.port, authority.server_context()) as proxy:
         router = DatabaseRouter({"t": RedisDatabase(host="127.0.0.1", port=proxy.port, **authority.client_settings)})
         arguments = {"timeout": 2.0, "on_error": "collect"}
         run = {
-            "blocking": lambda: asyncio.to_thread(router.fan_out, ping, **arguments),
-            "asyncio": lambda: router.afan_out(aping, **arguments),
-        }[colour]
+            "sync": lambda: asyncio.to_thread(router.fan_out, ping, **arguments),
+            "async": lambda: router.afan_out(aping, **arguments),
+        }[mode]
         assert (await run())["t"].value is True
         proxy.swallow()
         arguments["timeout"] = 0.1

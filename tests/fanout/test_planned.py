@@ -26,14 +26,14 @@ from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.testing import count_commands
 from tests.database.watching import aeventually, open_connections
 
-COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 IMPATIENT = {"retry": Retry(NoBackoff(), 0)}
 
 
-async def walked(router, colour, *, between=None, **arguments):
-    """Walk in a colour; return the keys with their tenants, and the walk. ``between`` is called for each item."""
+async def walked(router, mode, *, between=None, **arguments):
+    """Walk in a mode; return the keys with their tenants, and the walk. ``between`` is called for each item."""
     found = []
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_keys(**arguments)
         for item in walk:
             found.append(item)
@@ -83,11 +83,11 @@ class Counted:
         self.scans = commands.get("cmdstat_scan", {"calls": 0})["calls"]
 
 
-@COLOURS
-async def test_many_small_databases_take_few_connections_and_trips(wide, colour, client_name):
+@MODES
+async def test_many_small_databases_take_few_connections_and_trips(wide, mode, client_name):
     router = fleet_of(wide, range(500), client_name=client_name)
     with Counted(wide) as asked, count_commands() as counted:
-        found, walk = await walked(router, colour)
+        found, walk = await walked(router, mode)
     assert sorted(found) == sorted((f"t{n}", f"t{n}:{key}") for n in range(500) for key in range(5))
     assert {outcome.value for outcome in walk.outcomes.values()} == {5}
     assert asked.scans == 500
@@ -96,16 +96,16 @@ async def test_many_small_databases_take_few_connections_and_trips(wide, colour,
     router.close()
 
 
-@COLOURS
-async def test_connections_come_from_the_pool_and_go_back(wide, colour, client_name):
+@MODES
+async def test_connections_come_from_the_pool_and_go_back(wide, mode, client_name):
     router = fleet_of(wide, range(20), client_name=client_name)
     for _ in range(3):
-        if colour == "blocking":
+        if mode == "sync":
             assert len(list(router.scan_keys())) == 100
         else:
             assert len([item async for item in router.ascan_keys()]) == 100
     assert len(open_connections(wide, client_name)) == 1
-    if colour == "blocking":
+    if mode == "sync":
         assert all(router.database_for(f"t{n}").connection.get(f"t{n}:0") == "1" for n in range(20))
     else:
         for n in range(20):
@@ -114,8 +114,8 @@ async def test_connections_come_from_the_pool_and_go_back(wide, colour, client_n
     await router.aclose()
 
 
-@COLOURS
-async def test_large_databases_are_spread_over_connections(flushed_server, colour, client_name):
+@MODES
+async def test_large_databases_are_spread_over_connections(flushed_server, mode, client_name):
     router = fleet_of(flushed_server, range(12), client_name=client_name)
     expected = set()
     for number in range(12):
@@ -130,16 +130,16 @@ async def test_large_databases_are_spread_over_connections(flushed_server, colou
         if next(watching) % 400 == 0:
             most.append(len(open_connections(flushed_server, client_name)))
 
-    found, walk = await walked(router, colour, between=watch, count=100)
+    found, walk = await walked(router, mode, between=watch, count=100)
     assert set(found) == expected
     assert 2 <= max(most) <= 8
     assert all(outcome.ok for outcome in walk.outcomes.values())
     router.close()
 
 
-@COLOURS
+@MODES
 @pytest.mark.parametrize("match", [None, "a*", "*:9", "[ab]:?", "a:[!0-5]", "[a-é]:1"], ids=ascii)
-async def test_tenants_that_share_a_database_are_walked_in_one_pass(flushed_server, colour, match):
+async def test_tenants_that_share_a_database_are_walked_in_one_pass(flushed_server, mode, match):
     names = ["acme:", "acme2:", "a*b:", "zeta:", "zèta:"]
     databases = {
         f"t{n}": RedisDatabase(**flushed_server.settings, db=1, key_prefix=name) for n, name in enumerate(names)
@@ -152,33 +152,33 @@ async def test_tenants_that_share_a_database_are_walked_in_one_pass(flushed_serv
         for tenant in databases:
             alone |= {(tenant, key) for key in router.database_for(tenant).scan_keys(match)}
     with Counted(flushed_server) as asked:
-        found, walk = await walked(router, colour, match=match, count=100)
+        found, walk = await walked(router, mode, match=match, count=100)
     assert set(found) == alone
     assert sum(outcome.value for outcome in walk.outcomes.values()) == len(found)
     if match != "[a-é]:1":  # which only a server can tell
         assert asked.scans <= 2 + (5 * 150 + 6) // 100
-    some, _ = await walked(router, colour, match=match, tenants=["t0", "t3"])
+    some, _ = await walked(router, mode, match=match, tenants=["t0", "t3"])
     assert set(some) == {(tenant, key) for tenant, key in alone if tenant in {"t0", "t3"}}
     router.close()
 
 
-@COLOURS
-async def test_a_thousand_tenants_of_one_database(flushed_server, colour):
+@MODES
+async def test_a_thousand_tenants_of_one_database(flushed_server, mode):
     router = DatabaseRouter(
         {f"t{n}": RedisDatabase(**flushed_server.settings, key_prefix=f"{n}:") for n in range(1000)}
     )
     router.database_for("t1").connection.mset({f"{n}:{key}": 1 for n in range(1000) for key in range(4)})
     with Counted(flushed_server) as asked:
-        found, _ = await walked(router, colour)
+        found, _ = await walked(router, mode)
     assert set(found) == {(f"t{n}", str(key)) for n in range(1000) for key in range(4)}
     assert asked.scans <= 10
     router.close()
 
 
-@COLOURS
-async def test_a_database_out_of_range_fails_alone_and_gets_no_one_elses_keys(wide, colour):
+@MODES
+async def test_a_database_out_of_range_fails_alone_and_gets_no_one_elses_keys(wide, mode):
     router = fleet_of(wide, [1, 2, 600, 3, 700, 4])
-    found, walk = await walked(router, colour, on_error="collect")
+    found, walk = await walked(router, mode, on_error="collect")
     assert sorted(found) == sorted((f"t{n}", f"t{n}:{key}") for n in (1, 2, 3, 4) for key in range(5))
     assert {tenant for tenant, outcome in walk.outcomes.items() if not outcome.ok} == {"t600", "t700"}
     assert "out of range" in str(walk.outcomes["t600"].error)
@@ -186,8 +186,8 @@ async def test_a_database_out_of_range_fails_alone_and_gets_no_one_elses_keys(wi
     router.close()
 
 
-@COLOURS
-async def test_users_without_info_or_select(flushed_server, colour):
+@MODES
+async def test_users_without_info_or_select(flushed_server, mode):
     with redis.Redis(**flushed_server.settings) as admin:
         admin.acl_setuser(
             "least", enabled=True, passwords=["+x"], keys=["*"], commands=["+scan", "+select", "+ping"], reset=True
@@ -197,12 +197,12 @@ async def test_users_without_info_or_select(flushed_server, colour):
             admin.execute_command("SELECT", number)
             admin.mset({f"t{number}:{key}": 1 for key in range(2500)})
         router = fleet_of(flushed_server, range(4), username="least", password="x")
-        found, walk = await walked(router, colour, count=100)
+        found, walk = await walked(router, mode, count=100)
         assert set(found) == {(f"t{n}", f"t{n}:{key}") for n in range(4) for key in range(2500)}
         assert {outcome.restarts for outcome in walk.outcomes.values()} == {0}
         router.close()
         router = fleet_of(flushed_server, range(3), username="still", password="x")
-        found, walk = await walked(router, colour, count=1000, on_error="collect")
+        found, walk = await walked(router, mode, count=1000, on_error="collect")
         assert set(found) == {("t0", f"t0:{key}") for key in range(2500)}
         assert isinstance(walk.outcomes["t1"].error, redis.exceptions.NoPermissionError)
         router.close()
@@ -233,13 +233,13 @@ def once(after, action):
     return between
 
 
-@COLOURS
-async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, colour):
+@MODES
+async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, mode):
     structlog.configure()
     with lasting(tmp_path) as server, capture_logs() as events:
         expected = filled(server)
         router = fleet_of(server, range(2), breaker=None)
-        found, walk = await walked(router, colour, count=20, between=once(1500, server.restart), on_error="collect")
+        found, walk = await walked(router, mode, count=20, between=once(1500, server.restart), on_error="collect")
         assert set(found) == expected
         assert all(outcome.ok for outcome in walk.outcomes.values())
         assert sum(outcome.restarts for outcome in walk.outcomes.values()) >= 1
@@ -249,25 +249,25 @@ async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, colour):
         router.close()
 
 
-@COLOURS
-async def test_with_unique_a_restart_repeats_no_key(tmp_path, colour):
+@MODES
+async def test_with_unique_a_restart_repeats_no_key(tmp_path, mode):
     with lasting(tmp_path) as server:
         expected = filled(server)
         router = fleet_of(server, range(2), breaker=None)
-        found, walk = await walked(router, colour, count=20, between=once(1500, server.restart), unique=True)
+        found, walk = await walked(router, mode, count=20, between=once(1500, server.restart), unique=True)
         assert sorted(found) == sorted(expected)
         assert walk.exact
         assert {outcome.value for outcome in walk.outcomes.values()} == {2500}
         router.close()
 
 
-@COLOURS
-async def test_a_connection_that_is_lost_is_no_loss_where_the_server_is_the_same(flushed_server, colour):
+@MODES
+async def test_a_connection_that_is_lost_is_no_loss_where_the_server_is_the_same(flushed_server, mode):
     structlog.configure()
     expected = filled(flushed_server)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy, capture_logs() as events:
         router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n) for n in range(2)})
-        found, walk = await walked(router, colour, count=20, between=once(1500, proxy.reset))
+        found, walk = await walked(router, mode, count=20, between=once(1500, proxy.reset))
         assert set(found) == expected
         assert len(found) < len(expected) + 1000  # it went on where it was
         assert {outcome.restarts for outcome in walk.outcomes.values()} == {0}
@@ -275,15 +275,15 @@ async def test_a_connection_that_is_lost_is_no_loss_where_the_server_is_the_same
         router.close()
 
 
-@COLOURS
-async def test_a_server_that_does_not_come_back_interrupts_its_tenants(flushed_server, tmp_path, colour):
+@MODES
+async def test_a_server_that_does_not_come_back_interrupts_its_tenants(flushed_server, tmp_path, mode):
     with lasting(tmp_path) as dying:
         filled(dying)
         expected = filled(flushed_server)
         databases = {f"dying{n}": RedisDatabase(**dying.settings, db=n, **IMPATIENT) for n in range(2)}
         databases |= {f"t{n}": RedisDatabase(**flushed_server.settings, db=n) for n in range(2)}
         router = DatabaseRouter(databases)
-        found, walk = await walked(router, colour, count=20, between=once(1500, dying.kill), on_error="collect")
+        found, walk = await walked(router, mode, count=20, between=once(1500, dying.kill), on_error="collect")
         assert {item for item in found if item[0].startswith("t")} == expected
         for tenant in ("dying0", "dying1"):
             outcome = walk.outcomes[tenant]
@@ -299,8 +299,8 @@ async def test_a_server_that_does_not_come_back_interrupts_its_tenants(flushed_s
         router.close()
 
 
-@COLOURS
-async def test_a_change_of_role_restarts_the_scan(flushed_server, colour):
+@MODES
+async def test_a_change_of_role_restarts_the_scan(flushed_server, mode):
     structlog.configure()
     with EmbeddedServer() as server:
         filled(server, tenants=1)
@@ -315,7 +315,7 @@ async def test_a_change_of_role_restarts_the_scan(flushed_server, colour):
                     time.sleep(0.01)
 
         with capture_logs() as events:
-            found, walk = await walked(router, colour, count=20, between=once(800, demote), on_error="collect")
+            found, walk = await walked(router, mode, count=20, between=once(800, demote), on_error="collect")
         assert set(found) >= expected
         assert walk.outcomes["t0"].ok
         assert walk.outcomes["t0"].restarts >= 1
@@ -323,8 +323,8 @@ async def test_a_change_of_role_restarts_the_scan(flushed_server, colour):
         router.close()
 
 
-@COLOURS
-async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, colour):
+@MODES
+async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, mode):
     with lasting(tmp_path) as server:
         filled(server, tenants=1, keys=5000)
         # However long a start takes on a busy machine: who finds no server waits for it.
@@ -336,7 +336,7 @@ async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, 
                 last[0] = len(found)
                 server.restart()
 
-        _, walk = await walked(router, colour, count=10, between=between, on_error="collect")
+        _, walk = await walked(router, mode, count=10, between=between, on_error="collect")
         outcome = walk.outcomes["t0"]
         assert outcome.interrupted
         assert outcome.restarts == 3
@@ -344,35 +344,35 @@ async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, 
         router.close()
 
 
-@COLOURS
-async def test_tenants_that_travel_together_share_the_seconds(flushed_server, colour):
+@MODES
+async def test_tenants_that_travel_together_share_the_seconds(flushed_server, mode):
     filled(flushed_server, tenants=10, keys=3)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         proxy.disturb(latency=0.05)
         router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n) for n in range(10)})
-        _, walk = await walked(router, colour, timeout=5)
+        _, walk = await walked(router, mode, timeout=5)
         assert len({outcome.seconds for outcome in walk.outcomes.values()}) == 1
         assert all(0.1 <= outcome.seconds < 5 for outcome in walk.outcomes.values())
         router.close()
 
 
-@COLOURS
-async def test_a_dead_server_costs_one_deadline_however_many_tenants_it_has(misbehaving, colour):
+@MODES
+async def test_a_dead_server_costs_one_deadline_however_many_tenants_it_has(misbehaving, mode):
     server = misbehaving(lambda peer, stop: stop.wait(10))
     router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=server.port, db=n) for n in range(2000)})
-    _, walk = await walked(router, colour, timeout=0.3, on_error="collect")
+    _, walk = await walked(router, mode, timeout=0.3, on_error="collect")
     assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.TimeoutError}
     assert server.accepted <= 8
     router.close()
 
 
-@COLOURS
-async def test_a_tenant_that_is_removed_in_the_middle_ends_alone(flushed_server, colour):
+@MODES
+async def test_a_tenant_that_is_removed_in_the_middle_ends_alone(flushed_server, mode):
     filled(flushed_server, tenants=2)
     databases = {f"t{n}": RedisDatabase(**flushed_server.settings, db=0, key_prefix=f"t0:{n}") for n in (1, 2)}
     router = DatabaseRouter(databases)
     found, walk = await walked(
-        router, colour, count=20, between=once(300, lambda: router.remove("t1")), on_error="collect"
+        router, mode, count=20, between=once(300, lambda: router.remove("t1")), on_error="collect"
     )
     assert isinstance(walk.outcomes["t1"].error, UnknownTenantError)
     assert walk.outcomes["t2"].ok
@@ -380,8 +380,8 @@ async def test_a_tenant_that_is_removed_in_the_middle_ends_alone(flushed_server,
     router.close()
 
 
-@COLOURS
-async def test_a_slow_consumer_holds_the_servers_back(flushed_server, colour):
+@MODES
+async def test_a_slow_consumer_holds_the_servers_back(flushed_server, mode):
     """What was read from the servers is bounded by what is handed out, not by what there is."""
     filled(flushed_server, tenants=8, keys=4000)
     router = fleet_of(flushed_server, range(8))
@@ -391,7 +391,7 @@ async def test_a_slow_consumer_holds_the_servers_back(flushed_server, colour):
         def asked():
             return client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"]
 
-        if colour == "blocking":
+        if mode == "sync":
             walk = router.scan_pages(count=10)
             next(walk)
         else:
@@ -406,7 +406,7 @@ async def test_a_slow_consumer_holds_the_servers_back(flushed_server, colour):
 
         await aeventually(at_rest)
         assert looks[-1] < 600  # of 3200
-        walk.close() if colour == "blocking" else await walk.aclose()
+        walk.close() if mode == "sync" else await walk.aclose()
     await router.aclose()
 
 
@@ -441,31 +441,31 @@ def test_walks_of_many_threads_at_once(wide):
     router.close()
 
 
-@COLOURS
+@MODES
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
-async def test_a_budget_that_others_have_used_up_fails_the_walk_and_does_not_hang_it(flushed_server, colour, on_full):
+async def test_a_budget_that_others_have_used_up_fails_the_walk_and_does_not_hang_it(flushed_server, mode, on_full):
     filled(flushed_server, tenants=4)
     budget = Budget(per_server=1, per_tenant=1, on_full=on_full, timeout=0.1)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**flushed_server.settings, db=n, budget=budget) for n in range(4)})
-    found, walk = await walked(router, colour, count=50)
+    found, walk = await walked(router, mode, count=50)
     assert len(set(found)) == 4 * 2500
-    if colour == "blocking":
+    if mode == "sync":
         held = router.database_for("t0").scan_keys(count=10)
         next(held)
     else:
         held = router.database_for("t0").ascan_keys(count=10)
         await anext(held)
-    _, walk = await walked(router, "blocking" if colour == "blocking" else "asyncio", on_error="collect")
+    _, walk = await walked(router, "sync" if mode == "sync" else "async", on_error="collect")
     assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
-    if colour == "blocking":
+    if mode == "sync":
         held.close()
     else:
         await held.aclose()
     await router.aclose()
 
 
-@COLOURS
-async def test_connections_that_are_looked_after(flushed_server, colour):
+@MODES
+async def test_connections_that_are_looked_after(flushed_server, mode):
     """redis-py's own health check, which is due at the next use here, does not get in between."""
     expected = filled(flushed_server, tenants=3, keys=50)
     router = fleet_of(flushed_server, range(3), health_check_interval=60)
@@ -475,7 +475,7 @@ async def test_connections_that_are_looked_after(flushed_server, colour):
             connection.next_health_check = 1e-9
 
     for _ in range(2):
-        if colour == "blocking":
+        if mode == "sync":
             for n in (0, 1, 2, 0):
                 router.database_for(f"t{n}").connection.get("x")  # they go from tenant to tenant, and rest armed
             due(router.database_for("t0")._clients.server.pools()[0])
@@ -488,16 +488,16 @@ async def test_connections_that_are_looked_after(flushed_server, colour):
     await router.aclose()
 
 
-@COLOURS
-async def test_of_tenants_that_are_through_only_the_outcome_is_kept(wide, colour):
+@MODES
+async def test_of_tenants_that_are_through_only_the_outcome_is_kept(wide, mode):
     router = fleet_of(wide, range(500))
-    async for _ in _each(router.scan_keys() if colour == "blocking" else router.ascan_keys()):
+    async for _ in _each(router.scan_keys() if mode == "sync" else router.ascan_keys()):
         pass  # pools and connections are made, and stay
     gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        walk = router.scan_keys() if colour == "blocking" else router.ascan_keys()
+        walk = router.scan_keys() if mode == "sync" else router.ascan_keys()
         asked = tracemalloc.get_traced_memory()[0] - before
         async for _ in _each(walk):
             pass

@@ -23,7 +23,7 @@ from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import eventually
 from tests.fanout.conftest import filled
 
-COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 MANY, KEYS = 40, 3000
 
 
@@ -64,12 +64,12 @@ def scanned(misbehaving, answer, *, once=False):
     return server, DatabaseRouter({"t": database}, budget=Budget())
 
 
-@COLOURS
-async def test_what_does_not_go_out_at_once_goes_out_later(wide, colour):
+@MODES
+async def test_what_does_not_go_out_at_once_goes_out_later(wide, mode):
     """The server's and this side's buffers are full long before all is written."""
     router = router_of(wide.settings, *range(1, MANY))
     match = "key" + "*" * 400_000  # 16 MB for all of them
-    if colour == "blocking":
+    if mode == "sync":
         found = list(router.scan_keys(match=match))
     else:
         found = [item async for item in router.ascan_keys(match=match)]
@@ -77,8 +77,8 @@ async def test_what_does_not_go_out_at_once_goes_out_later(wide, colour):
     await router.aclose()
 
 
-@COLOURS
-async def test_a_server_that_reads_no_more_is_given_up(misbehaving, colour):
+@MODES
+async def test_a_server_that_reads_no_more_is_given_up(misbehaving, mode):
     def reads_little(peer, stop):
         while b"SCAN" not in (data := peer.recv(4096)):
             peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
@@ -87,7 +87,7 @@ async def test_a_server_that_reads_no_more_is_given_up(misbehaving, colour):
     server = misbehaving(reads_little)
     router = router_of({"host": "127.0.0.1", "port": server.port, "protocol": 2, "driver_info": None})
     arguments = {"match": "key" + "*" * 400_000, "timeout": 0.3, "on_error": "collect"}
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_keys(**arguments)
         assert list(walk) == []
     else:
@@ -99,14 +99,14 @@ async def test_a_server_that_reads_no_more_is_given_up(misbehaving, colour):
     await router.aclose()
 
 
-@COLOURS
-async def test_pages_over_tls(tmp_path, wide, colour):
+@MODES
+async def test_pages_over_tls(tmp_path, wide, mode):
     """A page is in several records, of which a readable socket announces the first only."""
     authority = Authority(tmp_path)
     with ChaosProxy(wide.host, wide.port, authority.server_context()) as proxy:
         router = router_of({"host": "127.0.0.1", "port": proxy.port, **authority.client_settings}, 0, 1)
         for _ in range(2):
-            if colour == "blocking":
+            if mode == "sync":
                 found = [key for _, page in router.scan_pages(count=5000) for key in page]
             else:
                 found = [key async for _, page in router.ascan_pages(count=5000) for key in page]
@@ -115,8 +115,8 @@ async def test_pages_over_tls(tmp_path, wide, colour):
         await router.aclose()
 
 
-@COLOURS
-async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, colour):
+@MODES
+async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, mode):
     raw = [b"caf\xe9", b"\xff\xfe", "naïve".encode(), b"nul\0l", b"\xf0\x9f\x98"]
     router = DatabaseRouter({
         "plain": RedisDatabase(**flushed_server.settings, db=1),
@@ -126,7 +126,7 @@ async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, colour
     for db, prefixes in ((1, [""]), (2, ["é:", "î:"])):
         with redis.Redis(**flushed_server.settings, db=db) as client:
             client.mset({prefix.encode() + key: 1 for prefix in prefixes for key in raw})
-    if colour == "blocking":
+    if mode == "sync":
         found = list(router.scan_keys())
     else:
         found = [item async for item in router.ascan_keys()]
@@ -280,10 +280,10 @@ def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
     router.close()
 
 
-@COLOURS
-async def test_a_server_that_closes_in_mid_page(misbehaving, colour):
+@MODES
+async def test_a_server_that_closes_in_mid_page(misbehaving, mode):
     server, router = scanned(misbehaving, lambda _data: b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n", once=True)
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_pages(on_error="collect")
         assert list(walk) == []
     else:
@@ -309,8 +309,8 @@ def test_a_reply_too_many_is_nobodys_page(misbehaving):
     router.close()
 
 
-@COLOURS
-async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehaving, colour):
+@MODES
+async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehaving, mode):
     """Else a connection that is in the middle of a long command would go to somebody else."""
 
     def answers(peer, stop):
@@ -327,7 +327,7 @@ async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehav
     )
     router = DatabaseRouter({"t": database}, budget=Budget())
     step = Command("SET", "EVIL", "x" * 30_000_000)
-    if colour == "blocking":
+    if mode == "sync":
         outcomes = router.fan_out(step, on_error="collect")
     else:
         outcomes = await router.afan_out(step, on_error="collect")

@@ -1,4 +1,4 @@
-"""A server that falls silent in the middle of a walk costs its tenants ``socket_timeout`` once, in both colours."""
+"""A server that falls silent in the middle of a walk costs its tenants ``socket_timeout`` once, in both modes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tenantlimpyd.embedded import EmbeddedServer
 SILENCE = 1.0
 
 
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_a_silent_server_is_waited_for_once(colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_silent_server_is_waited_for_once(mode):
     with EmbeddedServer() as server:
         with redis.Redis(**server.settings) as client:
             client.mset({f"k{number}": 1 for number in range(6000)})
@@ -25,7 +25,7 @@ async def test_a_silent_server_is_waited_for_once(colour):
                 server.pause()
             found += len(page)
 
-        if colour == "blocking":
+        if mode == "sync":
             walk = router.scan_pages(count=40, on_error="collect", timeout=20)
             for _, page in walk:
                 take(page)

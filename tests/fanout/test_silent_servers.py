@@ -16,7 +16,7 @@ from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
 from tests.fanout.conftest import filled
 
-COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 MANY = 300
 
 
@@ -33,28 +33,28 @@ def proxy(wide):
         yield proxy
 
 
-async def router_of(proxy, colour):
+async def router_of(proxy, mode):
     """Return a router with one connection, over a network that is slow from here on: few databases travel together."""
     router = DatabaseRouter(
         {f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n, breaker=None) for n in range(MANY)}
     )
     database = router.database_for("t0")
-    assert database.connection.ping() if colour == "blocking" else await database.aconnection.ping()
+    assert database.connection.ping() if mode == "sync" else await database.aconnection.ping()
     proxy.disturb(latency=0.06)
     return router
 
 
-@COLOURS
+@MODES
 @pytest.mark.parametrize("seconds", [0.4, None])
-async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, colour, seconds, monkeypatch):
+async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, mode, seconds, monkeypatch):
     """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
     if seconds is None:
         for module in ("_fanout.multiplex.worker", "_scan.scan_worker"):
             monkeypatch.setattr(f"tenantlimpyd.{module}.ANSWER_SECONDS", 0.4, raising=False)
-    router = await router_of(proxy, colour)
+    router = await router_of(proxy, mode)
     arguments = {"timeout": seconds, "on_error": "collect"}
     silent = False
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_pages(**arguments)
         for _ in walk:
             if not silent:
@@ -76,9 +76,9 @@ async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, colour, s
     await router.aclose()
 
 
-@COLOURS
-async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide, proxy, colour):
-    router = await router_of(proxy, colour)
+@MODES
+async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide, proxy, mode):
+    router = await router_of(proxy, mode)
     with redis.Redis(**wide.settings) as client:
         client.config_resetstat()
 
@@ -92,7 +92,7 @@ async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide,
         cutting = threading.Thread(target=cut)
         cutting.start()
         arguments = {"timeout": 1.0, "on_error": "collect"}
-        if colour == "blocking":
+        if mode == "sync":
             outcomes = router.fan_out(Command("DBSIZE"), **arguments)
         else:
             outcomes = await router.afan_out(Command("DBSIZE"), **arguments)

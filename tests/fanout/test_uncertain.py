@@ -13,7 +13,7 @@ from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
 from tests.database.watching import eventually, open_connections
 
-COLOURS = pytest.mark.parametrize("colour", ["blocking", "asyncio"])
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 PASSWORD = "s3cret-password"
 
 
@@ -25,45 +25,45 @@ def user(flushed_server):
         admin.acl_deluser("walker")
 
 
-async def collected(router, colour):
+async def collected(router, mode):
     """Walk; return the keys and the outcomes."""
-    if colour == "blocking":
+    if mode == "sync":
         walk = router.scan_keys(on_error="collect")
         return list(walk), walk.outcomes
     walk = router.ascan_keys(on_error="collect")
     return [item async for item in walk], walk.outcomes
 
 
-@COLOURS
-async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connection(flushed_server, user, colour):
+@MODES
+async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connection(flushed_server, user, mode):
     """The connection rests inside MULTI, between two tenants, as the right to DISCARD is taken away."""
     settings = {**flushed_server.settings, "username": user, "password": PASSWORD}
     router = DatabaseRouter({f"t{db}": RedisDatabase(**settings, db=db) for db in (1, 2)})
     for _ in range(2):
         for tenant in router.tenants():
             database = router.database_for(tenant)
-            if colour == "blocking":
+            if mode == "sync":
                 database.connection.set("mine", tenant)
             else:
                 await database.aconnection.set("mine", tenant)
     server = router.database_for("t1").server
-    pool = server.pools()[0] if colour == "blocking" else server.of_loop().pool
+    pool = server.pools()[0] if mode == "sync" else server.of_loop().pool
     (connection,) = pool.idle
     assert connection.armed
     with redis.Redis(**flushed_server.settings) as admin:
         admin.execute_command("ACL", "SETUSER", user, "-discard")
-    keys, outcomes = await collected(router, colour)
+    keys, outcomes = await collected(router, mode)
     assert sorted(keys) == [("t1", "mine"), ("t2", "mine")]  # over another connection
     assert all(outcome.ok for outcome in outcomes.values())
     for tenant in router.tenants():
         database = router.database_for(tenant)
-        got = database.connection.get("mine") if colour == "blocking" else await database.aconnection.get("mine")
+        got = database.connection.get("mine") if mode == "sync" else await database.aconnection.get("mine")
         assert got == tenant
     await router.aclose()
 
 
-@COLOURS
-async def test_invariant_8_a_page_that_makes_no_sense_closes_the_connection(fleet, flushed_server, monkeypatch, colour):
+@MODES
+async def test_invariant_8_a_page_that_makes_no_sense_closes_the_connection(fleet, flushed_server, monkeypatch, mode):
     """Where it is then is not certain: part of what was sent has moved it."""
     whole = scan_worker.ScanWorker._turn
 
@@ -71,12 +71,12 @@ async def test_invariant_8_a_page_that_makes_no_sense_closes_the_connection(flee
         whole(lane, source, b"QUEUED" if source.db == 7 else page, *others)
 
     monkeypatch.setattr(scan_worker.ScanWorker, "_turn", turn)
-    _, outcomes = await collected(fleet, colour)
+    _, outcomes = await collected(fleet, mode)
     assert not outcomes["t7"].ok
     monkeypatch.undo()
     for tenant in ("t7", *fleet.tenants()):
         database = fleet.database_for(tenant)
-        keys = list(database.scan_keys()) if colour == "blocking" else [key async for key in database.ascan_keys()]
+        keys = list(database.scan_keys()) if mode == "sync" else [key async for key in database.ascan_keys()]
         assert sorted(keys) == [f"{tenant}:{number}" for number in range(3)]
     await fleet.aclose()
 

@@ -255,8 +255,8 @@ async def test_back_pressure_bounds_the_pages_of_tasks_in_flight():
     assert len(asyncio.all_tasks()) == 1
 
 
-@pytest.mark.parametrize("colour", ["blocking", "asyncio"])
-async def test_results_come_as_they_arrive(fleet, misbehaving, flushed_server, colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_results_come_as_they_arrive(fleet, misbehaving, flushed_server, mode):
     """A server that waits does not hold up the keys of others."""
     gate = threading.Event()
 
@@ -281,7 +281,7 @@ async def test_results_come_as_they_arrive(fleet, misbehaving, flushed_server, c
             assert "slow" not in seen
             gate.set()
 
-    if colour == "blocking":
+    if mode == "sync":
         for tenant, _ in fleet.scan_keys():
             take(tenant)
     else:

@@ -1,4 +1,4 @@
-"""A router with two tenants, and one way to ask an application of either colour."""
+"""A router with two tenants, and one way to ask an application of either mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Liveness and readiness over HTTP, in both colours, outside of the tenants."""
+"""Liveness and readiness over HTTP, in both modes, outside of the tenants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenantlimpyd.exceptions import ConfigurationError
 from tenantlimpyd.middleware import asgi, wsgi
 from tenantlimpyd.router import DatabaseRouter
 
-COLOURS = ["asgi", "wsgi"]
+MODES = ["asgi", "wsgi"]
 Readiness = asgi.Readiness
 
 
@@ -25,9 +25,9 @@ def router(server):
         yield made
 
 
-def wrapped(colour, router, **options):
+def wrapped(mode, router, **options):
     """The middleware around one that wants a tenant."""
-    if colour == "asgi":
+    if mode == "asgi":
 
         async def app(scope, receive, send):
             await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -63,9 +63,9 @@ async def ask(app, path, tenant=None, method="GET", root=""):
     return int(told[0][:3]), body
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_who_asks_needs_no_tenant_and_all_others_do(colour, router):
-    app = wrapped(colour, router, ready=Readiness.quorum(0.5))
+@pytest.mark.parametrize("mode", MODES)
+async def test_who_asks_needs_no_tenant_and_all_others_do(mode, router):
+    app = wrapped(mode, router, ready=Readiness.quorum(0.5))
     status, body = await ask(app, "/livez")
     assert (status, json.loads(body)) == (200, {"status": "alive"})
     status, body = await ask(app, "/readyz")
@@ -77,24 +77,24 @@ async def test_who_asks_needs_no_tenant_and_all_others_do(colour, router):
     assert (await ask(app, "/readyz/more"))[0] == 400
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_not_ready(colour, router):
-    app = wrapped(colour, router, ready=Readiness.all(), details=True)
+@pytest.mark.parametrize("mode", MODES)
+async def test_not_ready(mode, router):
+    app = wrapped(mode, router, ready=Readiness.all(), details=True)
     status, body = await ask(app, "/readyz")
     told = json.loads(body)
     assert (status, told["status"], told["tenants_ok"]) == (503, "not ready", 1)
     assert [each["error"] for each in told["servers"]] == [None, "ConnectionError"]
     assert b"secret" not in body
     assert (await ask(app, "/livez"))[0] == 200
-    app = wrapped(colour, router, ready=Readiness.named("nobody"))
+    app = wrapped(mode, router, ready=Readiness.named("nobody"))
     status, body = await ask(app, "/readyz")
     assert (status, json.loads(body)["reason"]) == (503, "there is no tenant 'nobody'")
-    assert (await ask(wrapped(colour, router, ready=Readiness.named("acme")), "/readyz"))[0] == 200
-    assert (await ask(wrapped(colour, router, ready=Readiness.named("gone")), "/readyz"))[0] == 503
+    assert (await ask(wrapped(mode, router, ready=Readiness.named("acme")), "/readyz"))[0] == 200
+    assert (await ask(wrapped(mode, router, ready=Readiness.named("gone")), "/readyz"))[0] == 503
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_asking_often_asks_servers_seldom(colour, router, monkeypatch):
+@pytest.mark.parametrize("mode", MODES)
+async def test_asking_often_asks_servers_seldom(mode, router, monkeypatch):
     asked = []
     health, ahealth = router.health, router.ahealth
 
@@ -108,20 +108,20 @@ async def test_asking_often_asks_servers_seldom(colour, router, monkeypatch):
 
     monkeypatch.setattr(router, "health", counted)
     monkeypatch.setattr(router, "ahealth", acounted)
-    app = wrapped(colour, router, ready=Readiness.quorum(1), keep=60)
+    app = wrapped(mode, router, ready=Readiness.quorum(1), keep=60)
     await asyncio.gather(*(ask(app, "/readyz") for _ in range(20)))
     assert len(asked) == 1
-    app = wrapped(colour, router, ready=Readiness.none())
+    app = wrapped(mode, router, ready=Readiness.none())
     assert (await ask(app, "/readyz"))[0] == 200
-    app = wrapped(colour, router, ready=Readiness.quorum(1), keep=0)
+    app = wrapped(mode, router, ready=Readiness.quorum(1), keep=0)
     for _ in range(3):
         await ask(app, "/readyz")
     assert len(asked) == 4
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_an_application_of_its_own(colour, router):
-    module = asgi if colour == "asgi" else wsgi
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_application_of_its_own(mode, router):
+    module = asgi if mode == "asgi" else wsgi
     app = module.health_app(router, ready=Readiness.quorum(1), live_path="/up", ready_path="/go")
     assert [(await ask(app, path))[0] for path in ("/up", "/go", "/livez")] == [200, 200, 404]
 
@@ -141,7 +141,7 @@ async def test_its_lifespan_and_websockets(router):
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -152,10 +152,10 @@ async def test_its_lifespan_and_websockets(router):
         ({"keep": "1"}, "keep must be a number of seconds"),
     ],
 )
-def test_mistakes(colour, router, given, said):
+def test_mistakes(mode, router, given, said):
     with pytest.raises(ConfigurationError, match=said):
-        wrapped(colour, router, **{"ready": Readiness.all(), **given})
-    module = asgi if colour == "asgi" else wsgi
+        wrapped(mode, router, **{"ready": Readiness.all(), **given})
+    module = asgi if mode == "asgi" else wsgi
     with pytest.raises(ConfigurationError, match="app must be"):
         module.HealthMiddleware(None, router=router, ready=Readiness.all())
     with pytest.raises(ConfigurationError, match="router must be"):

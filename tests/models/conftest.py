@@ -9,12 +9,12 @@ import redis
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
 from tests.conftest import clear
-from tests.models.support import Colour, make_person
+from tests.models.support import Mode, make_person
 
 
-@pytest.fixture(params=["blocking", "asyncio"])
-def colour(request: pytest.FixtureRequest) -> Colour:
-    return Colour(awaiting=request.param == "asyncio")
+@pytest.fixture(params=["sync", "async"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    return Mode(awaiting=request.param == "async")
 
 
 @pytest.fixture(params=[RedisDatabase, DatabaseRouter])
@@ -45,7 +45,7 @@ def raw(flushed_server: Any, raw_client: redis.Redis) -> redis.Redis:
 
 @pytest.fixture
 async def database(flushed_server: Any) -> AsyncIterator[RedisDatabase]:
-    """A database of its own for this test, empty, for both colours."""
+    """A database of its own for this test, empty, for both modes."""
     database = RedisDatabase(**flushed_server.settings, db=0)
     yield database
     await database.aclose()

@@ -1,4 +1,4 @@
-"""What tests of models share: the two colours, a raw view of the keyspace, and what its indexes must hold."""
+"""What tests of models share: the two modes, a raw view of the keyspace, and what its indexes must hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from tenantlimpyd import fields, model
 
 
-class Colour:
+class Mode:
     """Calls a method by its blocking name, or awaits its asyncio twin."""
 
     def __init__(self, *, awaiting: bool) -> None:

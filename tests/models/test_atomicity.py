@@ -17,11 +17,11 @@ from tests.models.many_values import everything
 from tests.models.support import assert_indexes_right, define, keyspace
 
 
-async def attempt(colour, raw, error, target, command, /, *args, **kwargs):
+async def attempt(mode, raw, error, target, command, /, *args, **kwargs):
     """Call what must fail, and leave the keyspace as it was."""
     before = keyspace(raw)
     with pytest.raises(error):
-        await colour(target, command, *args, **kwargs)
+        await mode(target, command, *args, **kwargs)
     assert keyspace(raw) == before
 
 
@@ -29,32 +29,32 @@ async def attempt(colour, raw, error, target, command, /, *args, **kwargs):
     ("command", "args"),
     [("set", ("b",)), ("append", ("b",)), ("setrange", (0, "b")), ("incr", ()), ("delete", ()), ("getset", ("b",))],
 )
-async def test_a_key_of_another_kind_stops_an_indexed_write(colour, person, raw, command, args):
-    p = await colour.make(person, name="1")
+async def test_a_key_of_another_kind_stops_an_indexed_write(mode, person, raw, command, args):
+    p = await mode.make(person, name="1")
     raw.delete("spec:person:1:name")
     raw.sadd("spec:person:1:name", "member")
-    await attempt(colour, raw, ResponseError, p.name, command, *args)
+    await attempt(mode, raw, ResponseError, p.name, command, *args)
 
 
 @pytest.mark.parametrize("index", ["new", "old"])
-async def test_an_index_key_of_another_kind_stops_the_write(colour, person, raw, index):
-    p = await colour.make(person, name="old", city="old")
+async def test_an_index_key_of_another_kind_stops_the_write(mode, person, raw, index):
+    p = await mode.make(person, name="old", city="old")
     raw.delete(f"spec:person:name:{index}", f"spec:person:city:{index}")
     raw.set(f"spec:person:name:{index}", "no set")
     raw.set(f"spec:person:city:{index}", "no set")
     if index == "new":
-        await attempt(colour, raw, ResponseError, p.name, "set", "new")
-        await attempt(colour, raw, ResponseError, p.city, "hset", "new")
-        await attempt(colour, raw, ResponseError, p, "hmset", city="new", age=1)
-        await attempt(colour, raw, ResponseError, person, "get_or_connect", name="new")
+        await attempt(mode, raw, ResponseError, p.name, "set", "new")
+        await attempt(mode, raw, ResponseError, p.city, "hset", "new")
+        await attempt(mode, raw, ResponseError, p, "hmset", city="new", age=1)
+        await attempt(mode, raw, ResponseError, person, "get_or_connect", name="new")
         return
-    await attempt(colour, raw, ResponseError, p.name, "set", "new")
-    await attempt(colour, raw, ResponseError, p.city, "hdel")
-    await attempt(colour, raw, ResponseError, p, "delete")
+    await attempt(mode, raw, ResponseError, p.name, "set", "new")
+    await attempt(mode, raw, ResponseError, p.city, "hdel")
+    await attempt(mode, raw, ResponseError, p, "delete")
 
 
-async def test_a_command_that_redis_refuses_leaves_value_and_index(colour, person, raw):
-    p = await colour.make(person, name="word", city="word", email="word")
+async def test_a_command_that_redis_refuses_leaves_value_and_index(mode, person, raw):
+    p = await mode.make(person, name="word", city="word", email="word")
     for target, command, args in [
         (p.name, "incr", ()),
         (p.name, "incrbyfloat", (1.5,)),
@@ -64,25 +64,25 @@ async def test_a_command_that_redis_refuses_leaves_value_and_index(colour, perso
         (p.name, "setrange", (-1, "x")),
         (p.name, "setbit", (0, 7)),
     ]:
-        await attempt(colour, raw, ResponseError, target, command, *args)
+        await attempt(mode, raw, ResponseError, target, command, *args)
     assert_indexes_right(raw, person)
 
 
 @pytest.mark.parametrize("stored", ["1e999999999", "nan", "inf", "-1e5000", "0x10", " 5", "5_0"])
-async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(colour, person, raw, stored):
-    p = await colour.make(person, name=stored, note=stored)
+async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(mode, person, raw, stored):
+    p = await mode.make(person, name=stored, note=stored)
     for command, args in [("incr", ()), ("incrbyfloat", (0.5,))]:
         try:
-            plain = await colour(p.note, command, *args)
+            plain = await mode(p.note, command, *args)
         except ResponseError:
-            await attempt(colour, raw, ResponseError, p.name, command, *args)
+            await attempt(mode, raw, ResponseError, p.name, command, *args)
         else:
-            assert await colour(p.name, command, *args) == plain
+            assert await mode(p.name, command, *args) == plain
             assert raw.get("spec:person:1:name") == raw.get("spec:person:1:note")
         assert_indexes_right(raw, person)
 
 
-async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_again(colour, person, raw):
+async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_again(mode, person, raw):
     for command, args, value in [
         ("set", ("mine",), "mine"),
         ("append", ("!",), "theirs!"),
@@ -90,17 +90,17 @@ async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_a
         ("getset", ("mine",), "mine"),
         ("delete", (), None),
     ]:
-        p = await colour.make(person, name="first")
-        other = await colour(person, "get", p._pk)
-        await colour(other.name, "set", "theirs")
+        p = await mode.make(person, name="first")
+        other = await mode(person, "get", p._pk)
+        await mode(other.name, "set", "theirs")
         with count_commands() as sent:
-            await colour(p.name, command, *args)
+            await mode(p.name, command, *args)
         assert raw.get(f"spec:person:{p._pk}:name") == value
         assert_indexes_right(raw, person)
         assert 2 <= sent.trips <= 3, sent
 
 
-async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(colour, person, raw):
+async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(mode, person, raw):
     for stored, command, args, value in [
         ("a", "setrange", (0, "b"), "b"),
         ("a", "setbit", (6, 1), "c"),
@@ -109,31 +109,31 @@ async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(colour, perso
         ("9007199254740993", "incr", (), "9007199254740994"),
         ("-0.1", "incrbyfloat", (0.1,), "0"),
     ]:
-        p = await colour.make(person, name=stored, city=stored)
+        p = await mode.make(person, name=stored, city=stored)
         raw.persist(f"spec:person:{p._pk}:name")
-        await colour(p.name, command, *args)
+        await mode(p.name, command, *args)
         assert float(raw.get(p.name.key)) == float(value) if "float" in command else raw.get(p.name.key) == value
         assert_indexes_right(raw, person)
 
 
-async def test_an_undone_write_keeps_the_value_and_its_expiry(colour, person, raw):
-    await colour.make(person, email="ab")
-    p = await colour.make(person, email="a")
+async def test_an_undone_write_keeps_the_value_and_its_expiry(mode, person, raw):
+    await mode.make(person, email="ab")
+    p = await mode.make(person, email="a")
     raw.pexpire("spec:person:2:email", 3_600_000)  # what an older application may have left
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
-        await colour(p.email, "setrange", 1, "b")
+        await mode(p.email, "setrange", 1, "b")
     assert keyspace(raw) == before
     assert raw.pttl("spec:person:2:email") > 3_500_000
 
 
-async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(colour, person, raw):
-    p = await colour.make(person, name="a", city="a")
-    await attempt(colour, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
-    await attempt(colour, raw, UnicodeDecodeError, p.name, "set", b"\xff")
-    await attempt(colour, raw, UnicodeDecodeError, p.city, "hset", b"\xff")
-    assert await colour(p.name, "get") == "a"  # the connection is fit for use
-    assert await colour(p.name, "set", "b") is True
+async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(mode, person, raw):
+    p = await mode.make(person, name="a", city="a")
+    await attempt(mode, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
+    await attempt(mode, raw, UnicodeDecodeError, p.name, "set", b"\xff")
+    await attempt(mode, raw, UnicodeDecodeError, p.city, "hset", b"\xff")
+    assert await mode(p.name, "get") == "a"  # the connection is fit for use
+    assert await mode(p.name, "set", "b") is True
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,12 @@ async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(colour, pe
         ("city", "hdel", ()),
     ],
 )
-async def test_an_object_deleted_meanwhile_is_not_written(colour, person, raw, field, command, args):
-    p = await colour.make(person, name="1", email="1", city="1")
-    await colour(await colour(person, "get", 1), "delete")
-    await attempt(colour, raw, DoesNotExist, getattr(p, field), command, *args)
-    await attempt(colour, raw, DoesNotExist, p, "delete")
-    await attempt(colour, raw, DoesNotExist, p, "hmset", city="x", age=1)
+async def test_an_object_deleted_meanwhile_is_not_written(mode, person, raw, field, command, args):
+    p = await mode.make(person, name="1", email="1", city="1")
+    await mode(await mode(person, "get", 1), "delete")
+    await attempt(mode, raw, DoesNotExist, getattr(p, field), command, *args)
+    await attempt(mode, raw, DoesNotExist, p, "delete")
+    await attempt(mode, raw, DoesNotExist, p, "hmset", city="x", age=1)
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
@@ -208,7 +208,7 @@ async def test_of_many_objects_with_one_pk_one_is_made(database, raw):
     assert_indexes_right(raw, Land)
 
 
-async def test_a_value_never_overwrites_an_index_that_has_its_key(colour, database, raw):
+async def test_a_value_never_overwrites_an_index_that_has_its_key(mode, database, raw):
     """The layout escapes nothing: the key of pk "name" and field "color" is that of the value "color" of "name"."""
     hosted_by = database
 
@@ -218,16 +218,16 @@ async def test_a_value_never_overwrites_an_index_that_has_its_key(colour, databa
         name = fields.StringField(indexable=True)
         color = fields.StringField()
 
-    await colour.make(Odd, pk="a", name="color")
+    await mode.make(Odd, pk="a", name="color")
     before = keyspace(raw)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await colour.make(Odd, pk="name", color="red")
+        await mode.make(Odd, pk="name", color="red")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await colour.make(Odd, pk="name", name="color", color="red")
+        await mode.make(Odd, pk="name", name="color", color="red")
     assert keyspace(raw) == before
 
 
-async def test_a_value_never_overwrites_the_entry_that_comes_with_it(colour, database, raw):
+async def test_a_value_never_overwrites_the_entry_that_comes_with_it(mode, database, raw):
     """Of pk "name", the key of the field "name" is that of the index of its value "name"."""
     hosted_by = database
 
@@ -237,16 +237,16 @@ async def test_a_value_never_overwrites_the_entry_that_comes_with_it(colour, dat
         name = fields.StringField(indexable=True)
         color = fields.StringField()
 
-    p = await colour.make(Odd, pk="name", color="red")
+    p = await mode.make(Odd, pk="name", color="red")
     for command in ("set", "setnx", "getset"):
-        await attempt(colour, raw, ResponseError, p.name, command, "name")
+        await attempt(mode, raw, ResponseError, p.name, command, "name")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await colour(p.name, "append", "name")
+        await mode(p.name, "append", "name")
 
 
 @pytest.mark.parametrize("before", [None, "old", "5"])
 @pytest.mark.parametrize("last", ["zz", "5.5"])
-async def test_entries_added_before_one_that_is_refused_are_taken_back(colour, database, raw, before, last):
+async def test_entries_added_before_one_that_is_refused_are_taken_back(mode, database, raw, before, last):
     several = [TextRangeIndex, NumberRangeIndex.configure(key="a-number"), EqualIndex]
     thing = define(
         database,
@@ -255,7 +255,7 @@ async def test_entries_added_before_one_that_is_refused_are_taken_back(colour, d
         other=fields.StringField(),
     )
     values = {"other": "x"} if before is None else {"name": before, "city": before}
-    p = await colour.make(thing, **values)
+    p = await mode.make(thing, **values)
     for field in ("name", "city"):
         for index in (f":thing:{field}:{last}", f":thing:{field}:text-range"):
             kept = raw.dump(index)
@@ -265,17 +265,17 @@ async def test_entries_added_before_one_that_is_refused_are_taken_back(colour, d
             for target, command in ((p.name, "set"), (p.city, "hset")):
                 if target.name == field:
                     with pytest.raises(ResponseError, match="WRONGTYPE"):
-                        await colour(target, command, last)
+                        await mode(target, command, last)
             assert everything(raw) == there
             raw.delete(index)
             if kept is not None:
                 raw.restore(index, 0, kept)
-    await colour(p.name, "set", last)
-    await colour(p.city, "hset", last)
+    await mode(p.name, "set", last)
+    await mode(p.city, "hset", last)
     assert raw.smembers(f":thing:city:{last}") == {p._pk}
 
 
-async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(colour, server, database, raw):
+async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(mode, server, database, raw):
     raw.execute_command("ACL", "SETUSER", "no-lists", "on", ">pw", "~*", "+@all", "-rpush")
     limited = RedisDatabase(**server.settings, db=0, username="no-lists", password="pw")
     thing = define(
@@ -285,16 +285,16 @@ async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(col
         log=fields.ListField(),
     )
     try:
-        p = await colour.make(thing, name="a", city="b")
+        p = await mode.make(thing, name="a", city="b")
         before = everything(raw) | {":thing:max_pk": "2"}
         with pytest.raises(ResponseError, match=r"permission|can't run"):
-            await colour.make(thing, name="a", city="c", log=["x"])
+            await mode.make(thing, name="a", city="c", log=["x"])
         assert everything(raw) == before
         raw.execute_command("ACL", "SETUSER", "no-lists", "-srem", "-zrem")
         with pytest.raises(ResponseError, match=r"permission|can't run"):
-            await colour(p.name, "set", "b")
+            await mode(p.name, "set", "b")
         with pytest.raises(ResponseError, match=r"permission|can't run"):
-            await colour(p.city, "hdel")
+            await mode(p.city, "hdel")
         assert everything(raw) == before
     finally:
         await limited.aclose()

@@ -39,25 +39,23 @@ def define(database, **body):
 
 @pytest.mark.parametrize("command", ["del", "hdel", "srem"])
 @pytest.mark.parametrize("many", [False, True])
-async def test_a_user_who_may_not_do_all_of_a_deletion_deletes_nothing(
-    colour, database, restricted, raw, command, many
-):
+async def test_a_user_who_may_not_do_all_of_a_deletion_deletes_nothing(mode, database, restricted, raw, command, many):
     body = {"text": fields.StringField, "title": fields.InstanceHashField}
     if many:
         body["tags"] = fields.SetField
     given = {"text": "kept", "title": "kept", **({"tags": ["a"]} if many else {})}
-    made = await colour.make(define(database, **{name: kind() for name, kind in body.items()}), **given)
+    made = await mode.make(define(database, **{name: kind() for name, kind in body.items()}), **given)
     theirs = define(restricted(f"-{command}"), **{name: kind() for name, kind in body.items()})
     before = keyspace(raw)
     with pytest.raises(NoPermissionError, match=command):
-        await colour(theirs.lazy_connect(1), "delete")
+        await mode(theirs.lazy_connect(1), "delete")
     assert keyspace(raw) == before
-    await colour(made, "delete")
+    await mode(made, "delete")
     assert keyspace(raw) == {}
 
 
 @pytest.mark.parametrize("command", ["sadd", "set", "hset", "rpush", "zadd"])
-async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(colour, restricted, raw, command):
+async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(mode, restricted, raw, command):
     theirs = define(
         restricted(f"-{command}"),
         a=fields.StringField(indexable=True),
@@ -67,7 +65,7 @@ async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(colour, re
         z=fields.SortedSetField(indexable=True),
     )
     with pytest.raises(ResponseError):
-        await colour.make(theirs, a="x", title="t", text="u", li=["1"], z={"m": 1})
+        await mode.make(theirs, a="x", title="t", text="u", li=["1"], z={"m": 1})
     assert keyspace(raw) == {}
 
 
@@ -76,19 +74,19 @@ def test_a_field_can_not_be_named_as_the_hash_of_its_object_is(database):
         define(database, title=fields.InstanceHashField(), hash=fields.StringField())
 
 
-async def test_a_counter_of_pks_that_lags_behind_overwrites_no_object(colour, database, raw):
+async def test_a_counter_of_pks_that_lags_behind_overwrites_no_object(mode, database, raw):
     made = define(database, name=fields.StringField(indexable=True), li=fields.ListField(indexable=True))
-    await colour.make(made, name="a", li=["1"])
+    await mode.make(made, name="a", li=["1"])
     raw.delete("spec:note:max_pk")  # as after a restore of some keys only
     before = keyspace(raw)
     with pytest.raises(UniquenessError, match="set spec:note:max_pk to the highest"):
-        await colour.make(made, name="b", li=["2"])
+        await mode.make(made, name="b", li=["2"])
     assert keyspace(raw) == before
     raw.set("spec:note:max_pk", 1)
-    assert (await colour.make(made, name="b"))._pk == "2"
+    assert (await mode.make(made, name="b"))._pk == "2"
 
 
-async def test_many_values_at_creation(colour, database, raw):
+async def test_many_values_at_creation(mode, database, raw):
     made = define(
         database,
         li=fields.ListField(),
@@ -97,7 +95,7 @@ async def test_many_values_at_creation(colour, database, raw):
         z=fields.SortedSetField(),
     )
     n = 20_000
-    await colour.make(
+    await mode.make(
         made,
         li=list(range(n)),
         s=[str(i) for i in range(9000)],
@@ -110,53 +108,53 @@ async def test_many_values_at_creation(colour, database, raw):
     assert raw.scard("spec:note:1:s") == 9000
 
 
-async def test_empty_texts(colour, database, raw):
+async def test_empty_texts(mode, database, raw):
     made = define(database, name=fields.StringField(unique=True), s=fields.SetField(indexable=True))
-    one = await colour.make(made, name="", s=[""])
-    assert await colour(one.name, "get") == ""
+    one = await mode.make(made, name="", s=[""])
+    assert await mode(one.name, "get") == ""
     with pytest.raises(UniquenessError):
-        await colour.make(made, name="")
-    await colour(one.name, "set", "b")
-    await colour(one.name, "set", "")
-    await colour(one.s, "srem", "")
-    await colour(one.s, "sadd", "")
-    await colour(one, "delete")
+        await mode.make(made, name="")
+    await mode(one.name, "set", "b")
+    await mode(one.name, "set", "")
+    await mode(one.s, "srem", "")
+    await mode(one.s, "sadd", "")
+    await mode(one, "delete")
     assert keyspace(raw) == {}
 
 
-async def test_an_empty_pk(colour, database, raw):
+async def test_an_empty_pk(mode, database, raw):
     made = define(database, id=fields.PKField(), name=fields.StringField(indexable=True))
     try:
-        one = await colour.make(made, id="", name="x")
+        one = await mode.make(made, id="", name="x")
     except (ValueError, ResponseError):
         assert keyspace(raw) == {}
         return
-    await colour(one.name, "set", "y")
+    await mode(one.name, "set", "y")
     assert raw.smembers("spec:note:name:y") == {""}
     raw.set("spec:note:name:z", "no set")
     with pytest.raises(ResponseError):
-        await colour(one.name, "set", "z")
+        await mode(one.name, "set", "z")
     assert raw.smembers("spec:note:name:y") == {""}
 
 
-async def test_a_server_whose_memory_is_full(colour, database, raw):
+async def test_a_server_whose_memory_is_full(mode, database, raw):
     made = define(
         database, name=fields.StringField(unique=True), text=fields.StringField(), li=fields.ListField(indexable=True)
     )
-    one = await colour.make(made, name="a", text="b", li=["1"])
+    one = await mode.make(made, name="a", text="b", li=["1"])
     before = keyspace(raw)
     raw.config_set("maxmemory", "1")
     try:
         with pytest.raises(redis.OutOfMemoryError):
-            await colour(one.li, "rpush", "c")
+            await mode(one.li, "rpush", "c")
         with pytest.raises(redis.OutOfMemoryError):
-            await colour.make(made, name="z", text="y")
+            await mode.make(made, name="z", text="y")
         assert keyspace(raw) == before
         # Scripts that begin with removing something go on, as the server has it: the whole of this one does.
-        await colour(one.name, "set", "c")
+        await mode(one.name, "set", "c")
         assert (raw.get("spec:note:1:name"), raw.smembers("spec:note:name:c")) == ("c", {"1"})
         assert not raw.exists("spec:note:name:a")
-        await colour(one, "delete")
+        await mode(one, "delete")
     finally:
         raw.config_set("maxmemory", "0")
     assert keyspace(raw) == {}

@@ -111,70 +111,70 @@ FOUND = [
 @pytest.mark.parametrize(
     ("filters", "pks"), FOUND, ids=[f"{number}-{'-'.join(each)}" for number, (each, _) in enumerate(FOUND)]
 )
-async def test_filters_find_what_they_say_in_one_trip(colour, book, raw, filters, pks):
+async def test_filters_find_what_they_say_in_one_trip(mode, book, raw, filters, pks):
     before = {key: raw.type(key) for key in raw.scan_iter()}
-    assert await colour.every(book.collection(**filters)) is not None  # the script is known from now on
+    assert await mode.every(book.collection(**filters)) is not None  # the script is known from now on
     with count_commands() as sent:
-        assert sorted(await colour.every(book.collection(**filters))) == list(pks)
+        assert sorted(await mode.every(book.collection(**filters))) == list(pks)
     assert sent.trips <= 1, sent
     for ask in (
-        lambda: colour.count(book.collection(**filters)),
-        lambda: colour.every(book.instances(**filters)),
-        lambda: colour.slice(book.collection(**filters), slice(1, 3)),
-        lambda: colour.every(book.instances(**filters).fetch("title", "pages")),
+        lambda: mode.count(book.collection(**filters)),
+        lambda: mode.every(book.instances(**filters)),
+        lambda: mode.slice(book.collection(**filters), slice(1, 3)),
+        lambda: mode.every(book.instances(**filters).fetch("title", "pages")),
     ):
         await ask()
         with count_commands() as sent:
             await ask()
         assert sent.trips <= 1, sent
-    assert await colour.count(book.collection(**filters)) == len(pks)
-    assert sorted(each._pk for each in await colour.every(book.instances(**filters))) == list(pks)
-    assert bool(await colour(book, "exists", **filters)) is bool(pks)
+    assert await mode.count(book.collection(**filters)) == len(pks)
+    assert sorted(each._pk for each in await mode.every(book.instances(**filters))) == list(pks)
+    assert bool(await mode(book, "exists", **filters)) is bool(pks)
     if len(pks) == 1:
-        assert (await colour(book, "get", **filters))._pk == pks
+        assert (await mode(book, "get", **filters))._pk == pks
     assert {key: raw.type(key) for key in raw.scan_iter()} == before
 
 
-async def test_scores_give_the_order_of_everything(colour, book):
+async def test_scores_give_the_order_of_everything(mode, book):
     found = book.collection(shelf__ranked="A")
-    assert await colour.every(found) == ["5", "3", "1"]
-    assert await colour.slice(found, slice(0, 2)) == ["5", "3"]
-    assert await colour.item(found, -1) == "1"
-    assert await colour.slice(found, slice(-2, None)) == ["3", "1"]
-    assert await colour.every(found(tags__odd=0)) == ["5", "3", "1"]
-    assert [each._pk for each in await colour.every(found.instances())] == ["5", "3", "1"]
+    assert await mode.every(found) == ["5", "3", "1"]
+    assert await mode.slice(found, slice(0, 2)) == ["5", "3"]
+    assert await mode.item(found, -1) == "1"
+    assert await mode.slice(found, slice(-2, None)) == ["3", "1"]
+    assert await mode.every(found(tags__odd=0)) == ["5", "3", "1"]
+    assert [each._pk for each in await mode.every(found.instances())] == ["5", "3", "1"]
 
 
-async def test_p08_p09_no_value_finds_nothing_and_prefixes_take_several(colour, book):
-    assert await colour.every(book.collection(title__in=[], shelf__low="a")) == []
-    assert await colour.every(book.collection(shelf__low="a")(title__in=iter(()))) == []
+async def test_p08_p09_no_value_finds_nothing_and_prefixes_take_several(mode, book):
+    assert await mode.every(book.collection(title__in=[], shelf__low="a")) == []
+    assert await mode.every(book.collection(shelf__low="a")(title__in=iter(()))) == []
     with count_commands() as sent:
-        assert await colour.count(book.collection(title__in=[], shelf__low="a")) == 0
+        assert await mode.count(book.collection(title__in=[], shelf__low="a")) == 0
     assert sent.trips == 0  # nothing can be found: nothing is asked
-    assert sorted(await colour.every(book.collection(shelf__low__in="ab"))) == list("12345")
+    assert sorted(await mode.every(book.collection(shelf__low__in="ab"))) == list("12345")
 
 
-async def test_several_values_may_come_from_an_iterator(colour, book):
+async def test_several_values_may_come_from_an_iterator(mode, book):
     found = book.collection(title__in=iter(["ant", "bee"]))
-    assert await colour.count(found) == 3
-    assert sorted(await colour.every(found)) == ["1", "3", "5"]
+    assert await mode.count(found) == 3
+    assert sorted(await mode.every(found)) == ["1", "3", "5"]
 
 
-async def test_fields_and_objects_stand_for_their_values(colour, book):
-    third = await colour(book, "get", 3)
+async def test_fields_and_objects_stand_for_their_values(mode, book):
+    third = await mode(book, "get", 3)
     found = book.collection(title=third.title)
-    assert await colour.every(found) == ["3"]
-    await colour(third.title, "set", "ant")
-    assert sorted(await colour.every(found())) == ["1", "3", "5"]  # read when it is evaluated
-    assert await colour.every(found(pages=third.pages)) == ["3"]
-    assert sorted(await colour.every(book.collection(title__in=["anthem", third.title]))) == ["1", "2", "3", "5"]
-    assert await colour.every(book.collection(title=third.owner)) == []  # it has no value
+    assert await mode.every(found) == ["3"]
+    await mode(third.title, "set", "ant")
+    assert sorted(await mode.every(found())) == ["1", "3", "5"]  # read when it is evaluated
+    assert await mode.every(found(pages=third.pages)) == ["3"]
+    assert sorted(await mode.every(book.collection(title__in=["anthem", third.title]))) == ["1", "2", "3", "5"]
+    assert await mode.every(book.collection(title=third.owner)) == []  # it has no value
     for pk in (third, third.pk):
-        assert await colour.every(book.collection(pk=pk)) == ["3"]
-    await colour(third.owner, "set", "5")
-    assert await colour.every(book.collection(pk=third.owner)) == ["5"]
+        assert await mode.every(book.collection(pk=pk)) == ["3"]
+    await mode(third.owner, "set", "5")
+    assert await mode.every(book.collection(pk=third.owner)) == ["5"]
     with count_commands() as sent:
-        await colour.every(book.collection(title=third.title, pages=third.pages, shelf__low="a"))
+        await mode.every(book.collection(title=third.title, pages=third.pages, shelf__low="a"))
     assert sent.trips == 2
 
 
@@ -219,18 +219,18 @@ def pair(database):
     return Pair
 
 
-async def test_an_index_of_several_fields_answers_filters_on_all_of_them(colour, pair):
+async def test_an_index_of_several_fields_answers_filters_on_all_of_them(mode, pair):
     with count_commands() as sent:
-        assert await colour.every(pair.collection(one="a", two="y")) == ["2"]
+        assert await mode.every(pair.collection(one="a", two="y")) == ["2"]
     assert [words[0] for words in sent.sent] == ["SMEMBERS"]
-    assert await colour.every(pair.collection(one="a")(two="x")) == ["1"]
-    assert sorted(await colour.every(pair.collection(one__in=["a", "b"], two="x"))) == ["1", "3"]
-    assert sorted(await colour.every(pair.collection(one__in=["a", "b"], two__in=["x", "y"]))) == ["1", "2", "3"]
-    assert await colour.every(pair.collection(one__in=[], two="x")) == []
-    assert await colour.every(pair.collection(one="a", two="x")(one="b")) == []
-    assert sorted(await colour.every(pair.collection(one="a"))) == ["1", "2"]
+    assert await mode.every(pair.collection(one="a")(two="x")) == ["1"]
+    assert sorted(await mode.every(pair.collection(one__in=["a", "b"], two="x"))) == ["1", "3"]
+    assert sorted(await mode.every(pair.collection(one__in=["a", "b"], two__in=["x", "y"]))) == ["1", "2", "3"]
+    assert await mode.every(pair.collection(one__in=[], two="x")) == []
+    assert await mode.every(pair.collection(one="a", two="x")(one="b")) == []
+    assert sorted(await mode.every(pair.collection(one="a"))) == ["1", "2"]
     with pytest.raises(ImplementationError, match=r"together with the other fields|one, two"):
-        await colour.every(pair.collection(two="x"))
+        await mode.every(pair.collection(two="x"))
 
 
 def test_no_source_at_all_is_nothing():
@@ -245,15 +245,15 @@ def test_no_source_at_all_is_nothing():
     assert all_of([key, Members(())]) == Nothing()
 
 
-async def test_more_pks_than_a_command_of_the_script_can_carry(colour, book, raw):
+async def test_more_pks_than_a_command_of_the_script_can_carry(mode, book, raw):
     name = book._name
     raw.zadd(f"{name}:pages:scores", {str(pk): pk for pk in range(100, 20_100)})
     raw.zadd(f"{name}:title:texts", {f"many{SEPARATOR}{pk}": 0 for pk in range(100, 20_100)})
-    assert await colour.count(book.collection(pages__gte=100)) == 20_000
+    assert await mode.count(book.collection(pages__gte=100)) == 20_000
     both = book.collection(pages__gte=100, title__startswith="many")
-    assert await colour.count(both) == 20_000
-    assert await colour.slice(both, slice(0, 2)) == ["100", "101"]
-    assert len(await colour.every(both)) == 20_000
-    assert await colour.every(both.instances()) == []
+    assert await mode.count(both) == 20_000
+    assert await mode.slice(both, slice(0, 2)) == ["100", "101"]
+    assert len(await mode.every(both)) == 20_000
+    assert await mode.every(both.instances()) == []
     values = [f"t{number}" for number in range(10_000)]
-    assert await colour.every(book.collection(title__in=[*values, "bee"], pages__gte=0)) == ["3"]
+    assert await mode.every(book.collection(title__in=[*values, "bee"], pages__gte=0)) == ["3"]

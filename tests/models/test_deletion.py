@@ -11,14 +11,14 @@ VALUES = {"name": "Ann", "email": "a@x", "note": "n", "city": "Rome", "badge": "
 
 
 @pytest.mark.parametrize("how", ["made", "looked up", "lazy", "read"])
-async def test_nothing_is_left_of_a_deleted_object(colour, person, raw, how):
-    p = await colour.make(person, **VALUES)
-    await colour.make(person, name="Ann", city="Rome")
+async def test_nothing_is_left_of_a_deleted_object(mode, person, raw, how):
+    p = await mode.make(person, **VALUES)
+    await mode.make(person, name="Ann", city="Rome")
     if how != "made":
-        p = person.lazy_connect(1) if how == "lazy" else await colour(person, "get", 1)
+        p = person.lazy_connect(1) if how == "lazy" else await mode(person, "get", 1)
     if how == "read":
-        await colour(p.name, "get")
-    assert await colour(p, "delete") is None
+        await mode(p.name, "get")
+    assert await mode(p, "delete") is None
     assert keyspace(raw) == {
         "spec:person:max_pk": "2",
         "spec:person:collection": {"2"},
@@ -29,19 +29,19 @@ async def test_nothing_is_left_of_a_deleted_object(colour, person, raw, how):
     }
 
 
-async def test_what_another_client_wrote_is_deleted_too(colour, person, raw):
-    p = await colour.make(person, **VALUES)
-    other = await colour(person, "get", 1)
-    await colour(other.name, "set", "Bob")
-    await colour(other.city, "hset", "Oslo")
-    await colour(other.email, "delete")
-    await colour(p, "delete")
+async def test_what_another_client_wrote_is_deleted_too(mode, person, raw):
+    p = await mode.make(person, **VALUES)
+    other = await mode(person, "get", 1)
+    await mode(other.name, "set", "Bob")
+    await mode(other.city, "hset", "Oslo")
+    await mode(other.email, "delete")
+    await mode(p, "delete")
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_a_deleted_object_answers_that_it_was_deleted(colour, person, raw):
-    p = await colour.make(person, **VALUES)
-    await colour(p, "delete")
+async def test_a_deleted_object_answers_that_it_was_deleted(mode, person, raw):
+    p = await mode.make(person, **VALUES)
+    await mode(p, "delete")
     assert not p.connected
     assert "deleted" in repr(p)
     for target, command, args in [
@@ -60,14 +60,14 @@ async def test_a_deleted_object_answers_that_it_was_deleted(colour, person, raw)
     ]:
         kwargs = {"age": 1} if command == "hmset" else {}
         with pytest.raises(DoesNotExist, match="was deleted"):
-            await colour(target, command, *args, **kwargs)
-    assert await colour(p.name, "exists") is False
-    assert await colour(p.age, "hexists") is False
-    assert await colour(p.pk, "exists") is False
+            await mode(target, command, *args, **kwargs)
+    assert await mode(p.name, "exists") is False
+    assert await mode(p.age, "hexists") is False
+    assert await mode(p.pk, "exists") is False
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_a_deleted_objects_own_pk_can_not_be_set_again(colour, database, raw):
+async def test_a_deleted_objects_own_pk_can_not_be_set_again(mode, database, raw):
     from tenantlimpyd import fields, model
 
     hosted_by = database
@@ -76,19 +76,19 @@ async def test_a_deleted_objects_own_pk_can_not_be_set_again(colour, database, r
         database = hosted_by
         code = fields.PKField()
 
-    c = await colour.make(Country, code="fr")
-    await colour(c, "delete")
+    c = await mode.make(Country, code="fr")
+    await mode(c, "delete")
     with pytest.raises(DoesNotExist):
-        await colour(c.pk, "set", "fr")
+        await mode(c.pk, "set", "fr")
     assert keyspace(raw) == {}
-    assert (await colour.make(Country, code="fr")).connected
+    assert (await mode.make(Country, code="fr")).connected
 
 
-async def test_what_was_never_stored_is_not_deleted(colour, person, raw):
+async def test_what_was_never_stored_is_not_deleted(mode, person, raw):
     with pytest.raises(DoesNotExist):
-        await colour(person(), "delete")
+        await mode(person(), "delete")
     with pytest.raises(DoesNotExist):
-        await colour(person.lazy_connect(5), "delete")
+        await mode(person.lazy_connect(5), "delete")
     assert keyspace(raw) == {}
 
 
@@ -100,29 +100,29 @@ async def test_a_pk_alone_is_not_deleted(person):
         _ = p.pk.key
 
 
-async def test_a_freed_unique_value_can_be_taken(colour, person, raw):
-    p = await colour.make(person, **VALUES)
-    await colour(p.email, "delete")
-    await colour(p.badge, "delete")
-    await colour.make(person, email="a@x", badge="b")
-    await colour(p, "delete")
-    await colour(await colour(person, "get", 2), "delete")
-    await colour.make(person, **VALUES)
+async def test_a_freed_unique_value_can_be_taken(mode, person, raw):
+    p = await mode.make(person, **VALUES)
+    await mode(p.email, "delete")
+    await mode(p.badge, "delete")
+    await mode.make(person, email="a@x", badge="b")
+    await mode(p, "delete")
+    await mode(await mode(person, "get", 2), "delete")
+    await mode.make(person, **VALUES)
     assert_indexes_right(raw, person)
 
 
-async def test_the_class_of_a_pk_field_knows_all_pks(colour, person):
+async def test_the_class_of_a_pk_field_knows_all_pks(mode, person):
     for _ in range(3):
-        await colour.make(person, age=1)
-    await colour(await colour(person, "get", 2), "delete")
+        await mode.make(person, age=1)
+    await mode(await mode(person, "get", 2), "delete")
     pk = person.get_field("pk")
-    assert await colour(pk, "collection") == {"1", "3"}
-    assert await colour(pk, "exists", 1) is True
-    assert await colour(pk, "exists", 2) is False
+    assert await mode(pk, "collection") == {"1", "3"}
+    assert await mode(pk, "exists", 1) is True
+    assert await mode(pk, "exists", 2) is False
     assert pk.collection_key == "spec:person:collection"
     with pytest.raises(ValueError, match="needs a pk"):
-        await colour(pk, "exists")
+        await mode(pk, "exists")
     with pytest.raises(ImplementationError, match="field of the class"):
-        await colour(pk, "get")
+        await mode(pk, "get")
     with pytest.raises(ImplementationError, match="field of the class"):
-        await colour(person.get_field("name"), "get")
+        await mode(person.get_field("name"), "get")

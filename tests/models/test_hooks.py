@@ -37,8 +37,8 @@ def hooked(database, noted):
     return Hooked
 
 
-async def test_the_hook_sees_each_command_with_its_result(colour, hooked, noted):
-    p = await colour.make(hooked, note="x")
+async def test_the_hook_sees_each_command_with_its_result(mode, hooked, noted):
+    p = await mode.make(hooked, note="x")
     for target, command, args, kwargs, seen in [
         (p.name, "set", ("a",), {}, ("name", "set", True, ("a",))),
         (p.note, "set", ("a",), {}, ("note", "set", True, ("a",))),
@@ -64,32 +64,32 @@ async def test_the_hook_sees_each_command_with_its_result(colour, hooked, noted)
         (p, "hdel", ("city", "age"), {}, ("self", "hdel", 2, ("city", "age"))),
     ]:
         noted.clear()
-        await colour(target, command, *args, **kwargs)
+        await mode(target, command, *args, **kwargs)
         assert noted == [seen]
 
 
-async def test_existence_pks_and_deletion_are_none_of_its_business(colour, hooked, noted):
-    p = await colour.make(hooked, note="x")
-    await colour(p.pk, "get")
-    await colour(p.note, "exists")
-    await colour(p.age, "hexists")
-    await colour(p, "delete")
+async def test_existence_pks_and_deletion_are_none_of_its_business(mode, hooked, noted):
+    p = await mode.make(hooked, note="x")
+    await mode(p.pk, "get")
+    await mode(p.note, "exists")
+    await mode(p.age, "hexists")
+    await mode(p, "delete")
     assert noted == []
 
 
-async def test_what_the_hook_returns_is_the_result_and_not_what_is_known(colour, hooked, raw):
-    p = await colour.make(hooked, loud="abc")
-    assert await colour(p.loud, "get") == "ABC"
-    assert await colour(p.loud, "getset", "def") == "ABC"
-    assert await colour(p.loud, "get") == "DEF"
-    await colour(p.loud, "append", "g")
+async def test_what_the_hook_returns_is_the_result_and_not_what_is_known(mode, hooked, raw):
+    p = await mode.make(hooked, loud="abc")
+    assert await mode(p.loud, "get") == "ABC"
+    assert await mode(p.loud, "getset", "def") == "ABC"
+    assert await mode(p.loud, "get") == "DEF"
+    await mode(p.loud, "append", "g")
     assert raw.get(":hooked:1:loud") == "defg"
     assert raw.smembers(":hooked:loud:defg") == {"1"}
-    await colour(p, "delete")
+    await mode(p, "delete")
     assert keyspace(raw) == {":hooked:max_pk": "1"}
 
 
-async def test_an_init_of_ones_own_is_run_for_found_objects_too(colour, database):
+async def test_an_init_of_ones_own_is_run_for_found_objects_too(mode, database):
     hosted_by = database
 
     class Own(model.RedisModel):
@@ -100,18 +100,18 @@ async def test_an_init_of_ones_own_is_run_for_found_objects_too(colour, database
             self.extra = []
             super().__init__(*args, **kwargs)
 
-    await colour.make(Own, name="a")
+    await mode.make(Own, name="a")
     for found in (
-        await colour(Own, "get", 1),
-        (await colour(Own, "get_or_connect", name="a"))[0],
+        await mode(Own, "get", 1),
+        (await mode(Own, "get_or_connect", name="a"))[0],
         Own.lazy_connect(1),
-        *(await colour.every(Own.instances(name="a"))),
+        *(await mode.every(Own.instances(name="a"))),
     ):
         assert found.extra == []
-        assert await colour(found.name, "get") == "a"
+        assert await mode(found.name, "get") == "a"
 
 
-async def test_a_hook_may_make_anything_of_a_value(colour, database, raw):
+async def test_a_hook_may_make_anything_of_a_value(mode, database, raw):
     hosted_by = database
 
     class Parsed(model.RedisModel):
@@ -122,14 +122,14 @@ async def test_a_hook_may_make_anything_of_a_value(colour, database, raw):
         def post_command(self, sender, name, result, args, kwargs):
             return {"parsed": result} if name in ("get", "hget") else result
 
-    await colour.make(Parsed, numbers="1,2", city="Rome")
-    p = await colour(Parsed, "get", 1)
-    assert await colour(p.numbers, "get") == {"parsed": "1,2"}
-    assert await colour(p.city, "hget") == {"parsed": "Rome"}
-    await colour(p.numbers, "append", ",3")
-    await colour(p.city, "hset", "Oslo")
+    await mode.make(Parsed, numbers="1,2", city="Rome")
+    p = await mode(Parsed, "get", 1)
+    assert await mode(p.numbers, "get") == {"parsed": "1,2"}
+    assert await mode(p.city, "hget") == {"parsed": "Rome"}
+    await mode(p.numbers, "append", ",3")
+    await mode(p.city, "hset", "Oslo")
     assert_indexes_right(raw, Parsed)
-    await colour(p.numbers, "get")
-    await colour(p.city, "hget")
-    await colour(p, "delete")
+    await mode(p.numbers, "get")
+    await mode(p.city, "hget")
+    await mode(p, "delete")
     assert keyspace(raw) == {":parsed:max_pk": "1"}

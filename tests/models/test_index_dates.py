@@ -49,21 +49,21 @@ WHOLE = {
         ("DateTimeIndex", "2015-12-16 15:16:17.123456", WHOLE | DATE | TIME),
     ],
 )
-async def test_entries_of_dates_and_times(colour, database, raw, name, value, kept):
+async def test_entries_of_dates_and_times(mode, database, raw, name, value, kept):
     cls = dated(database, getattr(contrib, name))
-    thing = await colour.make(cls, pk="1", dt=value)
+    thing = await mode.make(cls, pk="1", dt=value)
     assert entries(raw) == kept
-    await colour(thing.dt, "delete")
+    await mode(thing.dt, "delete")
     assert entries(raw) == {}
-    await colour(thing.dt, "set", value)
-    await colour(thing, "delete")
+    await mode(thing.dt, "set", value)
+    await mode(thing, "delete")
     assert raw.keys("*") == []
 
 
-async def test_filters_on_dates_and_times(colour, database, raw):
+async def test_filters_on_dates_and_times(mode, database, raw):
     cls = dated(database, DateTimeIndex)
     for pk, value in [("1", "2015-12-16 15:16:17"), ("2", "2016-01-16 09:16:18"), ("3", "2016-03-01 15:00:00.5")]:
-        await colour.make(cls, pk=pk, dt=value)
+        await mode.make(cls, pk=pk, dt=value)
     for filters, found in [
         ({"dt": "2016-03-01 15:00:00"}, {"3"}),
         ({"dt__gte": "2016"}, {"2", "3"}),
@@ -77,7 +77,7 @@ async def test_filters_on_dates_and_times(colour, database, raw):
         ({"dt__month__lt": 12, "dt__hour": 15}, {"3"}),
         ({"dt__day__gte": 2, "dt__minute": 16, "dt__second__lte": 17}, {"1"}),
     ]:
-        assert set(await colour.every(cls.collection(**filters))) == found, filters
+        assert set(await mode.every(cls.collection(**filters))) == found, filters
     for wrong in ("dt__week", "dt__year__startswith", "dt__date__year"):
         with pytest.raises(ImplementationError):
             cls.collection(**{wrong: 1})
@@ -86,40 +86,40 @@ async def test_filters_on_dates_and_times(colour, database, raw):
 @pytest.mark.parametrize(
     ("index", "mine", "other"), [(DateIndex, "2015-12-16", "2015-12-17"), (TimeIndex, "01:02:03", "01:02:04")]
 )
-async def test_whole_dates_are_unique_not_their_parts(colour, database, raw, index, mine, other):
+async def test_whole_dates_are_unique_not_their_parts(mode, database, raw, index, mine, other):
     cls = dated(database, index, unique=True)
-    await colour.make(cls, pk="1", dt=mine)
-    await colour.make(cls, pk="2", dt=other)
+    await mode.make(cls, pk="1", dt=mine)
+    await mode.make(cls, pk="2", dt=other)
     with pytest.raises(UniquenessError):
-        await colour.make(cls, pk="3", dt=mine + "!")
+        await mode.make(cls, pk="3", dt=mine + "!")
     with pytest.raises(ImplementationError, match="unique"):
         define(database, "Parts", dt=fields.StringField(unique=True, indexes=[DateIndexParts]))
 
 
-async def test_keys_and_transforms_of_composed_indexes(colour, database, raw):
+async def test_keys_and_transforms_of_composed_indexes(mode, database, raw):
     inner = MultiIndexes.compose([EqualIndex.configure(prefix="fl", transform=lambda v: v[0])], key="in", name="Inner")
     index = MultiIndexes.compose([EqualIndex, TextRangeIndex, inner], key="mk", transform=str.lower)
     cls = dated(database, index)
-    thing = await colour.make(cls, pk="1", dt="FooBar")
+    thing = await mode.make(cls, pk="1", dt="FooBar")
     assert raw.smembers(":d:dt:mk:foobar") == raw.smembers(":d:dt:mk:in:fl:f") == {"1"}
     assert raw.zrange(":d:dt:mk:text-range", 0, -1) == [f"foobar{SEPARATOR}1"]
     for filters in ({"dt": "foobar"}, {"dt__gt": "fo"}, {"dt__fl": "f"}, {"dt__fl__in": ["f"]}):
-        assert await colour.every(cls.collection(**filters)) == ["1"]
-    await colour(thing, "delete")
+        assert await mode.every(cls.collection(**filters)) == ["1"]
+    await mode(thing, "delete")
     assert raw.keys("*") == []
 
 
-async def test_composed_indexes_of_a_hash_have_the_subkey_first(colour, database, raw):
+async def test_composed_indexes_of_a_hash_have_the_subkey_first(mode, database, raw):
     cls = dated(database, MultiIndexes.compose([EqualIndex, NumberRangeIndex], key="mk"), kind=fields.HashField)
-    thing = await colour.make(cls, pk="1", dt={"k": "5"})
+    thing = await mode.make(cls, pk="1", dt={"k": "5"})
     assert raw.smembers(":d:dt:k:mk:5") == {"1"}
     assert raw.zscore(":d:dt:k:mk:number-range", "1") == 5
-    assert await colour.every(cls.collection(dt__k__gt=4)) == ["1"]
-    await colour(thing.dt, "hdel", "k")
+    assert await mode.every(cls.collection(dt__k__gt=4)) == ["1"]
+    await mode(thing.dt, "hdel", "k")
     assert raw.keys(":d:dt:*") == []
 
 
-async def test_the_first_index_that_can_keeps_a_composed_one_unique(colour, database, raw):
+async def test_the_first_index_that_can_keeps_a_composed_one_unique(mode, database, raw):
     both = MultiIndexes.compose(
         [
             DateIndexParts,
@@ -129,10 +129,10 @@ async def test_the_first_index_that_can_keeps_a_composed_one_unique(colour, data
         ]
     )
     cls = dated(database, both, unique=True)
-    await colour.make(cls, pk="1", dt="ab")
+    await mode.make(cls, pk="1", dt="ab")
     with pytest.raises(UniquenessError):
-        await colour.make(cls, pk="2", dt="AB")
-    await colour.make(cls, pk="2", dt="xy")
+        await mode.make(cls, pk="2", dt="AB")
+    await mode.make(cls, pk="2", dt="xy")
     assert raw.smembers(":d:dt:n:2") == {"1", "2"}
 
 

@@ -53,38 +53,38 @@ class Callable:
     ids=["value", "self and value", "an option", "a builtin", "to a number", "any", "partial", "an object"],
 )
 @pytest.mark.parametrize("how", ["configured", "in a body"])
-async def test_a_transform_changes_what_is_indexed(colour, database, raw, transform, indexed, how):
+async def test_a_transform_changes_what_is_indexed(mode, database, raw, transform, indexed, how):
     index = EqualIndex.configure(transform=transform)
     if how == "in a body":
         index = type("Own", (EqualIndex,), {"transform": transform})
     cls = define(database, index)
-    p = await colour.make(cls, pk="1", f="Abc")
+    p = await mode.make(cls, pk="1", f="Abc")
     assert raw.smembers(f":ix:f:{indexed}") == {"1"}
-    assert await colour.every(cls.collection(f=indexed)) == ["1"]  # filters give the transformed value
-    assert await colour(p.f, "get") == "Abc"
-    await colour(p.f, "delete")
+    assert await mode.every(cls.collection(f=indexed)) == ["1"]  # filters give the transformed value
+    assert await mode(p.f, "get") == "Abc"
+    await mode(p.f, "delete")
     assert keyspace(raw) == {":ix:collection": {"1"}}
 
 
-async def test_an_error_in_a_transform_is_not_swallowed(colour, database, raw):
+async def test_an_error_in_a_transform_is_not_swallowed(mode, database, raw):
     def fails(self, value):
         raise TypeError("oops")
 
     cls = define(database, EqualIndex.configure(transform=fails))
     with pytest.raises(TypeError, match="oops"):
-        await colour.make(cls, pk="1", f="x")
+        await mode.make(cls, pk="1", f="x")
     assert keyspace(raw) == {}
 
 
-async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(colour, database, raw):
+async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(mode, database, raw):
     cls = define(
         database,
         EqualIndex,
         EqualIndex.configure(prefix="first", transform=lambda v: v[0]),
         EqualIndex.configure(prefix="last", key="k", transform=lambda v: v[-1]),
     )
-    p = await colour.make(cls, pk="1", f="abc")
-    await colour.make(cls, pk="2", f="axy")
+    p = await mode.make(cls, pk="1", f="abc")
+    await mode.make(cls, pk="2", f="axy")
     for filters, found in [
         ({"f": "abc"}, {"1"}),
         ({"f__eq": "abc"}, {"1"}),
@@ -99,27 +99,27 @@ async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(colou
         ({"pk": 1, "f__first": "a"}, {"1"}),
         ({"pk": 1, "f__last": "y"}, set()),
     ]:
-        assert set(await colour.every(cls.collection(**filters))) == found, filters
+        assert set(await mode.every(cls.collection(**filters))) == found, filters
     for filters in ({"f__second": "a"}, {"f__first__gt": "a"}, {"f__eq__eq": "a"}):
         with pytest.raises(ImplementationError):
             cls.collection(**filters)
-    await colour(p.f, "set", "zbc")
+    await mode(p.f, "set", "zbc")
     assert raw.smembers(":ix:f:last:k:c") == {"1"}
     assert raw.smembers(":ix:f:first:a") == {"2"}
-    await colour(p.f, "delete")
+    await mode(p.f, "delete")
     assert {key for key, held in keyspace(raw).items() if held == {"1"}} == set()
 
 
-async def test_uniqueness_is_that_of_the_first_index_that_handles_it(colour, database, raw):
+async def test_uniqueness_is_that_of_the_first_index_that_handles_it(mode, database, raw):
     free = EqualIndex.configure(prefix="free", handle_uniqueness=False)
     cls = define(database, free, EqualIndex.configure(transform=str.lower), unique=True)
-    await colour.make(cls, pk="1", f="Abc")
+    await mode.make(cls, pk="1", f="Abc")
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
-        await colour.make(cls, pk="2", f="aBC")
+        await mode.make(cls, pk="2", f="aBC")
     assert keyspace(raw) == before
-    p = await colour(cls, "get", pk="1")
-    await colour(p.f, "set", "ABC")
+    p = await mode(cls, "get", pk="1")
+    await mode(p.f, "set", "ABC")
     assert raw.smembers(":ix:f:abc") == {"1"}
     assert raw.smembers(":ix:f:free:ABC") == {"1"}
     assert not raw.exists(":ix:f:free:Abc")

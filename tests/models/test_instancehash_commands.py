@@ -39,23 +39,23 @@ STEPS = [
 
 @pytest.mark.parametrize("field", ["age", "city", "badge"])
 @pytest.mark.parametrize("forgetful", [False, True], ids=["one handle", "a new handle each time"])
-async def test_each_command_does_what_redis_does_and_the_index_follows(colour, person, raw, field, forgetful):
-    p = await colour.make(person, note="x")
+async def test_each_command_does_what_redis_does_and_the_index_follows(mode, person, raw, field, forgetful):
+    p = await mode.make(person, note="x")
     for command, args, reply, value in STEPS:
         if forgetful:
-            p = await colour(person, "get", 1)
-        assert await colour(getattr(p, field), command, *args) == reply, command
+            p = await mode(person, "get", 1)
+        assert await mode(getattr(p, field), command, *args) == reply, command
         assert raw.hget(HASH, field) == value, command
         assert_indexes_right(raw, person)
 
 
-async def test_an_amount_must_be_a_whole_number(colour, person):
-    p = await colour.make(person, age=1, city=1)
+async def test_an_amount_must_be_a_whole_number(mode, person):
+    p = await mode.make(person, age=1, city=1)
     for field in (p.age, p.city):
         for amount in (1.5, "1", True):
             with pytest.raises(TypeError, match="whole number"):
-                await colour(field, "hincrby", amount)
-        assert await colour(field, "hget") == "1"
+                await mode(field, "hincrby", amount)
+        assert await mode(field, "hget") == "1"
 
 
 async def test_instance_hash_fields_have_no_expiring_commands(person):
@@ -64,54 +64,54 @@ async def test_instance_hash_fields_have_no_expiring_commands(person):
 
 
 @pytest.mark.parametrize("command", ["hset", "hsetnx"])
-async def test_a_taken_unique_value_is_refused(colour, person, raw, command):
-    await colour.make(person, badge="taken")
-    p = await colour.make(person, age=1)
+async def test_a_taken_unique_value_is_refused(mode, person, raw, command):
+    await mode.make(person, badge="taken")
+    p = await mode.make(person, age=1)
     with pytest.raises(UniquenessError):
-        await colour(p.badge, command, "taken")
+        await mode(p.badge, command, "taken")
     assert raw.hgetall("spec:person:2:hash") == {"age": "1"}
     assert_indexes_right(raw, person)
 
 
-async def test_the_hash_is_read_as_a_whole(colour, person):
-    p = await colour.make(person, city="Rome", age=30)
-    assert await colour(p, "hmget", "age", "badge", "city") == ["30", None, "Rome"]
-    assert await colour(p, "hgetall") == {"city": "Rome", "age": "30"}
-    assert sorted(await colour(p, "hkeys")) == ["age", "city"]
-    assert sorted(await colour(p, "hvals")) == ["30", "Rome"]
-    assert await colour(p, "hlen") == 2
+async def test_the_hash_is_read_as_a_whole(mode, person):
+    p = await mode.make(person, city="Rome", age=30)
+    assert await mode(p, "hmget", "age", "badge", "city") == ["30", None, "Rome"]
+    assert await mode(p, "hgetall") == {"city": "Rome", "age": "30"}
+    assert sorted(await mode(p, "hkeys")) == ["age", "city"]
+    assert sorted(await mode(p, "hvals")) == ["30", "Rome"]
+    assert await mode(p, "hlen") == 2
 
 
 @pytest.mark.parametrize("how", ["known", "looked up", "lazy"])
-async def test_several_fields_are_written_at_once_with_their_indexes(colour, person, raw, how):
-    p = await colour.make(person, city="Rome", badge="b1", age=1)
+async def test_several_fields_are_written_at_once_with_their_indexes(mode, person, raw, how):
+    p = await mode.make(person, city="Rome", badge="b1", age=1)
     if how == "looked up":
-        p = await colour(person, "get", 1)
+        p = await mode(person, "get", 1)
     if how == "lazy":
         p = person.lazy_connect(1)
-    assert await colour(p, "hmset", city="Oslo", badge="b2", age=2) is True
+    assert await mode(p, "hmset", city="Oslo", badge="b2", age=2) is True
     assert raw.hgetall(HASH) == {"city": "Oslo", "badge": "b2", "age": "2"}
     assert_indexes_right(raw, person)
-    assert await colour(p, "hmset", age=3) is True
-    assert await colour(p, "hdel", "city", "badge", "age") == 3
-    assert await colour(p, "hdel", "city") == 0
-    assert await colour(p, "hdel", "age") == 0
+    assert await mode(p, "hmset", age=3) is True
+    assert await mode(p, "hdel", "city", "badge", "age") == 3
+    assert await mode(p, "hdel", "city") == 0
+    assert await mode(p, "hdel", "age") == 0
     assert raw.hgetall(HASH) == {}
     assert_indexes_right(raw, person)
 
 
-async def test_one_taken_value_of_several_writes_none(colour, person, raw):
-    await colour.make(person, badge="taken")
-    p = await colour.make(person, city="Rome", age=1)
+async def test_one_taken_value_of_several_writes_none(mode, person, raw):
+    await mode.make(person, badge="taken")
+    p = await mode.make(person, city="Rome", age=1)
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
-        await colour(p, "hmset", city="Oslo", badge="taken", age=2)
+        await mode(p, "hmset", city="Oslo", badge="taken", age=2)
     assert keyspace(raw) == before
 
 
 @pytest.mark.parametrize("command", ["hmget", "hmset", "hdel"])
-async def test_only_instance_hash_fields_are_taken(colour, person, raw, command):
-    p = await colour.make(person, city="Rome", note="n")
+async def test_only_instance_hash_fields_are_taken(mode, person, raw, command):
+    p = await mode.make(person, city="Rome", note="n")
     before = keyspace(raw)
 
     def arguments(*names):
@@ -126,11 +126,11 @@ async def test_only_instance_hash_fields_are_taken(colour, person, raw, command)
     ]:
         args, kwargs = arguments(*names)
         with pytest.raises(error):
-            await colour(p, command, *args, **kwargs)
+            await mode(p, command, *args, **kwargs)
     assert keyspace(raw) == before
 
 
-async def test_a_lazy_object_that_is_not_there_is_not_written(colour, person, raw):
+async def test_a_lazy_object_that_is_not_there_is_not_written(mode, person, raw):
     z = person.lazy_connect(999)
     for command, args, kwargs in [
         ("hmset", (), {"age": 1}),
@@ -139,16 +139,16 @@ async def test_a_lazy_object_that_is_not_there_is_not_written(colour, person, ra
         ("hdel", ("city",), {}),
     ]:
         with pytest.raises(DoesNotExist):
-            await colour(z, command, *args, **kwargs)
-    assert await colour(z, "hgetall") == {}
-    assert await colour(z.age, "hget") is None
+            await mode(z, command, *args, **kwargs)
+    assert await mode(z, "hgetall") == {}
+    assert await mode(z.age, "hget") is None
     assert keyspace(raw) == {}
 
 
 @pytest.mark.parametrize("values", [{"age": 1}, {"city": "x"}])
-async def test_hmset_stores_an_object_that_is_not_stored_yet(colour, person, raw, values):
+async def test_hmset_stores_an_object_that_is_not_stored_yet(mode, person, raw, values):
     p = person()
-    await colour(p, "hmset", **values)
+    await mode(p, "hmset", **values)
     assert p.connected
     assert raw.smembers("spec:person:collection") == {"1"}
     assert raw.hgetall(HASH) == {name: str(value) for name, value in values.items()}

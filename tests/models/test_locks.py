@@ -20,8 +20,8 @@ from tests.models.support import define
 
 
 @contextlib.asynccontextmanager
-async def locked(colour, lock):
-    if colour.awaiting:
+async def locked(mode, lock):
+    if mode.awaiting:
         async with lock as entered:
             yield entered
     else:
@@ -43,31 +43,31 @@ def acquired(field):
     return False
 
 
-async def test_a_field_is_locked_for_all_objects_and_for_others_only(colour, person, raw):
-    p, q = await colour.make(person, note="n"), await colour.make(person)
-    async with locked(colour, FieldLock(p.note)) as lock:
+async def test_a_field_is_locked_for_all_objects_and_for_others_only(mode, person, raw):
+    p, q = await mode.make(person, note="n"), await mode.make(person)
+    async with locked(mode, FieldLock(p.note)) as lock:
         assert 0 < raw.pttl("spec:person:lock-for-update:note") <= 5000
-        assert await colour(lock, "locked")
-        assert await colour(lock, "owned")
+        assert await mode(lock, "locked")
+        assert await mode(lock, "owned")
         for field in (p.note, q.note, person.get_field("note")):
             assert not await elsewhere(acquired, field)
         assert await elsewhere(acquired, p.name)
-        await colour(lock, "extend", 100)
+        await mode(lock, "extend", 100)
         assert raw.ttl(lock.name) > 50
-        await colour(p.note, "set", "fields don't mind")
+        await mode(p.note, "set", "fields don't mind")
     assert not raw.exists("spec:person:lock-for-update:note")
     assert await elsewhere(acquired, q.note)
 
 
-async def test_it_can_be_entered_again_by_who_has_it(colour, person, raw):
-    p, q = await colour.make(person), await colour.make(person)
+async def test_it_can_be_entered_again_by_who_has_it(mode, person, raw):
+    p, q = await mode.make(person), await mode.make(person)
     lock = FieldLock(p.note)
-    async with locked(colour, lock):
+    async with locked(mode, lock):
         with count_commands() as sent:
             async with (
-                locked(colour, FieldLock(q.note)),
-                locked(colour, lock),
-                locked(colour, FieldLock(person.get_field("note"))),
+                locked(mode, FieldLock(q.note)),
+                locked(mode, lock),
+                locked(mode, FieldLock(person.get_field("note"))),
             ):
                 pass
         assert sent.commands == 0
@@ -113,48 +113,48 @@ async def test_tasks_exclude_one_another_and_those_started_inside_are_let_in(per
         assert await task is False
 
 
-async def test_p17_a_lost_lock_is_told_and_forgotten(colour, person, raw):
-    p = await colour.make(person)
+async def test_p17_a_lost_lock_is_told_and_forgotten(mode, person, raw):
+    p = await mode.make(person)
     with pytest.raises(LockNotOwnedError):
-        async with locked(colour, FieldLock(p.note)) as lock:
+        async with locked(mode, FieldLock(p.note)) as lock:
             raw.delete(lock.name)
     with count_commands() as sent:
-        async with locked(colour, FieldLock(p.note)):
+        async with locked(mode, FieldLock(p.note)):
             assert not await elsewhere(acquired, p.note)
     assert "SET" in sent.names
     with pytest.raises(ZeroDivisionError):
-        async with locked(colour, FieldLock(p.note)):
+        async with locked(mode, FieldLock(p.note)):
             raise ZeroDivisionError
     assert not raw.exists(lock.name)
 
 
-async def test_p17_a_failed_acquisition_leaves_no_mark(colour, person, raw):
-    p = await colour.make(person)
+async def test_p17_a_failed_acquisition_leaves_no_mark(mode, person, raw):
+    p = await mode.make(person)
     name = FieldLock(p.note).name
     raw.hset(name, "not", "a lock")  # SET NX fails
     waiting = FieldLock(p.note, blocking_timeout=0.05, sleep=0.01)
-    assert await colour(waiting, "acquire") is False
+    assert await mode(waiting, "acquire") is False
     with pytest.raises(LockError):
-        async with locked(colour, waiting):
+        async with locked(mode, waiting):
             pytest.fail("it is not free")
     broken = FieldLock(p.note)  # its token can not be sent
     with pytest.raises(redis.DataError):
-        await colour(broken, "acquire", token=object())
+        await mode(broken, "acquire", token=object())
     raw.delete(name)
     with count_commands() as sent:
-        async with locked(colour, FieldLock(p.note)):
+        async with locked(mode, FieldLock(p.note)):
             pass
     assert "SET" in sent.names
     with pytest.raises(LockError):
-        await colour(FieldLock(p.note), "release")
+        await mode(FieldLock(p.note), "release")
 
 
-async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(colour, flushed_server, raw):
+async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(mode, flushed_server, raw):
     databases = [RedisDatabase(**flushed_server.settings, db=0, key_prefix=prefix) for prefix in ("a:", "b:")]
     things = [define(database, value=fields.StringField()) for database in databases]
-    a, b = [await colour.make(thing, value="v") for thing in things]
-    async with locked(colour, FieldLock(a.value)) as outer:
-        async with locked(colour, FieldLock(b.value)) as inner:
+    a, b = [await mode.make(thing, value="v") for thing in things]
+    async with locked(mode, FieldLock(a.value)) as outer:
+        async with locked(mode, FieldLock(b.value)) as inner:
             assert raw.exists(outer.name, inner.name) == 2
             assert (outer.name[:2], inner.name[:2]) == ("a:", "b:")
         assert not await elsewhere(acquired, a.value)
@@ -164,19 +164,19 @@ async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(colou
         database.close()
 
 
-async def test_fields_and_models_that_are_not_lockable_are_not_locked(colour, database, raw):
+async def test_fields_and_models_that_are_not_lockable_are_not_locked(mode, database, raw):
     free = define(database, "Free", value=fields.StringField(lockable=False))
     model_free = define(database, "Loose", value=fields.StringField(), lockable=False)
     for thing in (free, model_free):
-        t = await colour.make(thing, value="v")
+        t = await mode.make(thing, value="v")
         before = set(raw.scan_iter())
-        async with locked(colour, FieldLock(t.value)) as lock, locked(colour, lock):
+        async with locked(mode, FieldLock(t.value)) as lock, locked(mode, lock):
             assert set(raw.scan_iter()) == before
-    async with locked(colour, FieldLock(model_free.get_field("value"))) as lock:
+    async with locked(mode, FieldLock(model_free.get_field("value"))) as lock:
         assert raw.exists(lock.name)  # the class's own field goes by its own flag
 
 
-async def test_locks_of_tenants_are_apart_and_stay_with_them(colour, flushed_server):
+async def test_locks_of_tenants_are_apart_and_stay_with_them(mode, flushed_server):
     router = DatabaseRouter(
         {
             "acme": RedisDatabase(**flushed_server.settings, db=1),
@@ -187,16 +187,16 @@ async def test_locks_of_tenants_are_apart_and_stay_with_them(colour, flushed_ser
     with pytest.raises(NoTenantError):
         FieldLock(thing.get_field("value"))
     with router.use_tenant("acme"):
-        t = await colour.make(thing, value="v")
+        t = await mode.make(thing, value="v")
         of_acme = FieldLock(thing.get_field("value"))
-        async with locked(colour, FieldLock(t.value)):
+        async with locked(mode, FieldLock(t.value)):
             with router.use_tenant("globex"):
                 with pytest.raises(WrongTenantError):
                     FieldLock(t.value)
                 with pytest.raises(WrongTenantError):
-                    await colour(of_acme, "acquire")
+                    await mode(of_acme, "acquire")
                 with count_commands() as sent:
-                    async with locked(colour, FieldLock(thing.get_field("value"))):
+                    async with locked(mode, FieldLock(thing.get_field("value"))):
                         pass
                 assert "SET" in sent.names
     await router.aclose()
@@ -213,11 +213,11 @@ async def test_p15_hmset_of_a_unique_value_has_one_winner_without_a_lock(person)
     assert outcomes.count(None) == 1
 
 
-async def test_a_lock_is_taken_at_once_inside_a_pipeline(colour, person, database, raw):
-    p = await colour.make(person, note="n")
+async def test_a_lock_is_taken_at_once_inside_a_pipeline(mode, person, database, raw):
+    p = await mode.make(person, note="n")
     with database.pipeline() as pipe:
-        async with locked(colour, FieldLock(p.note)) as lock:
+        async with locked(mode, FieldLock(p.note)) as lock:
             assert raw.exists(lock.name)
-            await colour(p.note, "get")
-            assert await colour(pipe, "execute") == ["n"]
+            await mode(p.note, "get")
+            assert await mode(pipe, "execute") == ["n"]
         assert not raw.exists(lock.name)

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from tenantlimpyd.exceptions import UniquenessError
 from tests.models.many_values import assert_entries_right, held, make_bag, make_folded
-from tests.models.support import Colour
+from tests.models.support import Mode
 
 words = st.sampled_from(["a", "A", "b", "B", "a:b", "5", "é", ""])
 places = st.integers(-3, 3)
@@ -62,11 +62,11 @@ steps = st.one_of(
 )
 
 
-async def play(colour, model, raw, program, *, folded):
+async def play(mode, model, raw, program, *, folded):
     handles = [
-        await colour.make(model, note="n"),
-        await colour.make(model, note="n"),
-        await colour.make(model, note="n"),
+        await mode.make(model, note="n"),
+        await mode.make(model, note="n"),
+        await mode.make(model, note="n"),
     ]
     for step in program:
         number = step[1] % len(handles)
@@ -74,8 +74,8 @@ async def play(colour, model, raw, program, *, folded):
         if step[0] == "forget":
             handles[number] = model.lazy_connect(p._pk)
         elif step[0] == "delete object":
-            await colour(p, "delete")
-            handles[number] = await colour.make(model, note="n")
+            await mode(p, "delete")
+            handles[number] = await mode.make(model, note="n")
         else:
             kind, _, how, (command, args) = step
             field = f"{kind}_{'indexed' if folded or kind == 'hash' else how}"
@@ -83,17 +83,17 @@ async def play(colour, model, raw, program, *, folded):
             before = held(raw, key)
             if before:
                 raw.copy(key, twin)
-            await one_command(colour, raw, getattr(p, field), key, before, command, args)
+            await one_command(mode, raw, getattr(p, field), key, before, command, args)
             raw.delete(twin)
         assert_entries_right(raw, model, folded=folded)
     for p in handles:
-        await colour(p, "delete")
+        await mode(p, "delete")
     assert set(raw.scan_iter()) == {f"spec:{model.__name__.lower()}:max_pk"}
 
 
-async def one_command(colour, raw, field, key, before, command, args):
+async def one_command(mode, raw, field, key, before, command, args):
     try:
-        reply = await colour(field, command, *args)
+        reply = await mode(field, command, *args)
     except UniquenessError:
         assert held(raw, key) == before
         return
@@ -118,11 +118,11 @@ async def one_command(colour, raw, field, key, before, command, args):
 @given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
 async def test_content_and_entries_agree(database, raw, awaiting, program):
     raw.flushdb()
-    await play(Colour(awaiting=awaiting), make_bag(database), raw, program, folded=False)
+    await play(Mode(awaiting=awaiting), make_bag(database), raw, program, folded=False)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
 async def test_entries_that_several_values_share_stay_until_the_last_is_gone(database, raw, awaiting, program):
     raw.flushdb()
-    await play(Colour(awaiting=awaiting), make_folded(database), raw, program, folded=True)
+    await play(Mode(awaiting=awaiting), make_folded(database), raw, program, folded=True)

@@ -22,58 +22,58 @@ def bag(database):
     return make_bag(database)
 
 
-async def test_hgetdel_of_a_hash_deletes_and_returns_and_the_index_follows(colour, bag, raw):
-    p = await colour.make(bag, hash_plain={"a": 1, "b": 2}, hash_indexed={"a": 1, "b": 2, "c": ""})
+async def test_hgetdel_of_a_hash_deletes_and_returns_and_the_index_follows(mode, bag, raw):
+    p = await mode.make(bag, hash_plain={"a": 1, "b": 2}, hash_indexed={"a": 1, "b": 2, "c": ""})
     for name in ("hash_plain", "hash_indexed"):
         field = getattr(p, name)
-        assert await colour(field, "hgetdel", "a", "nope") == ["1", None]
-        assert await colour(field, "hgetall") == {"b": "2"} | ({"c": ""} if name == "hash_indexed" else {})
+        assert await mode(field, "hgetdel", "a", "nope") == ["1", None]
+        assert await mode(field, "hgetall") == {"b": "2"} | ({"c": ""} if name == "hash_indexed" else {})
         assert_entries_right(raw, bag)
-    assert await colour(p.hash_indexed, "hgetdel", "c", "b") == ["", "2"]
+    assert await mode(p.hash_indexed, "hgetdel", "c", "b") == ["", "2"]
     assert_entries_right(raw, bag)
-    assert await colour(p.hash_indexed, "hset", "a", "back") == 1
+    assert await mode(p.hash_indexed, "hset", "a", "back") == 1
     with pytest.raises(redis.ResponseError):
-        await colour(p.hash_plain, "hgetdel")
+        await mode(p.hash_plain, "hgetdel")
     assert_entries_right(raw, bag)
 
 
-async def test_hgetdel_of_a_hash_with_very_many_sub_keys(colour, bag, raw):
+async def test_hgetdel_of_a_hash_with_very_many_sub_keys(mode, bag, raw):
     values = {str(number): number for number in range(9000)}
-    p = await colour.make(bag, hash_plain=values, hash_indexed=values)
-    assert await colour(p.hash_plain, "hgetdel", *values) == [*map(str, values.values())]
-    assert await colour(p.hash_indexed, "hgetdel", *values) == [*map(str, values.values())]
+    p = await mode.make(bag, hash_plain=values, hash_indexed=values)
+    assert await mode(p.hash_plain, "hgetdel", *values) == [*map(str, values.values())]
+    assert await mode(p.hash_indexed, "hgetdel", *values) == [*map(str, values.values())]
     assert [key for key in raw.scan_iter(count=1000) if "hash" in key] == []
 
 
-async def test_hgetdel_of_an_instance_hash_field(colour, person, raw):
-    p = await colour.make(person, city="Rome", badge="7", age=3)
-    assert await colour(p.age, "hgetdel") == "3"
-    assert await colour(p.city, "hgetdel") == "Rome"
+async def test_hgetdel_of_an_instance_hash_field(mode, person, raw):
+    p = await mode.make(person, city="Rome", badge="7", age=3)
+    assert await mode(p.age, "hgetdel") == "3"
+    assert await mode(p.city, "hgetdel") == "Rome"
     with count_commands(person.database) as counted:
-        assert await colour(p.badge, "hgetdel") == "7"
+        assert await mode(p.badge, "hgetdel") == "7"
     assert counted.trips == 1
-    assert await colour(p.badge, "hgetdel") is None
+    assert await mode(p.badge, "hgetdel") is None
     assert_indexes_right(raw, person)
-    await colour.make(person, badge="7")
+    await mode.make(person, badge="7")
     with pytest.raises(UniquenessError):
-        await colour(p.badge, "hset", "7")
+        await mode(p.badge, "hset", "7")
 
 
-async def test_hgetex_and_hsetex_of_a_hash(colour, bag, raw):
-    p = await colour.make(bag, hash_plain={"a": 1, "b": 2}, hash_indexed={"a": 1})
+async def test_hgetex_and_hsetex_of_a_hash(mode, bag, raw):
+    p = await mode.make(bag, hash_plain={"a": 1, "b": 2}, hash_indexed={"a": 1})
     key = "spec:bag:1:hash_plain"
-    assert await colour(p.hash_plain, "hgetex", "a", "nope") == ["1", None]
+    assert await mode(p.hash_plain, "hgetex", "a", "nope") == ["1", None]
     assert raw.httl(key, "a") == [-1]
-    assert await colour(p.hash_plain, "hgetex", "a", ex=datetime.timedelta(hours=1)) == ["1"]
+    assert await mode(p.hash_plain, "hgetex", "a", ex=datetime.timedelta(hours=1)) == ["1"]
     assert 3590 < raw.httl(key, "a")[0] <= 3600
-    assert await colour(p.hash_plain, "hgetex", "a", persist=True) == ["1"]
+    assert await mode(p.hash_plain, "hgetex", "a", persist=True) == ["1"]
     assert raw.httl(key, "a") == [-1]
-    assert await colour(p.hash_plain, "hsetex", {"c": 3}, px=3_600_000) is True
+    assert await mode(p.hash_plain, "hsetex", {"c": 3}, px=3_600_000) is True
     assert 3590 < raw.httl(key, "c")[0] <= 3600
-    assert await colour(p.hash_plain, "hsetex", {"c": 4}, keepttl=True, fxx=True) is True
+    assert await mode(p.hash_plain, "hsetex", {"c": 4}, keepttl=True, fxx=True) is True
     assert 3590 < raw.httl(key, "c")[0] <= 3600
-    assert await colour(p.hash_plain, "hsetex", {"c": 5}, fnx=True) is False
-    assert await colour(p.hash_plain, "hgetall") == {"a": "1", "b": "2", "c": "4"}
+    assert await mode(p.hash_plain, "hsetex", {"c": 5}, fnx=True) is False
+    assert await mode(p.hash_plain, "hgetall") == {"a": "1", "b": "2", "c": "4"}
     before = everything(raw)
     for command, args, options, error in [
         ("hgetex", ("a",), {"ex": 1, "persist": True}, DataError),
@@ -84,16 +84,16 @@ async def test_hgetex_and_hsetex_of_a_hash(colour, bag, raw):
         ("hsetex", ({"a": None},), {"ex": 1}, DataError),
     ]:
         with pytest.raises(error):
-            await colour(p.hash_plain, command, *args, **options)
+            await mode(p.hash_plain, command, *args, **options)
     for command, args, options in [("hgetex", ("a",), {"ex": 1}), ("hsetex", ({"a": 2},), {"ex": 1})]:
         with pytest.raises(ImplementationError, match="index entries"):
-            await colour(p.hash_indexed, command, *args, **options)
-    assert await colour(p.hash_indexed, "hgetex", "a", persist=True) == ["1"]
+            await mode(p.hash_indexed, command, *args, **options)
+    assert await mode(p.hash_indexed, "hgetex", "a", persist=True) == ["1"]
     assert everything(raw) == before
 
 
-async def test_an_instance_hash_field_expires_unless_it_is_indexed(colour, person, raw):
-    p = await colour.make(person, city="Rome", age=3)
+async def test_an_instance_hash_field_expires_unless_it_is_indexed(mode, person, raw):
+    p = await mode.make(person, city="Rome", age=3)
     in_an_hour = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
     for command, when in [
         ("hexpire", 3600),
@@ -101,20 +101,20 @@ async def test_an_instance_hash_field_expires_unless_it_is_indexed(colour, perso
         ("hexpireat", in_an_hour),
         ("hpexpireat", in_an_hour),
     ]:
-        assert await colour(p.age, command, when) == 1
-        assert await colour(p.age, command, when, nx=True) == 0
-        assert 3500 < await colour(p.age, "httl") <= 3600
-        assert 3500_000 < await colour(p.age, "hpttl") <= 3600_000
-        assert abs(await colour(p.age, "hexpiretime") - in_an_hour.timestamp()) < 100
-        assert abs(await colour(p.age, "hpexpiretime") / 1000 - in_an_hour.timestamp()) < 100
-        assert await colour(p.age, "hpersist") == 1
-        assert await colour(p.age, "hpersist") == -1
+        assert await mode(p.age, command, when) == 1
+        assert await mode(p.age, command, when, nx=True) == 0
+        assert 3500 < await mode(p.age, "httl") <= 3600
+        assert 3500_000 < await mode(p.age, "hpttl") <= 3600_000
+        assert abs(await mode(p.age, "hexpiretime") - in_an_hour.timestamp()) < 100
+        assert abs(await mode(p.age, "hpexpiretime") / 1000 - in_an_hour.timestamp()) < 100
+        assert await mode(p.age, "hpersist") == 1
+        assert await mode(p.age, "hpersist") == -1
         with pytest.raises(ImplementationError, match="index entries"):
-            await colour(p.city, command, when)
-    assert await colour(p.city, "httl") == -1
-    assert await colour(p.badge, "httl") == -2
-    assert await colour(p.age, "hexpire", 0) == 2
-    assert await colour(p.age, "hget") is None
+            await mode(p.city, command, when)
+    assert await mode(p.city, "httl") == -1
+    assert await mode(p.badge, "httl") == -2
+    assert await mode(p.age, "hexpire", 0) == 2
+    assert await mode(p.age, "hget") is None
     assert_indexes_right(raw, person)
 
 
@@ -127,13 +127,13 @@ def old(tmp_path_factory):
         yield server
 
 
-async def test_a_server_that_lacks_a_command_is_told_by_name(colour, old):
+async def test_a_server_that_lacks_a_command_is_told_by_name(mode, old):
     database = RedisDatabase(**old.settings)
     with redis.Redis(**old.settings, decode_responses=True) as raw:
         raw.flushall()
         person, bag = _models(database)
-        p = await colour.make(person, city="Rome", age=3)
-        b = await colour.make(bag, hash_plain={"a": 1}, hash_indexed={"a": 1})
+        p = await mode.make(person, city="Rome", age=3)
+        b = await mode.make(bag, hash_plain={"a": 1}, hash_indexed={"a": 1})
         before = everything(raw)
         for target, command, args in [
             (b.hash_plain, "hexpire", (10, "a")),
@@ -150,15 +150,15 @@ async def test_a_server_that_lacks_a_command_is_told_by_name(colour, old):
         ]:
             wanted = f"this server has no {command.upper()}: it came with {SINCE[command.upper()]}"
             with pytest.raises(UnsupportedCommandError, match=wanted) as caught:
-                await colour(target, command, *args)
+                await mode(target, command, *args)
             assert isinstance(caught.value, ImplementationError)
             assert isinstance(caught.value, redis.ResponseError)
             assert everything(raw) == before
         for transaction in (False, True):
             with database.pipeline(transaction=transaction) as pipe:
-                await colour(b.hash_plain, "hexpire", 10, "a")
+                await mode(b.hash_plain, "hexpire", 10, "a")
                 with pytest.raises(redis.ResponseError, match="HEXPIRE"):
-                    await colour(pipe, "execute")
+                    await mode(pipe, "execute")
             assert everything(raw) == before
     database.close()
     await database.aclose()

@@ -1,4 +1,4 @@
-"""Every command of StringField, in both colours, on fields without and with indexes."""
+"""Every command of StringField, in both modes, on fields without and with indexes."""
 
 from __future__ import annotations
 
@@ -54,26 +54,26 @@ STEPS = [
 
 
 @pytest.mark.parametrize("field", ["note", "name", "email"])
-async def test_each_command_does_what_redis_does_and_the_index_follows(colour, person, raw, field):
-    p = await colour.make(person, age=1)
+async def test_each_command_does_what_redis_does_and_the_index_follows(mode, person, raw, field):
+    p = await mode.make(person, age=1)
     for command, args, reply, value in STEPS:
-        assert await colour(getattr(p, field), command, *args) == reply, command
+        assert await mode(getattr(p, field), command, *args) == reply, command
         assert raw.get(f"spec:person:1:{field}") == value, command
         assert_indexes_right(raw, person)
 
 
 @pytest.mark.parametrize("field", ["note", "name", "email"])
-async def test_another_handle_that_knows_nothing_sees_and_moves_the_same(colour, person, raw, field):
-    await colour.make(person, age=1)
+async def test_another_handle_that_knows_nothing_sees_and_moves_the_same(mode, person, raw, field):
+    await mode.make(person, age=1)
     for command, args, reply, value in STEPS:
-        other = await colour(person, "get", 1)
-        assert await colour(getattr(other, field), command, *args) == reply, command
+        other = await mode(person, "get", 1)
+        assert await mode(getattr(other, field), command, *args) == reply, command
         assert raw.get(f"spec:person:1:{field}") == value, command
         assert_indexes_right(raw, person)
 
 
-async def test_a_value_expires_by_each_command(colour, person, raw):
-    note = (await colour.make(person, note="a")).note
+async def test_a_value_expires_by_each_command(mode, person, raw):
+    note = (await mode.make(person, note="a")).note
     key = "spec:person:1:note"
     in_an_hour = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
     for command, args in [
@@ -90,31 +90,31 @@ async def test_a_value_expires_by_each_command(colour, person, raw):
         ("psetex", (3_600_000, "c")),
         ("psetex", (datetime.timedelta(hours=1), "c")),
     ]:
-        assert await colour(note, command, *args) is True, command
+        assert await mode(note, command, *args) is True, command
         assert 3500_000 < raw.pttl(key) <= 3600_000, command
-        assert 3500 <= await colour(note, "ttl") <= 3600
-        assert 3500_000 <= await colour(note, "pttl") <= 3600_000
-        assert abs(await colour(note, "expiretime") - in_an_hour.timestamp()) < 100
-        assert abs(await colour(note, "pexpiretime") / 1000 - in_an_hour.timestamp()) < 100
-        assert await colour(note, "persist") is True
-        assert await colour(note, "persist") is False
-        assert await colour(note, "ttl") == -1
+        assert 3500 <= await mode(note, "ttl") <= 3600
+        assert 3500_000 <= await mode(note, "pttl") <= 3600_000
+        assert abs(await mode(note, "expiretime") - in_an_hour.timestamp()) < 100
+        assert abs(await mode(note, "pexpiretime") / 1000 - in_an_hour.timestamp()) < 100
+        assert await mode(note, "persist") is True
+        assert await mode(note, "persist") is False
+        assert await mode(note, "ttl") == -1
     assert raw.get(key) == "c"
 
 
 @pytest.mark.parametrize("option", [{"ex": 60}, {"px": 60_000}, {"ex": datetime.timedelta(minutes=1)}])
-async def test_set_takes_an_expiry(colour, person, raw, option):
-    p = await colour.make(person, age=1)
-    assert await colour(p.note, "set", "a", **option) is True
+async def test_set_takes_an_expiry(mode, person, raw, option):
+    p = await mode.make(person, age=1)
+    assert await mode(p.note, "set", "a", **option) is True
     assert 50_000 < raw.pttl("spec:person:1:note") <= 60_000
 
 
-async def test_expiring_tells_when_there_is_no_value(colour, person):
-    p = await colour.make(person, age=1)
-    assert await colour(p.note, "expire", 10) is False
-    assert await colour(p.note, "ttl") == -2
-    assert await colour(p.name, "pttl") == -2
-    assert await colour(p.name, "persist") is False
+async def test_expiring_tells_when_there_is_no_value(mode, person):
+    p = await mode.make(person, age=1)
+    assert await mode(p.note, "expire", 10) is False
+    assert await mode(p.note, "ttl") == -2
+    assert await mode(p.name, "pttl") == -2
+    assert await mode(p.name, "persist") is False
 
 
 @pytest.mark.parametrize("field", ["name", "email"])
@@ -131,17 +131,17 @@ async def test_expiring_tells_when_there_is_no_value(colour, person):
         ("set", ("b",), {"px": 1}),
     ],
 )
-async def test_an_indexed_value_never_expires(colour, person, raw, field, command, args, options):
-    p = await colour.make(person, **{field: "a"})
+async def test_an_indexed_value_never_expires(mode, person, raw, field, command, args, options):
+    p = await mode.make(person, **{field: "a"})
     with pytest.raises(ImplementationError, match="index entries"):
-        await colour(getattr(p, field), command, *args, **options)
+        await mode(getattr(p, field), command, *args, **options)
     assert raw.get(f"spec:person:1:{field}") == "a"
     assert raw.ttl(f"spec:person:1:{field}") == -1
 
 
 @pytest.mark.parametrize("field", ["note", "name"])
-async def test_arguments_that_make_no_sense_are_refused(colour, person, raw, field):
-    p = await colour.make(person, **{field: "1"})
+async def test_arguments_that_make_no_sense_are_refused(mode, person, raw, field):
+    p = await mode.make(person, **{field: "1"})
     value = getattr(p, field)
     for error, command, args, options in [
         (LimpydException, "set", ("x",), {"nx": True}),
@@ -155,7 +155,7 @@ async def test_arguments_that_make_no_sense_are_refused(colour, person, raw, fie
         (TypeError, "bitpos", (1,), {"end": 3}),
     ]:
         with pytest.raises(error):
-            await colour(value, command, *args, **options)
+            await mode(value, command, *args, **options)
     assert raw.get(f"spec:person:1:{field}") == "1"
 
 
@@ -163,17 +163,17 @@ async def test_arguments_that_make_no_sense_are_refused(colour, person, raw, fie
     ("command", "args"),
     [("set", ("taken",)), ("getset", ("taken",)), ("setnx", ("taken",)), ("append", ("n",)), ("setrange", (4, "n"))],
 )
-async def test_a_taken_unique_value_is_refused_by_each_command(colour, person, raw, command, args):
-    await colour.make(person, email="taken")
+async def test_a_taken_unique_value_is_refused_by_each_command(mode, person, raw, command, args):
+    await mode.make(person, email="taken")
     if command in ("append", "setrange"):
-        p = await colour.make(person, email="take")
+        p = await mode.make(person, email="take")
     elif command == "setnx":
-        p = await colour.make(person, age=1)
+        p = await mode.make(person, age=1)
     else:
-        p = await colour.make(person, email="mine")
+        p = await mode.make(person, email="mine")
     before = raw.get("spec:person:2:email")
     with pytest.raises(UniquenessError, match=r"'taken' .* 'email' .* pk '1'"):
-        await colour(p.email, command, *args)
+        await mode(p.email, command, *args)
     assert raw.get("spec:person:2:email") == before
     assert_indexes_right(raw, person)
-    assert await colour(p.email, "set", "free") is True
+    assert await mode(p.email, "set", "free") is True

@@ -21,41 +21,41 @@ async def warm(person):
     return person
 
 
-async def trips(colour, expected, target, command, /, *args, **kwargs):
+async def trips(mode, expected, target, command, /, *args, **kwargs):
     with count_commands() as sent:
-        result = await colour(target, command, *args, **kwargs)
+        result = await mode(target, command, *args, **kwargs)
     assert sent.trips == expected, sent
     return result
 
 
-async def test_creating_and_deleting(colour, warm):
+async def test_creating_and_deleting(mode, warm):
     with count_commands() as sent:
-        p = await colour.make(warm, name="Ann", email="a@x", city="Rome", note="n")
+        p = await mode.make(warm, name="Ann", email="a@x", city="Rome", note="n")
     assert sent.trips == 2, sent
-    await trips(colour, 1, p, "delete")
+    await trips(mode, 1, p, "delete")
     with count_commands() as sent:
-        p = await colour.make(warm, name="Ann", email="a@x", city="Rome")
+        p = await mode.make(warm, name="Ann", email="a@x", city="Rome")
     other = warm.lazy_connect(p._pk)
-    await trips(colour, 2, other, "delete")
+    await trips(mode, 2, other, "delete")
 
 
-async def test_writing_an_indexed_field(colour, warm):
-    p = await colour.make(warm, name="Ann", city="Rome", email="a@x")
+async def test_writing_an_indexed_field(mode, warm):
+    p = await mode.make(warm, name="Ann", city="Rome", email="a@x")
     for command, args in [("set", ("b",)), ("append", ("c",)), ("set", ("5",)), ("incr", ()), ("delete", ())]:
-        await trips(colour, 1, p.name, command, *args)
-    await trips(colour, 1, p.city, "hset", "Oslo")
-    await trips(colour, 1, p, "hmset", city="Bonn", age=1)
-    await trips(colour, 1, p.email, "set", "b@x")
-    await trips(colour, 1, p.badge, "hset", "b")
+        await trips(mode, 1, p.name, command, *args)
+    await trips(mode, 1, p.city, "hset", "Oslo")
+    await trips(mode, 1, p, "hmset", city="Bonn", age=1)
+    await trips(mode, 1, p.email, "set", "b@x")
+    await trips(mode, 1, p.badge, "hset", "b")
     q = warm.lazy_connect(p._pk)
-    await trips(colour, 2, q.email, "set", "c@x")
-    await trips(colour, 1, q.email, "set", "d@x")
-    await trips(colour, 1, q.city, "hget")
-    await trips(colour, 1, q.city, "hset", "Rome")
+    await trips(mode, 2, q.email, "set", "c@x")
+    await trips(mode, 1, q.email, "set", "d@x")
+    await trips(mode, 1, q.city, "hget")
+    await trips(mode, 1, q.city, "hset", "Rome")
 
 
-async def test_a_plain_field_takes_the_command_and_nothing_else(colour, warm):
-    p = await colour.make(warm, note="n", age=1)
+async def test_a_plain_field_takes_the_command_and_nothing_else(mode, warm):
+    p = await mode.make(warm, note="n", age=1)
     for target, command, args in [
         (p.note, "set", ("m",)),
         (p.note, "get", ()),
@@ -63,16 +63,16 @@ async def test_a_plain_field_takes_the_command_and_nothing_else(colour, warm):
         (p.age, "hget", ()),
         (p, "hmget", ("age", "city")),
     ]:
-        await trips(colour, 1, target, command, *args)
+        await trips(mode, 1, target, command, *args)
 
 
-async def test_finding(colour, warm):
+async def test_finding(mode, warm):
     for number in range(100):
-        await colour.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
-    await trips(colour, 1, warm, "get", pk=5)
-    await trips(colour, 1, warm, "get", email="5@x")
-    await trips(colour, 1, warm, "get", email="5@x", city="Rome")
-    await trips(colour, 1, warm, "exists", email="5@x")
+        await mode.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
+    await trips(mode, 1, warm, "get", pk=5)
+    await trips(mode, 1, warm, "get", email="5@x")
+    await trips(mode, 1, warm, "get", email="5@x", city="Rome")
+    await trips(mode, 1, warm, "exists", email="5@x")
     for found in (
         warm.collection(),
         warm.collection(name="Ann"),
@@ -81,20 +81,20 @@ async def test_finding(colour, warm):
         warm.instances(name="Ann", lazy=True),
     ):
         with count_commands() as sent:
-            assert len(await colour.every(found)) == 100
+            assert len(await mode.every(found)) == 100
         assert sent.trips == 1, sent
-        await colour.slice(found, slice(0, 1))  # the server learns the script
+        await mode.slice(found, slice(0, 1))  # the server learns the script
         with count_commands() as sent:
-            assert len(await colour.slice(found, slice(10, 20))) == 10
-            await colour.item(found, 3)
-            await colour.item(found, -3)
-            await colour.count(found)
-        assert sent.trips == (4 if colour.awaiting else 3), sent  # the blocking one keeps its items: no count
+            assert len(await mode.slice(found, slice(10, 20))) == 10
+            await mode.item(found, 3)
+            await mode.item(found, -3)
+            await mode.count(found)
+        assert sent.trips == (4 if mode.awaiting else 3), sent  # the blocking one keeps its items: no count
     with count_commands() as sent:
-        objects = await colour.every(warm.instances(name="Ann"))
+        objects = await mode.every(warm.instances(name="Ann"))
         reading = together(p.age._hget() for p in objects)
         runner = objects[0]._resolve()
-        ages = await runner.arun(reading) if colour.awaiting else runner.run(reading)
+        ages = await runner.arun(reading) if mode.awaiting else runner.run(reading)
     assert sent.trips == 2, sent
     assert sorted(map(int, ages)) == list(range(100))
 
@@ -134,58 +134,58 @@ async def thing(request, database):
     return thing
 
 
-async def test_three_fields_two_of_them_indexed_are_two_trips(colour, thing):
+async def test_three_fields_two_of_them_indexed_are_two_trips(mode, thing):
     with count_commands() as sent:
-        await colour.make(thing, code="1", size="2", note="n")
+        await mode.make(thing, code="1", size="2", note="n")
     assert sent.trips == 2, sent
 
 
-async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_two(colour, thing):
-    p = await colour.make(thing, code="1", size="2", note="n")
-    await colour.make(thing, code="5")
-    await trips(colour, 1, p.code, "set", "2")
-    await trips(colour, 1, p.code, "get")
-    await trips(colour, 1, p.code, "set", "3")
-    await trips(colour, 1, p.size, "hset", "3")
+async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_two(mode, thing):
+    p = await mode.make(thing, code="1", size="2", note="n")
+    await mode.make(thing, code="5")
+    await trips(mode, 1, p.code, "set", "2")
+    await trips(mode, 1, p.code, "get")
+    await trips(mode, 1, p.code, "set", "3")
+    await trips(mode, 1, p.size, "hset", "3")
     with count_commands() as sent, pytest.raises(UniquenessError):
-        await colour(p.code, "set", "5")
+        await mode(p.code, "set", "5")
     assert sent.trips == 1, sent
     for field, command in (("code", "set"), ("size", "hset"), ("code", "delete"), ("size", "hdel")):
         unseen = thing.lazy_connect(p._pk)
-        await trips(colour, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
+        await trips(mode, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
 
 
-async def test_a_value_that_another_client_changed_is_one_trip_more(colour, thing):
-    p = await colour.make(thing, code="1", size="2")
-    await colour(thing.lazy_connect(p._pk).code, "set", "2")
-    await trips(colour, 2, p.code, "set", "3")
-    await trips(colour, 1, p.code, "set", "4")
+async def test_a_value_that_another_client_changed_is_one_trip_more(mode, thing):
+    p = await mode.make(thing, code="1", size="2")
+    await mode(thing.lazy_connect(p._pk).code, "set", "2")
+    await trips(mode, 2, p.code, "set", "3")
+    await trips(mode, 1, p.code, "set", "4")
 
 
-async def test_deleting_is_one_trip_where_the_values_are_known_and_else_two(colour, thing):
-    await trips(colour, 1, await colour.make(thing, code="1", size="2", note="n"), "delete")
-    p = await colour.make(thing, code="1", size="2", note="n")
-    await trips(colour, 2, thing.lazy_connect(p._pk), "delete")
+async def test_deleting_is_one_trip_where_the_values_are_known_and_else_two(mode, thing):
+    await trips(mode, 1, await mode.make(thing, code="1", size="2", note="n"), "delete")
+    p = await mode.make(thing, code="1", size="2", note="n")
+    await trips(mode, 2, thing.lazy_connect(p._pk), "delete")
 
 
-async def test_found_objects_are_read_in_one_trip_or_with_their_getters_in_two(colour, warm):
+async def test_found_objects_are_read_in_one_trip_or_with_their_getters_in_two(mode, warm):
     for number in range(100):
-        await colour.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
+        await mode.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
     wanted = sorted(("Ann", "Rome", str(number)) for number in range(100))
     values = warm.collection(ExtendedCollectionManager, name="Ann").values_list("name", "city", "age")
     fetching = warm.instances(name="Ann").fetch("name", "city", "age")
     for found in (values, fetching):
-        await colour.slice(found, slice(0, 1))  # the server learns the script
+        await mode.slice(found, slice(0, 1))  # the server learns the script
         with count_commands() as sent:
-            rows = await colour.every(found())
+            rows = await mode.every(found())
         assert sent.trips == 1, sent
         if found is fetching:
             rows = [tuple(each.fetched[name] for name in ("name", "city", "age")) for each in rows]
         assert sorted(rows) == wanted
     with count_commands() as sent:
-        objects = await colour.every(warm.instances(name="Ann"))
+        objects = await mode.every(warm.instances(name="Ann"))
         reading = together(each._hmget("city", "age") for each in objects)
         runner = objects[0]._resolve()
-        rows = await runner.arun(reading) if colour.awaiting else runner.run(reading)
+        rows = await runner.arun(reading) if mode.awaiting else runner.run(reading)
     assert sent.trips == 2, sent
     assert sorted(("Ann", *row) for row in rows) == wanted

@@ -6,10 +6,10 @@ import pytest
 
 from tenantlimpyd import fields
 from tenantlimpyd.contrib.collection import ExtendedCollectionManager
-from tests.models.conftest import colour, database, flushed_server, person, raw, raw_client
+from tests.models.conftest import database, flushed_server, mode, person, raw, raw_client
 from tests.models.support import define
 
-__all__ = ["colour", "database", "flushed_server", "person", "raw", "raw_client"]
+__all__ = ["database", "flushed_server", "mode", "person", "raw", "raw_client"]
 
 
 @pytest.fixture

@@ -17,22 +17,22 @@ def everything(raw):
     return {key: raw.dump(key) for key in raw.scan_iter()}
 
 
-async def test_p04_a_list_keeps_its_entry_until_the_last_copy_is_gone(colour, made):
+async def test_p04_a_list_keeps_its_entry_until_the_last_copy_is_gone(mode, made):
     thing = made(values=fields.ListField(indexable=True))
-    p = await colour.make(thing, values=["x", "y", "x"])
-    await colour(p.values, "rpop")
+    p = await mode.make(thing, values=["x", "y", "x"])
+    await mode(p.values, "rpop")
     assert list(thing.collection(values="x")) == ["1"]
-    await colour(p.values, "lpop")
+    await mode(p.values, "lpop")
     assert list(thing.collection(values="x")) == []
 
 
-async def test_p05_what_failed_leaves_entries_that_were_there(colour, made, raw):
+async def test_p05_what_failed_leaves_entries_that_were_there(mode, made, raw):
     thing = made(values=fields.ListField(unique=True))
-    await colour.make(thing, values=["taken"])
-    p = await colour.make(thing, values=["z"])
+    await mode.make(thing, values=["taken"])
+    p = await mode.make(thing, values=["z"])
     before = everything(raw)
     with pytest.raises(UniquenessError):
-        await colour(p.values, "rpush", "z", "taken")
+        await mode(p.values, "rpush", "z", "taken")
     assert everything(raw) == before
     assert list(thing.collection(values="z")) == ["2"]
 
@@ -41,43 +41,43 @@ async def test_p05_what_failed_leaves_entries_that_were_there(colour, made, raw)
     ("command", "argument", "before", "after"),
     [("hincrby", 2, "5", "7"), ("hincrbyfloat", 0.5, "5", "5.5"), ("hsetnx", "new", None, "new")],
 )
-async def test_p06_the_index_follows_each_command(colour, made, command, argument, before, after):
+async def test_p06_the_index_follows_each_command(mode, made, command, argument, before, after):
     thing = made(f=fields.InstanceHashField(unique=True), note=fields.StringField())
-    p = await colour.make(thing, note="n", **({} if before is None else {"f": before}))
-    await colour(p.f, command, argument)
+    p = await mode.make(thing, note="n", **({} if before is None else {"f": before}))
+    await mode(p.f, command, argument)
     assert list(thing.collection(f=after)) == ["1"]
     assert before is None or list(thing.collection(f=before)) == []
     with pytest.raises(UniquenessError):
-        await colour.make(thing, f=after)
+        await mode.make(thing, f=after)
 
 
-async def test_p07_a_scored_unique_value_is_freed(colour, made):
+async def test_p07_a_scored_unique_value_is_freed(mode, made):
     index = ScoredEqualIndex.configure(score_field="score")
     thing = made(f=fields.InstanceHashField(unique=True, indexes=[index]), score=fields.InstanceHashField())
-    p = await colour.make(thing, f="U", score=1)
+    p = await mode.make(thing, f="U", score=1)
     with pytest.raises(UniquenessError):
-        await colour.make(thing, f="U", score=2)
-    await colour(p.f, "hdel")
-    q = await colour.make(thing, f="U", score=2)
+        await mode.make(thing, f="U", score=2)
+    await mode(p.f, "hdel")
+    q = await mode.make(thing, f="U", score=2)
     assert list(thing.collection(f="U")) == [q._pk]
 
 
-async def test_p13_a_text_is_one_value(colour, made):
+async def test_p13_a_text_is_one_value(mode, made):
     thing = made(values=fields.ListField(unique=True), more=fields.SetField(unique=True))
-    await colour.make(thing, values=["a"], more=["b"])
-    p = await colour.make(thing, values="abc", more="abc")
-    assert (await colour(p.values, "lmembers"), await colour(p.more, "smembers")) == (["abc"], {"abc"})
+    await mode.make(thing, values=["a"], more=["b"])
+    p = await mode.make(thing, values="abc", more="abc")
+    assert (await mode(p.values, "lmembers"), await mode(p.more, "smembers")) == (["abc"], {"abc"})
     with pytest.raises(UniquenessError):
-        await colour.make(thing, values="a")
+        await mode.make(thing, values="a")
 
 
-async def test_p20_a_failing_command_undoes_nothing_done_by_hand(colour, made):
+async def test_p20_a_failing_command_undoes_nothing_done_by_hand(mode, made):
     thing = made(values=fields.SetField(indexable=True))
-    p = await colour.make(thing, values=["a"])
-    await colour(p.values, "index", ["by hand"])
-    await colour(thing.get_field("values"), "rebuild_indexes")
+    p = await mode.make(thing, values=["a"])
+    await mode(p.values, "index", ["by hand"])
+    await mode(thing.get_field("values"), "rebuild_indexes")
     with pytest.raises(DataError):
-        await colour(p.values, "sadd", None)
+        await mode(p.values, "sadd", None)
     assert list(thing.collection(values="by hand")) == list(thing.collection(values="a")) == ["1"]
 
 
@@ -88,31 +88,31 @@ def test_p31_options_are_known():
         fields.StringField(True)
 
 
-async def test_p34_keys_stay_limpyds_and_nothing_is_lost_by_it(colour, made, raw):
+async def test_p34_keys_stay_limpyds_and_nothing_is_lost_by_it(mode, made, raw):
     thing = made(h=fields.HashField(indexable=True))
-    p = await colour.make(thing, h={"a:b": "c", "a": "b:c"})
+    p = await mode.make(thing, h={"a:b": "c", "a": "b:c"})
     assert list(thing.collection(h__a="b:c")) == ["1"]
-    await colour(p.h, "hdel", "a:b")
+    await mode(p.h, "hdel", "a:b")
     assert list(thing.collection(h__a="b:c")) == ["1"]
     coded = made("Coded", code=fields.PKField(), name=fields.StringField(indexable=True))
-    await colour.make(coded, code="a*", name="x")
-    await colour.make(coded, code="ab", name="x")
-    assert await colour.scanned(coded("a*"), "scan_keys") == {"p:coded:a*:name"}
+    await mode.make(coded, code="a*", name="x")
+    await mode.make(coded, code="ab", name="x")
+    assert await mode.scanned(coded("a*"), "scan_keys") == {"p:coded:a*:name"}
     clash = made("Clash", code=fields.PKField(), name=fields.StringField(indexable=True), color=fields.StringField())
-    p = await colour.make(clash, code="name", color="red")
+    p = await mode.make(clash, code="name", color="red")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await colour(p.name, "set", "color")  # its index entry would have to go where a value is
-    assert (await colour(p.name, "get"), await colour(p.color, "get")) == (None, "red")
+        await mode(p.name, "set", "color")  # its index entry would have to go where a value is
+    assert (await mode(p.name, "get"), await mode(p.color, "get")) == (None, "red")
 
 
-async def test_p38_any_name_is_a_subkey_or_a_member(colour, made):
+async def test_p38_any_name_is_a_subkey_or_a_member(mode, made):
     names = ["name", "command", "self", "value", "key"]
     thing = made(h=fields.HashField(indexable=True), z=fields.SortedSetField(indexable=True))
-    p = await colour.make(thing, h=dict.fromkeys(names, "x"), z=dict.fromkeys(names, 1))
-    await colour(p.h, "hmset", **dict.fromkeys(names, "y"))
-    await colour(p.z, "zadd", **dict.fromkeys(names, 2))
-    assert await colour(p.h, "hgetall") == dict.fromkeys(names, "y")
-    assert await colour(p.z, "zrange", 0, -1, withscores=True) == [(name, 2.0) for name in sorted(names)]
+    p = await mode.make(thing, h=dict.fromkeys(names, "x"), z=dict.fromkeys(names, 1))
+    await mode(p.h, "hmset", **dict.fromkeys(names, "y"))
+    await mode(p.z, "zadd", **dict.fromkeys(names, 2))
+    assert await mode(p.h, "hgetall") == dict.fromkeys(names, "y")
+    assert await mode(p.z, "zrange", 0, -1, withscores=True) == [(name, 2.0) for name in sorted(names)]
 
 
 def test_p40_indexes_of_several_fields_are_inherited_and_used_again(made, database):
@@ -129,50 +129,50 @@ def test_p40_indexes_of_several_fields_are_inherited_and_used_again(made, databa
             each(f="x", score=3)
 
 
-async def test_p42_the_same_number_again_touches_no_index(colour, made, raw):
+async def test_p42_the_same_number_again_touches_no_index(mode, made, raw):
     thing = made(f=fields.StringField(indexable=True))
-    p = await colour.make(thing, f=12)
-    user = f"p42-{colour.awaiting}".lower()
+    p = await mode.make(thing, f=12)
+    user = f"p42-{mode.awaiting}".lower()
     raw.acl_setuser(user, enabled=True, nopass=True, keys=["*"], commands=["+@all", "-srem"])
     try:
         thing.database.connect(**{**thing.database.connection_settings, "username": user, "password": "any"})
         with count_commands(thing.database) as counted:
-            await colour(p.f, "set", 12)
+            await mode(p.f, "set", 12)
         assert counted.trips == 1
-        assert await colour(p.f, "get") == "12"
+        assert await mode(p.f, "get") == "12"
     finally:
         raw.acl_deluser(user)
 
 
-async def test_p43_popping_several_of_an_indexed_list(colour, made):
+async def test_p43_popping_several_of_an_indexed_list(mode, made):
     thing = made(values=fields.ListField(indexable=True))
-    p = await colour.make(thing, values=["a", "b", "c", "d"])
-    assert await colour(p.values, "lpop", 2) == ["a", "b"]
-    assert await colour(p.values, "rpop", 1) == ["d"]
+    p = await mode.make(thing, values=["a", "b", "c", "d"])
+    assert await mode(p.values, "lpop", 2) == ["a", "b"]
+    assert await mode(p.values, "rpop", 1) == ["d"]
     assert [list(thing.collection(values=value)) for value in "abcd"] == [[], [], ["1"], []]
 
 
-async def test_p46_an_error_in_a_transform_is_its_own(colour, made, raw):
+async def test_p46_an_error_in_a_transform_is_its_own(mode, made, raw):
     def transform(_index, value):
         raise TypeError(f"not {value}: argument")
 
     thing = made(f=fields.StringField(indexable=True, indexes=[EqualIndex.configure(transform=transform)]))
     with pytest.raises(TypeError, match="not x"):
-        await colour.make(thing, f="x")
+        await mode.make(thing, f="x")
     assert keyspace(raw).keys() <= {"p:thing:max_pk"}
 
 
-async def test_p47_each_number_is_found_and_what_is_none_is_not_unique(colour, made):
+async def test_p47_each_number_is_found_and_what_is_none_is_not_unique(mode, made):
     thing = made(
         hours=fields.SetField(indexable=True, indexes=[NumberRangeIndex]),
         one=fields.StringField(unique=True, indexes=[NumberRangeIndex]),
     )
-    p = await colour.make(thing, hours=[3, 5])
+    p = await mode.make(thing, hours=[3, 5])
     assert [list(thing.collection(hours=number)) for number in (3, 4, 5)] == [["1"], [], ["1"]]
-    await colour(p.hours, "srem", 3)
+    await mode(p.hours, "srem", 3)
     assert [list(thing.collection(hours=number)) for number in (3, 5)] == [[], ["1"]]
     with pytest.raises(ValueError, match="number"):
-        await colour(p.one, "set", "none")
+        await mode(p.one, "set", "none")
 
 
 def test_p50_an_index_of_the_very_class_wins(made):
@@ -188,21 +188,21 @@ def test_p50_an_index_of_the_very_class_wins(made):
 
 
 @pytest.mark.parametrize("value", [True, None, [], object()])
-async def test_p54_a_value_that_can_not_be_sent_sends_nothing(colour, made, value):
+async def test_p54_a_value_that_can_not_be_sent_sends_nothing(mode, made, value):
     thing = made(f=fields.StringField(indexable=True), g=fields.InstanceHashField(), s=fields.SetField(indexable=True))
-    p = await colour.make(thing, f="x")
+    p = await mode.make(thing, f="x")
     with count_commands(thing.database) as counted:
         for field, command in ((p.f, "set"), (p.g, "hset"), (p.s, "sadd")):
             with pytest.raises(DataError):
-                await colour(field, command, value)
+                await mode(field, command, value)
     assert counted.trips == 0
     assert list(thing.collection(f="x")) == ["1"]
 
 
-async def test_p56_an_aggressive_clear_deletes_no_value(colour, numbered):
-    p = await colour.make(numbered, code="f", f="kept")
-    await colour(numbered.get_field("f"), "clear_indexes", aggressive=True)
-    assert await colour(p.f, "get") == "kept"
+async def test_p56_an_aggressive_clear_deletes_no_value(mode, numbered):
+    p = await mode.make(numbered, code="f", f="kept")
+    await mode(numbered.get_field("f"), "clear_indexes", aggressive=True)
+    assert await mode(p.f, "get") == "kept"
     assert list(numbered.collection(f="kept")) == []
 
 

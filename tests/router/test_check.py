@@ -16,7 +16,7 @@ ONCE = Retry(NoBackoff(), 0)
 
 
 async def both(router, **arguments):
-    """Return what both colours find, which must be the same."""
+    """Return what both modes find, which must be the same."""
     found = router.check(**arguments)
     again = await router.acheck(**arguments)
     assert [(each.kind, each.tenants) for each in found] == [(each.kind, each.tenants) for each in again]

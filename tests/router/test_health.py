@@ -14,11 +14,11 @@ from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.router.health import HealthReport, Readiness, ServerHealth
 from tests.database.test_breaker import silent
 
-COLOURS = ["blocking", "asyncio"]
+MODES = ["sync", "async"]
 
 
-async def health(router, colour, **options):
-    return router.health(**options) if colour == "blocking" else await router.ahealth(**options)
+async def health(router, mode, **options):
+    return router.health(**options) if mode == "sync" else await router.ahealth(**options)
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def router(server):
         yield made
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_what_is_found(router, server, colour):
-    report = await health(router, colour)
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_found(router, server, mode):
+    report = await health(router, mode)
     assert not report.ok
     well, gone = report.servers
     assert (well.server, well.ok, well.breaker, well.error) == (f"localhost:{server.port}", True, "closed", None)
@@ -47,48 +47,48 @@ async def test_what_is_found(router, server, colour):
     assert told["servers"][1]["tenants"] == 3
     assert "secret" not in repr(report) + json.dumps(told)
     before = router.database_for("gone-0").server.breaker.status
-    again = await health(router, colour)
+    again = await health(router, mode)
     assert again.servers[1].error == "ConnectionError"  # it was asked: what the breaker knows may be past
     assert again.servers[1].seconds < 1
     assert router.database_for("gone-0").server.breaker.status.failures <= before.failures + 1
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_a_server_that_is_back_is_well_at_once_and_used_again(colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_server_that_is_back_is_well_at_once_and_used_again(mode):
     with EmbeddedServer() as server:
         database = RedisDatabase(**server.settings, breaker={"seconds": 3600, "max_open_seconds": 3600})
         router = DatabaseRouter({"acme": database})
         server.kill()
-        assert [each.breaker for each in (await health(router, colour)).servers] == ["open"]
+        assert [each.breaker for each in (await health(router, mode)).servers] == ["open"]
         server.start()
         with pytest.raises(ServerUnavailableError):
             database.connection.ping()
-        (well,) = (await health(router, colour)).servers
+        (well,) = (await health(router, mode)).servers
         assert (well.ok, well.breaker) == (True, "closed")
         assert database.connection.ping()
         await router.aclose()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_one_question_a_server(server, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_one_question_a_server(server, mode):
     router = DatabaseRouter({f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(60)})
     commands = router.database_for("t0").connection
     before = commands.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
-    assert (await health(router, colour)).ok
+    assert (await health(router, mode)).ok
     assert commands.info("commandstats")["cmdstat_ping"]["calls"] == before + 1
     await router.aclose()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_some_tenants_only(router, colour):
-    report = await health(router, colour, tenants=["well-1", "well-2"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_some_tenants_only(router, mode):
+    report = await health(router, mode, tenants=["well-1", "well-2"])
     assert report.ok
     assert [server.tenants for server in report.servers] == [("well-1", "well-2")]
     for wrong, error in ((["nobody"], UnknownTenantError), (["*"], InvalidTenantError), ("well-1", TypeError)):
         with pytest.raises(error):
-            await health(router, colour, tenants=wrong)
+            await health(router, mode, tenants=wrong)
     with router.request_scope("well-1"):
-        assert (await health(router, colour, tenants=["well-2"])).ok
+        assert (await health(router, mode, tenants=["well-2"])).ok
 
 
 async def test_tenants_that_a_resolver_has_to_find(server):
@@ -100,22 +100,22 @@ async def test_tenants_that_a_resolver_has_to_find(server):
     await router.aclose()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_a_server_that_hangs_takes_the_time_it_is_given(server, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_server_that_hangs_takes_the_time_it_is_given(server, mode):
     with silent() as port:
         router = DatabaseRouter(
             {"hangs": RedisDatabase(host="127.0.0.1", port=port), "well": RedisDatabase(**server.settings)}
         )
         began = time.monotonic()
-        report = await health(router, colour, timeout=0.2)
+        report = await health(router, mode, timeout=0.2)
         assert time.monotonic() - began < 2
         assert [each.ok for each in report.servers] == [False, True]
         assert report.servers[0].error == "TimeoutError"
         await router.aclose()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-async def test_an_error_reply_is_a_sign_of_life_but_a_wrong_password_is_none(server, colour):
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_error_reply_is_a_sign_of_life_but_a_wrong_password_is_none(server, mode):
     with EmbeddedServer(password="right", acl=["user weak on >weak -@all +hello"]) as other:
         where = {"host": "127.0.0.1", "port": other.port}
         router = DatabaseRouter(
@@ -125,7 +125,7 @@ async def test_an_error_reply_is_a_sign_of_life_but_a_wrong_password_is_none(ser
                 "wrong": RedisDatabase(**where, password="wrong", db=1),
             }
         )
-        report = await health(router, colour)
+        report = await health(router, mode)
         assert [each.ok for each in report.servers] == [True, True, False]
         assert report.servers[2].error == "AuthenticationError"
         await router.aclose()

@@ -1,4 +1,4 @@
-"""Invariants 1, 2 and 3, with models on a real server, in both colours."""
+"""Invariants 1, 2 and 3, with models on a real server, in both modes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Recorder:
     def _database(self, tenant):
         return RedisDatabase(host="192.0.2.1", db=KNOWN[tenant]) if tenant in KNOWN else None
 
-    def blocking(self, tenant):
+    def sync(self, tenant):
         self.asked.append(tenant)
         if self.gate is not None:
             assert self.gate.wait(5)
@@ -48,7 +48,7 @@ def recorder():
 
 
 def test_what_a_resolver_finds_is_kept(recorder):
-    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=9)}, resolver=recorder.blocking)
+    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=9)}, resolver=recorder.sync)
     assert "found" not in router
     database = router.database_for("found")
     assert database.keyspace.db == 1
@@ -71,7 +71,7 @@ async def test_a_coroutine_function(recorder):
 async def test_a_blocking_resolver_runs_in_a_thread_for_asyncio(recorder):
     threads = []
     recorder.answer = lambda tenant: threads.append(threading.current_thread()) or recorder._database(tenant)
-    router = DatabaseRouter(resolver=recorder.blocking)
+    router = DatabaseRouter(resolver=recorder.sync)
     async with router.use_tenant("found"):
         assert current_tenant() == "found"
     assert threads != [threading.current_thread()]
@@ -86,9 +86,9 @@ def test_a_coroutine_function_is_refused_by_blocking_code(recorder):
     assert recorder.asked == []
 
 
-@pytest.mark.parametrize("colour", ["blocking", "awaiting"])
-async def test_an_id_it_does_not_know_is_remembered(recorder, colour):
-    router = DatabaseRouter(resolver=getattr(recorder, colour))
+@pytest.mark.parametrize("mode", ["sync", "awaiting"])
+async def test_an_id_it_does_not_know_is_remembered(recorder, mode):
+    router = DatabaseRouter(resolver=getattr(recorder, mode))
     for _ in range(5):
         with pytest.raises(UnknownTenantError) as caught:
             async with router.use_tenant("nobody"):
@@ -100,7 +100,7 @@ async def test_an_id_it_does_not_know_is_remembered(recorder, colour):
 
 
 def test_an_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
-    router = DatabaseRouter(resolver=recorder.blocking)
+    router = DatabaseRouter(resolver=recorder.sync)
     with pytest.raises(UnknownTenantError):
         router.database_for("nobody")
     now = time.monotonic()
@@ -111,7 +111,7 @@ def test_an_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
 
 
 def test_an_unknown_id_that_is_added_is_known_at_once(recorder):
-    router = DatabaseRouter(resolver=recorder.blocking)
+    router = DatabaseRouter(resolver=recorder.sync)
     with pytest.raises(UnknownTenantError):
         router.database_for("nobody")
     router.add("nobody", RedisDatabase())
@@ -139,7 +139,7 @@ def test_the_memory_of_unknown_ids_is_bounded():
 @pytest.mark.parametrize("tenant", ["found", "nobody"])
 def test_many_threads_ask_once(recorder, tenant):
     recorder.gate = threading.Event()
-    router, got = DatabaseRouter(resolver=recorder.blocking), []
+    router, got = DatabaseRouter(resolver=recorder.sync), []
 
     def look_up():
         try:
@@ -180,9 +180,9 @@ async def test_a_caller_that_is_cancelled_takes_the_answer_from_nobody(recorder)
     assert recorder.asked == ["found"]
 
 
-@pytest.mark.parametrize("colour", ["blocking", "awaiting"])
-async def test_what_a_resolver_raises_passes_through_and_is_not_remembered(recorder, colour):
-    router = DatabaseRouter(resolver=getattr(recorder, colour))
+@pytest.mark.parametrize("mode", ["sync", "awaiting"])
+async def test_what_a_resolver_raises_passes_through_and_is_not_remembered(recorder, mode):
+    router = DatabaseRouter(resolver=getattr(recorder, mode))
 
     def broken(_):
         raise ConnectionRefusedError("no registry")
@@ -199,9 +199,9 @@ async def test_what_a_resolver_raises_passes_through_and_is_not_remembered(recor
 
 
 @pytest.mark.parametrize("junk", ["redis://h", 5, {"host": "h"}, RedisDatabase, False], ids=repr)
-@pytest.mark.parametrize("colour", ["blocking", "awaiting"])
-async def test_a_resolver_that_returns_junk(recorder, colour, junk):
-    router = DatabaseRouter(resolver=getattr(recorder, colour))
+@pytest.mark.parametrize("mode", ["sync", "awaiting"])
+async def test_a_resolver_that_returns_junk(recorder, mode, junk):
+    router = DatabaseRouter(resolver=getattr(recorder, mode))
     recorder.answer = lambda _: junk
     with pytest.raises(ConfigurationError, match="needs a RedisDatabase"):
         await router.adatabase_for("found")
@@ -220,7 +220,7 @@ def test_a_resolver_is_a_function():
 
 
 def test_invariant_6_a_resolver_can_not_bring_two_tenants_together(recorder):
-    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=1)}, resolver=recorder.blocking)
+    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=1)}, resolver=recorder.sync)
     with pytest.raises(SharedKeyspaceError):
         router.database_for("found")
     assert router.tenants() == ("given",)

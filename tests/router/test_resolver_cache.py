@@ -438,7 +438,7 @@ def test_the_bound_is_a_number(given):
 
 
 @pytest.mark.parametrize("awaiting", [False, True], ids=["blocking resolver", "asyncio resolver"])
-async def test_work_for_more_tenants_than_are_kept_in_either_colour(flushed_server, awaiting):
+async def test_work_for_more_tenants_than_are_kept_in_either_mode(flushed_server, awaiting):
     registry = Registry(flushed_server, awaiting=awaiting)
     for number in range(1, 9):
         with RedisDatabase(**flushed_server.settings, db=number) as database:

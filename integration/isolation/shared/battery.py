@@ -54,7 +54,7 @@ def revoked(stage: Stage, right: str) -> Iterator[None]:
 
 
 def rotate(stage: Stage) -> None:
-    """One tenant after the other, in both colours."""
+    """One tenant after the other, in both modes."""
     for operation in (operations.read, operations.write, batch, operations.optimism, operations.script):
         for spot in (*stage.plain, stage.limited, *stage.plain):
             for awaits in (False, True):

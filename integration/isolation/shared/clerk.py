@@ -145,20 +145,20 @@ class Clerk:
 
     @property
     def client(self) -> Any:
-        """The current tenant's redis-py client, of this worker's colour."""
+        """The current tenant's redis-py client, of this worker's mode."""
         return self.database.aconnection if self.awaits else self.database.connection
 
     async def settle(self, result: Any) -> Any:
-        """Return what a method of either colour gives."""
+        """Return what a method of either mode gives."""
         return await result if inspect.isawaitable(result) else result
 
     async def call(self, owner: Any, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method of tenantlimpyd in this worker's colour."""
+        """Call a method of tenantlimpyd in this worker's mode."""
         return await self.settle(getattr(owner, f"{'a' if self.awaits else ''}{method}")(*args, **options))
 
     @contextlib.asynccontextmanager
     async def entered(self, manager: Any) -> AsyncIterator[Any]:
-        """Enter what can be entered in both colours."""
+        """Enter what can be entered in both modes."""
         if self.awaits:
             async with manager as value:
                 yield value

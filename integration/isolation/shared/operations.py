@@ -1,4 +1,4 @@
-"""Ways to ask Redis for something, each with what the tenant must be answered. Written once, for both colours."""
+"""Ways to ask Redis for something, each with what the tenant must be answered. Written once, for both modes."""
 
 from __future__ import annotations
 

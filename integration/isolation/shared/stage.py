@@ -1,4 +1,4 @@
-"""A few tenants behind an exact proxy, and workers of both colours to ask for them: the stage for faults at exact places."""
+"""A few tenants behind an exact proxy, and workers of both modes to ask for them: the stage for faults at exact places."""
 
 from __future__ import annotations
 

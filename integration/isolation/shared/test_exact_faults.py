@@ -30,8 +30,8 @@ OPERATIONS = [
 ]
 REPLIES = 40
 """More replies than most operations have."""
-COLOURS = pytest.mark.parametrize(
-    ("awaits", "crowded"), [(False, False), (True, False), (True, True)], ids=["blocking", "asyncio", "together"]
+MODES = pytest.mark.parametrize(
+    ("awaits", "crowded"), [(False, False), (True, False), (True, True)], ids=["sync", "async", "together"]
 )
 CROWDED = pytest.mark.parametrize("crowded", [False, True], ids=["alone", "together"])
 EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
@@ -45,7 +45,7 @@ def then(stage: Stage, *, awaits: bool) -> None:
         stage.ask(spot, operations.read, awaits=awaits)
 
 
-@COLOURS
+@MODES
 @EACH
 def test_a_connection_cut_at_any_reply(stage: Stage, operation: Any, awaits: bool, crowded: bool) -> None:
     stage.fresh_connections(crowded=crowded)
@@ -63,7 +63,7 @@ def test_a_connection_cut_at_any_reply(stage: Stage, operation: Any, awaits: boo
     assert all(stage.answered(spot, awaits=awaits) for spot in stage.plain)
 
 
-@COLOURS
+@MODES
 @EACH
 def test_a_reply_that_comes_too_late(hasty_stage: Stage, operation: Any, awaits: bool, crowded: bool) -> None:
     """The caller has given up; the reply comes as the next one expects its own."""

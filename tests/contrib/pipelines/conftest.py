@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.models.conftest import colour, database, flushed_server, person, raw, raw_client
+from tests.models.conftest import database, flushed_server, mode, person, raw, raw_client
 
-__all__ = ["colour", "database", "flushed_server", "person", "raw", "raw_client"]
+__all__ = ["database", "flushed_server", "mode", "person", "raw", "raw_client"]

@@ -8,9 +8,9 @@ from typing import Any
 
 
 @contextlib.asynccontextmanager
-async def piped(colour: Any, host: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-    """Enter a pipeline of a database or router, in either colour."""
-    if colour.awaiting:
+async def piped(mode: Any, host: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    """Enter a pipeline of a database or router, in either mode."""
+    if mode.awaiting:
         async with host.apipeline(*args, **kwargs) as pipe:
             yield pipe
     else:

@@ -101,8 +101,8 @@ async def test_a_task_started_inside_has_no_part_in_it_but_what_is_called_inside
         assert await pipe.aexecute() == [True, "m"]
 
 
-async def test_a_block_left_in_another_context_is_left(colour, person, database):
-    p = await colour.make(person, note="n")
+async def test_a_block_left_in_another_context_is_left(mode, person, database):
+    p = await mode.make(person, note="n")
 
     def block():
         with database.pipeline() as pipe:
@@ -110,10 +110,10 @@ async def test_a_block_left_in_another_context_is_left(colour, person, database)
 
     generator = block()
     pipe = next(generator)
-    assert await colour(p.note, "get") is pipe
+    assert await mode(p.note, "get") is pipe
     await asyncio.create_task(finished(generator))
     assert not pipe.entered
-    assert await colour(p.note, "get") == "n"
+    assert await mode(p.note, "get") == "n"
 
 
 async def finished(generator):
@@ -141,7 +141,7 @@ def thing(router):
     return define(router, "Thing", value=fields.StringField(indexable=True))
 
 
-async def test_a_routers_pipeline_is_the_current_tenants(colour, router, thing):
+async def test_a_routers_pipeline_is_the_current_tenants(mode, router, thing):
     for build in (router.pipeline, router.apipeline, lambda: router.transaction(len)):
         with pytest.raises(NoTenantError):
             build()
@@ -149,49 +149,49 @@ async def test_a_routers_pipeline_is_the_current_tenants(colour, router, thing):
         await router.atransaction(len)
     for tenant in ("acme", "globex"):
         with router.use_tenant(tenant):
-            async with piped(colour, router) as pipe:
+            async with piped(mode, router) as pipe:
                 assert pipe.database is router.database
-                t = await colour.make(thing, value=tenant)
-                await colour(t.value, "get")
-                assert await colour(pipe, "execute") == [None, tenant]
-            assert await colour(t.value, "get") == tenant
+                t = await mode.make(thing, value=tenant)
+                await mode(t.value, "get")
+                assert await mode(pipe, "execute") == [None, tenant]
+            assert await mode(t.value, "get") == tenant
 
 
-async def test_invariant_3_a_pipeline_stays_with_its_tenant(colour, router, thing):
+async def test_invariant_3_a_pipeline_stays_with_its_tenant(mode, router, thing):
     with router.use_tenant("acme"):
-        t = await colour.make(thing, value="a")
+        t = await mode.make(thing, value="a")
         late = router.pipeline()
-        async with piped(colour, router) as pipe:
-            await colour(t.value, "set", "b")
+        async with piped(mode, router) as pipe:
+            await mode(t.value, "set", "b")
             with router.use_tenant("globex"):
                 for attempt in (
-                    lambda: colour(pipe, "execute"),
-                    lambda: colour(pipe, "watch", "k"),
-                    lambda: colour(pipe, "unwatch"),
-                    lambda: colour(t.value, "get"),
+                    lambda: mode(pipe, "execute"),
+                    lambda: mode(pipe, "watch", "k"),
+                    lambda: mode(pipe, "unwatch"),
+                    lambda: mode(t.value, "get"),
                 ):
                     with pytest.raises(WrongTenantError):
                         await attempt()
                 for attempt in (lambda: pipe.set("k", 1), pipe.multi, late.__enter__):
                     with pytest.raises(WrongTenantError):
                         attempt()
-                u = await colour.make(thing, value="of globex")  # of another database: at once
-                assert await colour(u.value, "get") == "of globex"
-            assert await colour(pipe, "execute") == [True]
-        assert await colour(t.value, "get") == "b"
-        async with piped(colour, router.database) as pipe:  # made by the database itself
-            await colour(t.value, "get")
+                u = await mode.make(thing, value="of globex")  # of another database: at once
+                assert await mode(u.value, "get") == "of globex"
+            assert await mode(pipe, "execute") == [True]
+        assert await mode(t.value, "get") == "b"
+        async with piped(mode, router.database) as pipe:  # made by the database itself
+            await mode(t.value, "get")
             with router.use_tenant("globex"), pytest.raises(WrongTenantError):
-                await colour(pipe, "execute")
-            assert await colour(pipe, "execute") == ["b"]
+                await mode(pipe, "execute")
+            assert await mode(pipe, "execute") == ["b"]
 
 
-async def test_fields_of_another_database_are_not_watched(colour, router, thing):
+async def test_fields_of_another_database_are_not_watched(mode, router, thing):
     with router.use_tenant("globex"):
-        u = await colour.make(thing, value="g")
+        u = await mode.make(thing, value="g")
     with router.use_tenant("acme"):
-        async with piped(colour, router) as pipe:
+        async with piped(mode, router) as pipe:
             with pytest.raises(WrongTenantError):
-                await colour(pipe, "watch", u.value)
+                await mode(pipe, "watch", u.value)
             with router.use_no_tenant(), pytest.raises(ImplementationError, match="another database"):
-                await colour(pipe, "watch", u.value)
+                await mode(pipe, "watch", u.value)

@@ -7,11 +7,11 @@ import pytest
 
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
-from tests.contrib.conftest import colour, database, flushed_server, raw, raw_client
+from tests.contrib.conftest import database, flushed_server, mode, raw, raw_client
 from tests.contrib.related.library import make_models
 from tests.models.conftest import host
 
-__all__ = ["colour", "database", "flushed_server", "host", "raw", "raw_client"]
+__all__ = ["database", "flushed_server", "host", "mode", "raw", "raw_client"]
 
 
 @pytest.fixture

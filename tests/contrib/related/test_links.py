@@ -22,143 +22,143 @@ from tests.contrib.related.library import make_models, trips
 from tests.models.support import define
 
 
-async def people(colour, m, *names):
-    return [await colour.make(m.Person, name=name) for name in names]
+async def people(mode, m, *names):
+    return [await mode.make(m.Person, name=name) for name in names]
 
 
 # By what a link is made
 
 
 @pytest.fixture(params=["object", "pk", "field"])
-async def given(request, colour, m):
+async def given(request, mode, m):
     """What stands for Ann, and Ann."""
-    ann, _ = await people(colour, m, "ann", "zoe")
+    ann, _ = await people(mode, m, "ann", "zoe")
     if request.param == "field":
-        return (await colour.make(m.Person, name="who has a boss", boss=ann)).boss, ann
+        return (await mode.make(m.Person, name="who has a boss", boss=ann)).boss, ann
     return (ann if request.param == "object" else "ann"), ann
 
 
-async def test_foreign_keys(colour, m, given):
+async def test_foreign_keys(mode, m, given):
     value, ann = given
-    book = await colour.make(m.Book, title="x")
-    assert await colour(book.writer, "set", value) is True
-    assert await colour(book.writer, "get") == "ann"
-    assert await colour(book.writer, "setnx", value) is False
-    assert await colour(book.writer, "getset", value) == "ann"
-    assert await colour(book.writer, "set", value=value) is True
-    assert await colour(book.writer, "proxy_set", value) is True
-    assert await colour(book.editor, "hsetnx", value) is True
-    assert await colour(book.editor, "hset", value) == 0
-    assert await colour(book.editor, "proxy_set", value) == 0
-    assert await colour(book, "hmset", editor=value) is True
-    assert await colour(book.editor, "hget") == "ann"
-    assert await colour(book.writer, "instance") == await colour(book.editor, "instance") == ann
+    book = await mode.make(m.Book, title="x")
+    assert await mode(book.writer, "set", value) is True
+    assert await mode(book.writer, "get") == "ann"
+    assert await mode(book.writer, "setnx", value) is False
+    assert await mode(book.writer, "getset", value) == "ann"
+    assert await mode(book.writer, "set", value=value) is True
+    assert await mode(book.writer, "proxy_set", value) is True
+    assert await mode(book.editor, "hsetnx", value) is True
+    assert await mode(book.editor, "hset", value) == 0
+    assert await mode(book.editor, "proxy_set", value) == 0
+    assert await mode(book, "hmset", editor=value) is True
+    assert await mode(book.editor, "hget") == "ann"
+    assert await mode(book.writer, "instance") == await mode(book.editor, "instance") == ann
 
 
-async def test_sets(colour, m, given):
+async def test_sets(mode, m, given):
     value, _ = given
-    book = await colour.make(m.Book, title="x")
-    assert await colour(book.readers, "sadd", value, "zoe") == 2
-    assert await colour(book.readers, "sismember", value) is True
-    assert await colour(book.readers, "smismember", value, "nobody") == [True, False]
-    assert await colour(book.readers, "proxy_set", [value]) == 0
-    assert await colour(book.readers, "srem", value) == 1
-    assert await colour(book.readers, "smembers") == {"zoe"}
+    book = await mode.make(m.Book, title="x")
+    assert await mode(book.readers, "sadd", value, "zoe") == 2
+    assert await mode(book.readers, "sismember", value) is True
+    assert await mode(book.readers, "smismember", value, "nobody") == [True, False]
+    assert await mode(book.readers, "proxy_set", [value]) == 0
+    assert await mode(book.readers, "srem", value) == 1
+    assert await mode(book.readers, "smembers") == {"zoe"}
 
 
-async def test_lists(colour, m, given):
+async def test_lists(mode, m, given):
     value, _ = given
-    book = await colour.make(m.Book, title="x")
-    assert await colour(book.queue, "rpushx", value) == 0
-    assert await colour(book.queue, "rpush", value, "zoe") == 2
-    assert await colour(book.queue, "lpush", "zoe", value) == 4
-    assert await colour(book.queue, "lpushx", value) == 5
-    assert await colour(book.queue, "rpushx", value) == 6
-    assert await colour(book.queue, "linsert", "before", value, value) == 7
-    assert await colour(book.queue, "lset", -2, value) is True
-    assert await colour(book.queue, "lmembers") == ["ann", "ann", "ann", "zoe", "ann", "ann", "ann"]
-    assert await colour(book.queue, "lpos", value, 2) == 1
-    assert await colour(book.queue, "lrank", value) == 0
-    assert await colour(book.queue, "lcontains", value) is True
-    assert await colour(book.queue, "lcount", value) == 6
-    assert await colour(book.queue, "lrem", 0, value) == 6
-    assert await colour(book.queue, "proxy_set", (value,)) == 2
+    book = await mode.make(m.Book, title="x")
+    assert await mode(book.queue, "rpushx", value) == 0
+    assert await mode(book.queue, "rpush", value, "zoe") == 2
+    assert await mode(book.queue, "lpush", "zoe", value) == 4
+    assert await mode(book.queue, "lpushx", value) == 5
+    assert await mode(book.queue, "rpushx", value) == 6
+    assert await mode(book.queue, "linsert", "before", value, value) == 7
+    assert await mode(book.queue, "lset", -2, value) is True
+    assert await mode(book.queue, "lmembers") == ["ann", "ann", "ann", "zoe", "ann", "ann", "ann"]
+    assert await mode(book.queue, "lpos", value, 2) == 1
+    assert await mode(book.queue, "lrank", value) == 0
+    assert await mode(book.queue, "lcontains", value) is True
+    assert await mode(book.queue, "lcount", value) == 6
+    assert await mode(book.queue, "lrem", 0, value) == 6
+    assert await mode(book.queue, "proxy_set", (value,)) == 2
 
 
-async def test_sorted_sets(colour, m, given):
+async def test_sorted_sets(mode, m, given):
     value, _ = given
-    book = await colour.make(m.Book, title="x")
-    assert await colour(book.raters, "zadd", {value: 1, "zoe": 2}) == 2
-    assert await colour(book.raters, "zadd", {value: 3}, True) == 1
-    assert await colour(book.raters, "zadd", ann=4, ch=True) == 1
-    assert await colour(book.raters, "zadd", mapping={value: 5}) == 0
-    assert await colour(book.raters, "zscore", value) == 5
-    assert await colour(book.raters, "zmscore", [value, "nobody"]) == [5, None]
-    assert await colour(book.raters, "zincrby", 2, value) == 7
-    assert await colour(book.raters, "zrank", value) == 1
-    assert await colour(book.raters, "zrevrank", value, withscore=True) == [0, 7.0]
-    assert await colour(book.raters, "proxy_set", {value: 1}) == 0
-    assert await colour(book.raters, "zrem", value) == 1
-    assert await colour(book.raters, "zmembers") == ["zoe"]
+    book = await mode.make(m.Book, title="x")
+    assert await mode(book.raters, "zadd", {value: 1, "zoe": 2}) == 2
+    assert await mode(book.raters, "zadd", {value: 3}, True) == 1
+    assert await mode(book.raters, "zadd", ann=4, ch=True) == 1
+    assert await mode(book.raters, "zadd", mapping={value: 5}) == 0
+    assert await mode(book.raters, "zscore", value) == 5
+    assert await mode(book.raters, "zmscore", [value, "nobody"]) == [5, None]
+    assert await mode(book.raters, "zincrby", 2, value) == 7
+    assert await mode(book.raters, "zrank", value) == 1
+    assert await mode(book.raters, "zrevrank", value, withscore=True) == [0, 7.0]
+    assert await mode(book.raters, "proxy_set", {value: 1}) == 0
+    assert await mode(book.raters, "zrem", value) == 1
+    assert await mode(book.raters, "zmembers") == ["zoe"]
 
 
-async def test_new_objects(colour, m, given):
+async def test_new_objects(mode, m, given):
     value, ann = given
-    book = await colour.make(
+    book = await mode.make(
         m.Book, writer=value, editor=value, readers=[value, "zoe"], queue=(value, value), raters={value: 3}
     )
-    assert await colour(book.writer, "get") == await colour(book.editor, "hget") == "ann"
-    assert await colour(book.readers, "smembers") == {"ann", "zoe"}
-    assert await colour(book.queue, "lmembers") == ["ann", "ann"]
-    assert await colour(book.raters, "zmembers") == ["ann"]
-    one = await colour.make(m.Book, readers=value, queue=value)
-    assert await colour(one.queue, "lmembers") == ["ann"]
-    found, created = await colour(m.Book, "get_or_connect", title="y", writer=value)
+    assert await mode(book.writer, "get") == await mode(book.editor, "hget") == "ann"
+    assert await mode(book.readers, "smembers") == {"ann", "zoe"}
+    assert await mode(book.queue, "lmembers") == ["ann", "ann"]
+    assert await mode(book.raters, "zmembers") == ["ann"]
+    one = await mode.make(m.Book, readers=value, queue=value)
+    assert await mode(one.queue, "lmembers") == ["ann"]
+    found, created = await mode(m.Book, "get_or_connect", title="y", writer=value)
     assert created
-    assert await colour(found.writer, "instance") == ann
+    assert await mode(found.writer, "instance") == ann
 
 
-async def test_filters(colour, m, given):
+async def test_filters(mode, m, given):
     value, _ = given
-    book = await colour.make(m.Book, title="x", writer="ann", readers=["ann", "zoe"], queue=["ann"], raters={"ann": 1})
-    await colour.make(m.Book, title="x", writer="zoe")
+    book = await mode.make(m.Book, title="x", writer="ann", readers=["ann", "zoe"], queue=["ann"], raters={"ann": 1})
+    await mode.make(m.Book, title="x", writer="zoe")
     for name in ("writer", "readers", "queue", "raters"):
-        assert await colour.every(m.Book.collection(**{name: value})) == [book._pk]
-        assert await colour.every(m.Book.collection(**{f"{name}__eq": value, "title": "x"})) == [book._pk]
-        assert await colour.every(m.Book.collection(**{f"{name}__in": [value]})) == [book._pk]
-        assert await colour.count(m.Book.collection().filter(**{name: value})) == 1
-    assert await colour(m.Book, "get", writer=value) == book
-    assert await colour(m.Book, "exists", writer=value) is True
+        assert await mode.every(m.Book.collection(**{name: value})) == [book._pk]
+        assert await mode.every(m.Book.collection(**{f"{name}__eq": value, "title": "x"})) == [book._pk]
+        assert await mode.every(m.Book.collection(**{f"{name}__in": [value]})) == [book._pk]
+        assert await mode.count(m.Book.collection().filter(**{name: value})) == 1
+    assert await mode(m.Book, "get", writer=value) == book
+    assert await mode(m.Book, "exists", writer=value) is True
 
 
-async def test_index_maintenance(colour, m, given):
+async def test_index_maintenance(mode, m, given):
     value, ann = given
     if isinstance(value, SimpleValueRelatedFieldMixin):
         value = ann  # limpyd reads fields when a link is made, not here
-    book = await colour.make(m.Book, title="x")
-    await colour(book.writer, "index", value)
-    await colour(book.readers, "index", [value])
-    await colour(book.queue, "index", value)
-    assert await colour.every(m.Book.collection(writer=value, readers=value, queue=value)) == ["1"]
-    await colour(book.writer, "deindex", value)
-    assert await colour.every(m.Book.collection(writer=value)) == []
+    book = await mode.make(m.Book, title="x")
+    await mode(book.writer, "index", value)
+    await mode(book.readers, "index", [value])
+    await mode(book.queue, "index", value)
+    assert await mode.every(m.Book.collection(writer=value, readers=value, queue=value)) == ["1"]
+    await mode(book.writer, "deindex", value)
+    assert await mode.every(m.Book.collection(writer=value)) == []
     assert book.writer.from_python(value) == "ann"
     assert m.Book.get_field("readers").from_python_many(value, "zoe") == ["ann", "zoe"]
 
 
-async def test_the_field_of_another_model_that_links_to_the_same(colour, m, database):
+async def test_the_field_of_another_model_that_links_to_the_same(mode, m, database):
     note = define(database, "Note", (RelatedModel,), namespace="lib", by=FKStringField("Person"))
-    ann, _ = await people(colour, m, "ann", "zoe")
-    written = await colour.make(note, by=ann)
-    book = await colour.make(m.Book, writer=written.by, readers=[written.by, "zoe"])
-    assert await colour(book.writer, "get") == "ann"
+    ann, _ = await people(mode, m, "ann", "zoe")
+    written = await mode.make(note, by=ann)
+    book = await mode.make(m.Book, writer=written.by, readers=[written.by, "zoe"])
+    assert await mode(book.writer, "get") == "ann"
     with count_commands(database) as counted:
-        await colour(book.readers, "srem", written.by, written.by, "zoe")
+        await mode(book.readers, "srem", written.by, written.by, "zoe")
     assert trips(counted) == 2
-    assert await colour(book.readers, "smembers") == set()
+    assert await mode(book.readers, "smembers") == set()
 
 
-async def test_what_a_link_is_for_the_hooks_of_the_field(colour, m):
+async def test_what_a_link_is_for_the_hooks_of_the_field(mode, m):
     seen = []
 
     class Noted(m.Book):
@@ -166,98 +166,98 @@ async def test_what_a_link_is_for_the_hooks_of_the_field(colour, m):
             seen.append((sender.name, name, args))
             return result
 
-    ann, zoe = await people(colour, m, "ann", "zoe")
-    book = await colour.make(Noted, title="x")
-    await colour(book.writer, "set", ann)
-    await colour(book.readers, "sadd", zoe)
-    await colour(book.raters, "zadd", {ann: 1})
+    ann, zoe = await people(mode, m, "ann", "zoe")
+    book = await mode.make(Noted, title="x")
+    await mode(book.writer, "set", ann)
+    await mode(book.readers, "sadd", zoe)
+    await mode(book.raters, "zadd", {ann: 1})
     assert seen == [("writer", "set", ("ann",)), ("readers", "sadd", ("zoe",)), ("raters", "zadd", ({"ann": 1},))]
 
 
 # Following links
 
 
-async def test_following_a_foreign_key(colour, m, database):
-    (ann,) = await people(colour, m, "ann")
-    book = await colour.make(m.Book, writer=ann, editor="nobody")
+async def test_following_a_foreign_key(mode, m, database):
+    (ann,) = await people(mode, m, "ann")
+    book = await mode.make(m.Book, writer=ann, editor="nobody")
     with count_commands(database) as counted:
-        assert await colour(book.writer, "instance") == ann
+        assert await mode(book.writer, "instance") == ann
     assert trips(counted) == 2
     with count_commands(database) as counted:
-        lazy = await colour(book.editor, "instance", lazy=True)
+        lazy = await mode(book.editor, "instance", lazy=True)
     assert trips(counted) == 1
     assert not lazy.connected
     assert lazy._pk == "nobody"
     with pytest.raises(DoesNotExist, match="there is no Person with pk 'nobody'"):
-        await colour(book.editor, "instance")
+        await mode(book.editor, "instance")
 
 
-async def test_a_foreign_key_that_links_to_nothing(colour, m):
-    book = await colour.make(m.Book, title="x")
+async def test_a_foreign_key_that_links_to_nothing(mode, m):
+    book = await mode.make(m.Book, title="x")
     with pytest.raises(DoesNotExist, match="'writer' of <Book '1'> links to nothing"):
-        await colour(book.writer, "instance")
+        await mode(book.writer, "instance")
     with pytest.raises(DoesNotExist, match="links to nothing"):
-        await colour(book.editor, "hset", book.writer)
+        await mode(book.editor, "hset", book.writer)
     with pytest.raises(DoesNotExist, match="not stored yet"):
-        await colour(m.Book().writer, "instance")
+        await mode(m.Book().writer, "instance")
 
 
-async def test_collections_of_linked_objects(colour, m, database):
-    ann, bob, _ = await people(colour, m, "ann", "bob", "cyd")
-    await colour(ann.city, "set", "Rome")
-    book = await colour.make(
+async def test_collections_of_linked_objects(mode, m, database):
+    ann, bob, _ = await people(mode, m, "ann", "bob", "cyd")
+    await mode(ann.city, "set", "Rome")
+    book = await mode.make(
         m.Book, readers=["bob", "ann", "ghost"], queue=["bob", "ann", "bob", "ghost"], raters={"ann": 2, "bob": 1}
     )
     with count_commands(database) as counted:
-        assert sorted(await colour.every(book.readers())) == ["ann", "bob"]
-        assert sorted(await colour.every(book.queue.collection())) == ["ann", "bob"]
-        assert await colour.every(book.raters().sort()) == ["ann", "bob"]
-        assert await colour.slice(book.raters(), slice(0, 5)) == ["bob", "ann"]
-        assert await colour.every(book.readers(city="Rome")) == ["ann"]
-        assert await colour.every(book.queue.collection(city="Rome").instances()) == [ann]
-        assert await colour.count(book.readers()) == 2
-        assert await colour.every(book.readers().sort(by="-city", alpha=True).values_list("city", flat=True)) == [
+        assert sorted(await mode.every(book.readers())) == ["ann", "bob"]
+        assert sorted(await mode.every(book.queue.collection())) == ["ann", "bob"]
+        assert await mode.every(book.raters().sort()) == ["ann", "bob"]
+        assert await mode.slice(book.raters(), slice(0, 5)) == ["bob", "ann"]
+        assert await mode.every(book.readers(city="Rome")) == ["ann"]
+        assert await mode.every(book.queue.collection(city="Rome").instances()) == [ann]
+        assert await mode.count(book.readers()) == 2
+        assert await mode.every(book.readers().sort(by="-city", alpha=True).values_list("city", flat=True)) == [
             "Rome",
             None,
         ]
-        assert await colour.every(book.readers().instances().sort(by_score=book.raters)) == [bob, ann]
+        assert await mode.every(book.readers().instances().sort(by_score=book.raters)) == [bob, ann]
     assert trips(counted) == 9
 
 
-async def test_collections_of_objects_that_link_here(colour, m, database):
-    ann, bob = await people(colour, m, "ann", "bob")
-    first = await colour.make(m.Book, title="b", writer=ann, readers=[ann, bob], queue=[bob], raters={bob: 2, ann: 1})
-    second = await colour.make(m.Book, title="a", writer=ann, editor=bob)
+async def test_collections_of_objects_that_link_here(mode, m, database):
+    ann, bob = await people(mode, m, "ann", "bob")
+    first = await mode.make(m.Book, title="b", writer=ann, readers=[ann, bob], queue=[bob], raters={bob: 2, ann: 1})
+    second = await mode.make(m.Book, title="a", writer=ann, editor=bob)
     with count_commands(database) as counted:
-        assert sorted(await colour.every(ann.written())) == ["1", "2"]
-        assert await colour.every(ann.written(title="a").instances()) == [second]
-        assert await colour.every(bob.edited()) == ["2"]
-        assert await colour.every(bob.queued().instances()) == [first]
-        assert await colour.every(bob.rated()) == ["1"]
-        assert await colour.count(ann.read()) == 1
-        assert await colour.slice(ann.written().sort(by="title", alpha=True), slice(0, 1)) == ["2"]
-        assert await colour.every(ann.written().sort(by="title", alpha=True).values("title")) == [
+        assert sorted(await mode.every(ann.written())) == ["1", "2"]
+        assert await mode.every(ann.written(title="a").instances()) == [second]
+        assert await mode.every(bob.edited()) == ["2"]
+        assert await mode.every(bob.queued().instances()) == [first]
+        assert await mode.every(bob.rated()) == ["1"]
+        assert await mode.count(ann.read()) == 1
+        assert await mode.slice(ann.written().sort(by="title", alpha=True), slice(0, 1)) == ["2"]
+        assert await mode.every(ann.written().sort(by="title", alpha=True).values("title")) == [
             {"title": "a"},
             {"title": "b"},
         ]
-        assert await colour.every(ann.written().intersect(bob.read())) == ["1"]
-        assert await colour.every(ann.written(readers=bob)) == ["1"]
-        assert await colour.every(bob.written()) == []
+        assert await mode.every(ann.written().intersect(bob.read())) == ["1"]
+        assert await mode.every(ann.written(readers=bob)) == ["1"]
+        assert await mode.every(bob.written()) == []
     assert trips(counted) == 11
     assert type(ann.written()) is ExtendedCollectionManager
 
 
-async def test_a_collection_is_lazy(colour, m):
-    ann, bob = await people(colour, m, "ann", "bob")
+async def test_a_collection_is_lazy(mode, m):
+    ann, bob = await people(mode, m, "ann", "bob")
     written = ann.written()
-    await colour.make(m.Book, writer=ann)
-    book = await colour.make(m.Book, writer=bob)
-    assert await colour.every(written) == ["1"]
-    await colour(book.writer, "set", ann)
-    assert sorted(await colour.every(ann.written())) == ["1", "2"]
-    assert await colour.every(bob.written()) == []
-    await colour(book, "delete")
-    assert await colour.every(ann.written()) == ["1"]
+    await mode.make(m.Book, writer=ann)
+    book = await mode.make(m.Book, writer=bob)
+    assert await mode.every(written) == ["1"]
+    await mode(book.writer, "set", ann)
+    assert sorted(await mode.every(ann.written())) == ["1", "2"]
+    assert await mode.every(bob.written()) == []
+    await mode(book, "delete")
+    assert await mode.every(ann.written()) == ["1"]
 
 
 def test_nothing_is_sent_for_building_collections(m, database):
@@ -297,16 +297,16 @@ def test_an_attribute_error_of_a_property_is_its_own(database):
         _ = odd().broken
 
 
-async def test_self_relations(colour, m):
-    ann = await colour.make(m.Person, name="ann")
-    bob = await colour.make(m.Person, name="bob", boss=ann)
-    await colour(ann.boss, "set", ann)
-    assert sorted(await colour.every(ann.reports())) == ["ann", "bob"]
-    assert await colour(bob.boss, "instance") == ann
-    assert sorted(await colour.every(m.Person.collection(boss=bob.boss))) == ["ann", "bob"]
+async def test_self_relations(mode, m):
+    ann = await mode.make(m.Person, name="ann")
+    bob = await mode.make(m.Person, name="bob", boss=ann)
+    await mode(ann.boss, "set", ann)
+    assert sorted(await mode.every(ann.reports())) == ["ann", "bob"]
+    assert await mode(bob.boss, "instance") == ann
+    assert sorted(await mode.every(m.Person.collection(boss=bob.boss))) == ["ann", "bob"]
 
 
-async def test_unique_links(colour, database):
+async def test_unique_links(mode, database):
     holder = define(database, "Holder", (RelatedModel,), name=fields.StringField())
     badge = define(
         database,
@@ -315,35 +315,35 @@ async def test_unique_links(colour, database):
         holder=FKStringField(holder, unique=True),
         guests=M2MSetField(holder, unique=True, related_name="guest_badges"),
     )
-    ann, bob = await colour.make(holder, name="a"), await colour.make(holder, name="b")
-    await colour.make(badge, holder=ann, guests=[bob])
+    ann, bob = await mode.make(holder, name="a"), await mode.make(holder, name="b")
+    await mode.make(badge, holder=ann, guests=[bob])
     for values in ({"holder": ann}, {"guests": [bob]}):
         with pytest.raises(UniquenessError):
-            await colour.make(badge, **values)
-    other = await colour.make(badge, holder=bob)
+            await mode.make(badge, **values)
+    other = await mode.make(badge, holder=bob)
     with pytest.raises(UniquenessError):
-        await colour(other.holder, "set", ann)
+        await mode(other.holder, "set", ann)
     for field, taken in ((other.holder, ann), (other.guests, [bob])):
         with pytest.raises(UniquenessError):
-            await colour(field, "check_uniqueness", taken)
-    assert await colour(badge, "get", holder=bob) == other
+            await mode(field, "check_uniqueness", taken)
+    assert await mode(badge, "get", holder=bob) == other
 
 
-async def test_plain_models_link_too(colour, m, database):
+async def test_plain_models_link_too(mode, m, database):
     note = define(
         database, "Note", namespace="lib", by=FKStringField("Person", related_name="notes"), of=M2MSetField("Person")
     )
-    ann = await colour.make(m.Person, name="ann")
-    written = await colour.make(note, by=ann, of=[ann])
-    assert await colour(written.by, "instance") == ann
-    assert await colour.every(written.of()) == ["ann"]
-    assert await colour.every(ann.notes().instances()) == [written]
+    ann = await mode.make(m.Person, name="ann")
+    written = await mode.make(note, by=ann, of=[ann])
+    assert await mode(written.by, "instance") == ann
+    assert await mode.every(written.of()) == ["ann"]
+    assert await mode.every(ann.notes().instances()) == [written]
     assert type(ann.notes()) is CollectionManager
-    await colour(ann, "delete")
-    assert await colour(written.by, "get") is None
+    await mode(ann, "delete")
+    assert await mode(written.by, "get") is None
 
 
-async def test_targets_with_a_collection_manager_of_their_own(colour, database):
+async def test_targets_with_a_collection_manager_of_their_own(mode, database):
     class OnlyBig(ExtendedCollectionManager):
         def __init__(self, model):
             super().__init__(model)
@@ -355,16 +355,16 @@ async def test_targets_with_a_collection_manager_of_their_own(colour, database):
     box = define(database, "Box", namespace="x", own=M2MSetField(own), plain=M2MSetField(plain))
     for cls in (own, plain):
         for size in ("big", "small"):
-            await colour.make(cls, size=size)
-    packed = await colour.make(box, own=["1", "2"], plain=["1", "2"])
-    assert await colour.every(packed.own()) == ["1"]
-    assert sorted(await colour.every(packed.plain())) == ["1", "2"]
+            await mode.make(cls, size=size)
+    packed = await mode.make(box, own=["1", "2"], plain=["1", "2"])
+    assert await mode.every(packed.own()) == ["1"]
+    assert sorted(await mode.every(packed.plain())) == ["1", "2"]
 
 
 # Fields and collections of one's own
 
 
-async def test_fields_of_ones_own(colour, m, database):
+async def test_fields_of_ones_own(mode, m, database):
     class Loud(fields.StringField):
         def _shout(self, value, times=1):
             return (yield from self._set(str(value) * times))
@@ -387,18 +387,18 @@ async def test_fields_of_ones_own(colour, m, database):
         link=FKLoud("Person", related_name="linked"),
         links=M2MBunch("Person", related_name="bunched"),
     )
-    ann, bob = await people(colour, m, "ann", "bob")
-    made = await colour.make(owner, link=ann, links=[ann])
-    assert await colour(made.link, "get") == "ann"
-    await colour(made.link, "shout", bob, times=2)
-    assert await colour(made.link, "get") == "bobbob"
-    await colour(made.link, "shout", value=bob)
-    await colour(made.links, "only", bob, ann)
-    assert await colour(made.link, "getset", bob) == "bob"
-    assert await colour.every(bob.linked()) == await colour.every(bob.bunched()) == ["1"]
-    await colour(bob, "delete")
-    assert await colour(made.link, "get") is None
-    assert await colour(made.links, "smembers") == {"ann"}
+    ann, bob = await people(mode, m, "ann", "bob")
+    made = await mode.make(owner, link=ann, links=[ann])
+    assert await mode(made.link, "get") == "ann"
+    await mode(made.link, "shout", bob, times=2)
+    assert await mode(made.link, "get") == "bobbob"
+    await mode(made.link, "shout", value=bob)
+    await mode(made.links, "only", bob, ann)
+    assert await mode(made.link, "getset", bob) == "bob"
+    assert await mode.every(bob.linked()) == await mode.every(bob.bunched()) == ["1"]
+    await mode(bob, "delete")
+    assert await mode(made.link, "get") is None
+    assert await mode(made.links, "smembers") == {"ann"}
 
 
 def test_a_command_that_there_is_not_is_no_command_of_links():
@@ -408,7 +408,7 @@ def test_a_command_that_there_is_not_is_no_command_of_links():
             _commands_with_single_value_from_python: ClassVar = ["fly"]
 
 
-async def test_collections_of_ones_own(colour, m, database):
+async def test_collections_of_ones_own(mode, m, database):
     class Counted(RelatedCollection):
         def __call__(self, **filters):
             return super().__call__(**filters).sort(by="title", alpha=True)
@@ -424,33 +424,33 @@ async def test_collections_of_ones_own(colour, m, database):
         title=fields.StringField(),
         by=FKCounted("Person", related_name="papers"),
     )
-    (ann,) = await people(colour, m, "ann")
+    (ann,) = await people(mode, m, "ann")
     paper = database._models["lib:paper"]
-    await colour.make(paper, title="b", by=ann)
-    await colour.make(paper, title="a", by=ann)
+    await mode.make(paper, title="b", by=ann)
+    await mode.make(paper, title="a", by=ann)
     assert isinstance(ann.papers, Counted)
-    assert await colour.every(ann.papers()) == ["2", "1"]
+    assert await mode.every(ann.papers()) == ["2", "1"]
 
 
-async def test_submodels_link_by_themselves(colour, m, database):
+async def test_submodels_link_by_themselves(mode, m, database):
     novel = define(database, "Novel", (m.Book,), genre=fields.StringField())
-    (ann,) = await people(colour, m, "ann")
-    book, one = await colour.make(m.Book, writer=ann), await colour.make(novel, writer=ann, readers=[ann])
-    assert await colour.every(ann.written().instances()) == [book]
-    assert await colour.every(ann.novel_written().instances()) == [one]
-    await colour(ann, "delete")
-    assert await colour(one.writer, "get") is None
-    assert await colour(one.readers, "smembers") == set()
-    assert await colour(book.writer, "get") is None
+    (ann,) = await people(mode, m, "ann")
+    book, one = await mode.make(m.Book, writer=ann), await mode.make(novel, writer=ann, readers=[ann])
+    assert await mode.every(ann.written().instances()) == [book]
+    assert await mode.every(ann.novel_written().instances()) == [one]
+    await mode(ann, "delete")
+    assert await mode(one.writer, "get") is None
+    assert await mode(one.readers, "smembers") == set()
+    assert await mode(book.writer, "get") is None
 
 
-async def test_keys_are_limpyds_under_the_prefix(flushed_server, colour, raw):
+async def test_keys_are_limpyds_under_the_prefix(flushed_server, mode, raw):
     from tenantlimpyd.database import RedisDatabase
 
     database = RedisDatabase(**flushed_server.settings, db=0, key_prefix="p:")
     m = make_models(database)
-    ann = await colour.make(m.Person, name="ann")
-    await colour.make(m.Book, writer=ann, editor=ann, readers=[ann], queue=[ann], raters={ann: 1})
+    ann = await mode.make(m.Person, name="ann")
+    await mode.make(m.Book, writer=ann, editor=ann, readers=[ann], queue=[ann], raters={ann: 1})
     assert set(raw.keys()) == {
         *("p:lib:person:collection", "p:lib:book:collection", "p:lib:book:max_pk"),
         *(
@@ -462,8 +462,8 @@ async def test_keys_are_limpyds_under_the_prefix(flushed_server, colour, raw):
         ),
         *(f"p:lib:book:{name}:ann" for name in ("writer", "editor", "readers", "queue", "raters")),
     }
-    assert await colour.every(ann.read()) == ["1"]
-    await colour(ann, "delete")
+    assert await mode.every(ann.read()) == ["1"]
+    await mode(ann, "delete")
     assert set(raw.keys()) == {"p:lib:book:collection", "p:lib:book:max_pk"}
     await database.aclose()
     database.close()
@@ -474,19 +474,19 @@ def test_models_are_still_models(m):
     assert m.Person.collection_manager is ExtendedCollectionManager
 
 
-async def test_links_are_values_like_others(colour, m):
-    ann, bob = await people(colour, m, "ann", "bob")
-    await colour.make(m.Book, title="x", writer=bob, editor=ann)
-    await colour.make(m.Book, title="y", writer=ann)
+async def test_links_are_values_like_others(mode, m):
+    ann, bob = await people(mode, m, "ann", "bob")
+    await mode.make(m.Book, title="x", writer=bob, editor=ann)
+    await mode.make(m.Book, title="y", writer=ann)
     by_writer = m.Book.collection().sort(by="writer", alpha=True)
-    assert await colour.every(by_writer.values_list("writer", "editor")) == [("ann", None), ("bob", "ann")]
-    fetched = await colour.every(by_writer.fetch("writer"))
+    assert await mode.every(by_writer.values_list("writer", "editor")) == [("ann", None), ("bob", "ann")]
+    fetched = await mode.every(by_writer.fetch("writer"))
     assert [each.fetched["writer"] for each in fetched] == ["ann", "bob"]
-    assert await colour(m.Book.lazy_connect(1), "hmget", "editor") == ["ann"]
+    assert await mode(m.Book.lazy_connect(1), "hmget", "editor") == ["ann"]
 
 
-async def test_defaults(colour, m, database):
-    (ann,) = await people(colour, m, "ann")
+async def test_defaults(mode, m, database):
+    (ann,) = await people(mode, m, "ann")
     note = define(
         database,
         "Note",
@@ -496,6 +496,6 @@ async def test_defaults(colour, m, database):
         of=FKStringField("Person", related_name="notes_of", default=ann),
         text=fields.StringField(),
     )
-    made = await colour.make(note, text="x")
-    assert await colour(made.by, "instance") == await colour(made.of, "instance") == ann
-    assert await colour.every(ann.seen_notes()) == ["1"]
+    made = await mode.make(note, text="x")
+    assert await mode(made.by, "instance") == await mode(made.of, "instance") == ann
+    assert await mode.every(ann.seen_notes()) == ["1"]

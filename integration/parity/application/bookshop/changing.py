@@ -39,7 +39,7 @@ def people():
     customer.email.set("new@example.org")
     found, created = Customer.get_or_connect(email="c2@example.org", name="Again")
     yield "again", [found._pk, created, Customer.get_or_connect(email="c2@example.org", name="Again")[1]]
-    yield "preferences", [customer.preferences.hincrby("n", 5), customer.preferences.hdel("colour")]
+    yield "preferences", [customer.preferences.hincrby("n", 5), customer.preferences.hdel("mode")]
     yield "spent", recount(customer)
     publisher = Publisher("sm")
     publisher.address.hmset(city="Lyon", country="fr")

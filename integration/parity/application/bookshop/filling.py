@@ -55,7 +55,7 @@ def fill():
             Customer(
                 email=f"c{number}@example.org",
                 name=f"C{number % 3}",
-                preferences={"colour": "red", "n": number},
+                preferences={"mode": "red", "n": number},
                 **recommended,
             )
         )
@@ -78,7 +78,7 @@ def refusals():
     told = []
     for make in (
         lambda: Publisher(code="cl", name="Twice"),
-        lambda: Book(colour="red"),
+        lambda: Book(mode="red"),
         lambda: Book.collection(price__startswith="1"),
         lambda: Author.collection(born=1840),
         lambda: Publisher(name="No code"),

@@ -33,7 +33,7 @@ def made_of(value):
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_operation_has_both_colours(cls):
+def test_every_operation_has_both_modes(cls):
     members = {name: made_of(inspect.getattr_static(cls, name)) for name in dir(cls)}
     pairs = 0
     for name, (body, blocking) in ((name, made) for name, made in members.items() if made):
@@ -55,7 +55,7 @@ def test_every_operation_has_both_colours(cls):
         (collection.CollectionManager, "count list item slice contains"),
     ],
 )
-def test_those_written_twice_have_both_colours_too(cls, names):
+def test_those_written_twice_have_both_modes_too(cls, names):
     assert [name for name in names.split() if not callable(getattr(cls, f"a{name}", None))] == []
 
 
