@@ -16,7 +16,7 @@ import redis
 import redis.asyncio
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 
-from tenantlimpyd._commands import BLOCKING, first_word
+from tenantlimpyd._commands import row_of
 from tenantlimpyd._connections.borrower import Borrower
 from tenantlimpyd._connections.pool import AsyncPool, Pool
 from tenantlimpyd._connections.redis_internals import awatched, watched
@@ -81,16 +81,6 @@ class AsyncPoolView(_PoolViewBase):
         return self._pool.release(connection)
 
 
-_UNUSUAL = BLOCKING | {"HIMPORT"}
-"""Commands for which a connection is not asked as for others. Of HIMPORT redis-py makes several."""
-
-
-def _waits(word: str, args: tuple[Any, ...]) -> bool:
-    """Return whether a command of :data:`BLOCKING` waits on the server."""
-    # XREAD's options, of which BLOCK is one, come before its keys.
-    return not word.startswith("XREAD") or any(first_word(each) == "BLOCK" for each in args[1:8])
-
-
 def _parsed(reply: Any, name: Any, callbacks: Any, options: dict[str, Any]) -> Any:
     """Return a reply as redis-py gives it. ``keys`` among the options is for its client-side cache."""
     callback = callbacks.get(name)
@@ -129,10 +119,8 @@ class Client(redis.Redis):
 
         It does as redis-py's own method, around which counters of telemetry are, unless somebody wants those.
         """
-        if (word := first_word(args[0])) in _UNUSUAL:
-            if word in BLOCKING and _waits(word, args):
-                return self._alone().execute_command(*args, **options)
-            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        if row_of(args).blocks(args):  # unknown commands too
+            return redis.Redis.execute_command(self._alone(), *args, **options)
         if watched():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         pool: Pool = self.connection_pool._pool  # type: ignore[attr-defined]
@@ -211,10 +199,8 @@ class AsyncClient(redis.asyncio.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command; as :meth:`Client.execute_command`, to be awaited."""
-        if (word := first_word(args[0])) in _UNUSUAL:
-            if word in BLOCKING and _waits(word, args):
-                return redis.asyncio.Redis.execute_command(self._alone(), *args, **options)
-            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        if row_of(args).blocks(args):  # unknown commands too
+            return redis.asyncio.Redis.execute_command(self._alone(), *args, **options)
         if awatched():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         return self._execute(args, options)

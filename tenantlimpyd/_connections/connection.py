@@ -55,7 +55,7 @@ class SharedConnection(ConnectionBase, _Connection):
         breaker, began = self.breaker, time.monotonic()
         self.handshaking = True
         self._begin()
-        self.altered = False
+        self.altered = self.in_transaction = False
         try:
             if breaker is not None and breaker.refusing:
                 breaker.admit(self)
@@ -81,9 +81,9 @@ class SharedConnection(ConnectionBase, _Connection):
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         """Send a command, with what takes the connection to its database."""
         if not self.handshaking:
-            word = self.look_at(args[0])
+            row = self.look_at(args)
             if self.selected != self.db or self.armed:
-                if (packed := self._quick(word, args)) is not None:
+                if (packed := self._quick(row, args)) is not None:
                     self.send_packed_command(packed, check_health=False)
                 else:
                     self._send_elsewhere([args], kwargs.get("check_health", True))

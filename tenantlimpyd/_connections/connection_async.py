@@ -54,7 +54,7 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
         breaker, began = self.breaker, time.monotonic()
         self.handshaking = True
         self._begin()
-        self.altered = False
+        self.altered = self.in_transaction = False
         try:
             if breaker is not None and breaker.refusing:
                 breaker.admit(self)
@@ -134,9 +134,9 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
     def send_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send a command, with what takes the connection to its database."""
         if not self.handshaking:
-            word = self.look_at(args[0])
+            row = self.look_at(args)
             if self.selected != self.db or self.armed:
-                if (packed := self._quick(word, args)) is not None:
+                if (packed := self._quick(row, args)) is not None:
                     return self.send_packed_command(packed, check_health=False)
                 return self._send_elsewhere([args], kwargs.get("check_health", True))
         self.alone = not self.owed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from tenantlimpyd._commands import first_word
+from tenantlimpyd._commands import CommandRow, row_of
 from tenantlimpyd._connections import fork, select_plan
 from tenantlimpyd._connections.breaker import Breaker
 from tenantlimpyd._connections.select_plan import SelectPlan
@@ -16,18 +16,6 @@ from tenantlimpyd.exceptions import ImplementationError
 
 __all__ = ["ConnectionBase", "UnpackedCommands", "reply_or_raise"]
 
-_MOVES = frozenset({"SELECT", "RESET"})
-"""Commands after which a connection is in another database: RESET selects number 0."""
-_ALTERS = frozenset(
-    {
-        *("AUTH", "HELLO", "CLIENT", "MONITOR", "READONLY", "READWRITE", "MULTI", "WATCH"),
-        *("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"),
-    }
-)
-"""Commands after which a connection is not what its next user takes it for."""
-_SETTLES = frozenset({"EXEC", "DISCARD"})
-"""Commands that end what MULTI and WATCH began."""
-_HARMLESS = frozenset({"CLIENT LIST", "CLIENT INFO", "CLIENT ID", "CLIENT GETNAME", "CLIENT KILL", "CLIENT UNBLOCK"})
 _NOWHERE = -1
 
 
@@ -39,6 +27,7 @@ class ConnectionBase:
         alone: whether what was packed last is all that is asked for.
         unsent: what was put off, in asyncio, to be sent together with that of other connections.
         altered: a command changed the connection's own state.
+        in_transaction: MULTI or WATCH was sent, and not the EXEC or DISCARD that ends it.
         handshaking: redis-py is making the connection what it should be.
         selected, armed, highest, stays, reach: see :class:`tenantlimpyd._connections.select_replies.SwitchableConnection`.
         user: who has checked it out.
@@ -51,6 +40,7 @@ class ConnectionBase:
     alone: bool = False
     unsent: bytes | None = None
     altered: bool = False
+    in_transaction: bool = False
     handshaking: bool = False
     selected: int = _NOWHERE
     armed: bool = False
@@ -94,7 +84,13 @@ class ConnectionBase:
     @property
     def doubtful(self) -> bool:
         """Whether the connection must be closed, not kept."""
-        return bool(self.owed) or self.altered or self._reading is not None or self._planned is not None
+        return (
+            bool(self.owed)
+            or self.altered
+            or self.in_transaction
+            or self._reading is not None
+            or self._planned is not None
+        )
 
     @property
     def meant(self) -> tuple[str, ...] | None:
@@ -102,7 +98,7 @@ class ConnectionBase:
         if self._planned is not None:
             return ()
         reading = self._reading
-        return None if reading is None else tuple(first_word(command[0]) for command in reading.commands)
+        return None if reading is None else tuple(row_of(command).name for command in reading.commands)
 
     def _begin(self) -> None:
         """Take down that the connection is about to be made. What is owed by now is for a command that goes out after."""
@@ -128,40 +124,40 @@ class ConnectionBase:
         self.born = fork.generation
         return redis.ConnectionError("this connection is that of the process that was forked, which may be using it")
 
-    def look_at(self, name: Any) -> str:
+    def look_at(self, command: Sequence[Any]) -> CommandRow:
         """Refuse a command that would move the connection to another database; note one that alters it.
 
         Args:
-            name: the command's name, as redis-py takes it: text or bytes in any case, arguments after a space included.
+            command: the command's words as redis-py takes them, in any spelling.
 
         Returns:
-            The first word of the name, upper case.
+            The command's row.
 
         Raises:
             ImplementationError: the command is SELECT, or RESET, which selects database 0.
         """
         if self.born != fork.generation:
             self._leave_to_parent()
-        word = name if name.__class__ is str and name.isupper() and " " not in name else first_word(name)
-        if word in _MOVES:
+        row = row_of(command)
+        if row.effect == "none":
+            return row
+        if row.effect == "moves":
             raise ImplementationError(
-                f"{word} is refused: the connection stays in its database, which may be one tenant's, and its next user "
+                f"{row.name} is refused: the connection stays in its database, which may be one tenant's, and its next user "
                 "may be another. Make a RedisDatabase with another db, or call connect(db=...)."
             )
-        if word in _ALTERS:
-            self.altered = self.altered or not (
-                word == "CLIENT" and isinstance(name, str) and name.upper() in _HARMLESS
-            )
-        elif word in _SETTLES:
-            self.altered = False
-        return word
+        if row.effect == "alters":
+            self.altered = True
+        else:
+            self.in_transaction = row.effect == "begins"
+        return row
 
     def pack_commands(self, commands: Iterable[Any]) -> Any:
         """Pack commands of a pipeline, and count the replies they ask for."""
         commands = list(commands)
         if not self.handshaking:
             for command in commands:
-                self.look_at(command[0])
+                self.look_at(command)
             if (self.selected != self.db or self.armed) and commands:
                 return UnpackedCommands(commands)
         packed = super().pack_commands(commands)  # type: ignore[misc]
@@ -175,10 +171,10 @@ class ConnectionBase:
         self.owed += len(commands)
         return packed
 
-    def _quick(self, word: str, args: Sequence[Any]) -> Any:
+    def _quick(self, row: CommandRow, args: Sequence[Any]) -> Any:
         """Return one command, packed with what takes an armed connection where it belongs, or None if that isn't simple."""
         if self.selected >= 0 and not self.health_check_interval:
-            quick = select_plan.quick(self, word, self.pack_command(*args), args)
+            quick = select_plan.quick(self, row, self.pack_command(*args), args)
             if quick is not None:
                 packed, reading = quick
                 self._reading = reading

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tenantlimpyd._commands import ALONE, BLOCKING, READS, first_word
+from tenantlimpyd._commands import CommandRow, row_of
 from tenantlimpyd._connections.select_replies import (
     DISCARD,
     MULTI,
@@ -67,13 +67,14 @@ class SelectPlan:
 
 def plan(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectPlan:
     """Return how to send commands over a connection that is elsewhere, or armed."""
-    words = [first_word(command[0]) for command in commands]
+    rows = [row_of(command) for command in commands]
+    words = [row.name for row in rows]
     moves = at.selected != at.db
-    reads = all(word in READS for word in words)
+    reads = all(row.reads for row in rows)
     if words == ["WATCH"] or (reads and not at.armed) or (at.armed and at.stays >= RESTLESS and (reads or not moves)):
         lead = [*([DISCARD] if at.armed else []), *([("SELECT", at.db)] if moves else [])]
         return SelectPlan((), [*lead, *commands], LeadingReplies(lead, commands))
-    grouped = _groups(words)
+    grouped = _groups(rows)
     if grouped is None or not at.capabilities.may_arm:
         return verified(at, commands)
     at.stays = 0 if moves and not reads else at.stays + 1
@@ -87,25 +88,25 @@ def plan(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectP
 
 
 def quick(
-    at: SwitchableConnection, word: str, packed: list[Any], command: Sequence[Any]
+    at: SwitchableConnection, row: CommandRow, packed: list[Any], command: Sequence[Any]
 ) -> tuple[list[Any], TransactionReplies | LeadingReplies] | None:
     """Do as :func:`plan` for one command, in the cases that occur most, or return None.
 
     Args:
         at: the connection.
-        word: the command's first word.
+        row: the command's row.
         packed: the command as it is sent.
         command: the command.
     """
     db: int = at.db
     moves = at.selected != db
     if not at.armed:
-        if word not in READS:
+        if not row.reads:
             return None
         return [_select(db) + packed[0], *packed[1:]], LeadingReplies((("SELECT", db),), (command,))
-    reads = word in READS
+    reads = row.reads
     short = len(packed) == 1 and len(packed[0]) < SHORT
-    if word in ALONE or (moves and (db > at.highest or not (short or reads))):
+    if not row.in_multi or (moves and (db > at.highest or not (short or reads))):
         return None
     if moves and not reads:
         at.stays = 0
@@ -148,20 +149,20 @@ def _is_long(commands: Sequence[Sequence[Any]]) -> bool:
     return False
 
 
-def _groups(words: list[str]) -> list[tuple[int, int]] | None:
+def _groups(rows: list[CommandRow]) -> list[tuple[int, int]] | None:
     """Return where transactions begin and end among commands; None: they can't be part of one."""
-    if len(words) == 1:
-        return None if words[0] in ALONE else []
-    if len(words) > LONGEST:
+    if len(rows) == 1:
+        return [] if rows[0].in_multi else None
+    if len(rows) > LONGEST:
         return None
     groups: list[tuple[int, int]] = []
     begun = -1
-    for position, word in enumerate(words):
-        if word == "MULTI" and begun < 0:
+    for position, row in enumerate(rows):
+        if row.name == "MULTI" and begun < 0:
             begun = position
-        elif word == "EXEC" and begun >= 0:
+        elif row.name == "EXEC" and begun >= 0:
             groups.append((begun, position))
             begun = -1
-        elif word in ALONE and not (begun >= 0 and (word in BLOCKING or word == "DUMP")):
+        elif not row.in_multi and not (begun >= 0 and row.known and (row.blocking != "never" or row.binary_reply)):
             return None
     return None if begun >= 0 else groups

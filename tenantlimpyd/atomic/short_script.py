@@ -10,19 +10,16 @@ would take longer.
 
 from __future__ import annotations
 
+from tenantlimpyd._commands import ROWS
+
 __all__ = ["KINDS", "SHORT"]
 
 KINDS = {
-    "SET": "string", "SETNX": "string", "GETSET": "string", "APPEND": "string", "SETRANGE": "string", "SETBIT": "string",
-    "INCRBY": "string", "DECRBY": "string", "INCRBYFLOAT": "string", "GETDEL": "string",
-    "HSET": "hash", "HSETNX": "hash", "HDEL": "hash", "HINCRBY": "hash", "HINCRBYFLOAT": "hash", "HGETDEL": "hash",
-    "SADD": "set", "SREM": "set",
-    "RPUSH": "list", "LPUSH": "list", "RPUSHX": "list", "LPUSHX": "list", "LPOP": "list", "RPOP": "list", "LREM": "list",
-    "LSET": "list", "LINSERT": "list", "LTRIM": "list",
-    "ZADD": "zset", "ZREM": "zset", "ZINCRBY": "zset", "ZREMRANGEBYRANK": "zset", "ZREMRANGEBYSCORE": "zset",
-    "ZREMRANGEBYLEX": "zset", "ZPOPMIN": "zset", "ZPOPMAX": "zset",
-}  # fmt: skip
-"""The kind of key each command is for; ``DEL`` is for all of them."""
+    row.name: row.value_type
+    for row in ROWS.values()
+    if row.writes and row.value_type in {"string", "hash", "set", "list", "zset"}
+}
+"""The type of value that each command which writes is for; ``DEL`` is for all of them."""
 
 SHORT = """
 local KEYS, ARGV, call, try = KEYS, ARGV, redis.call, redis.pcall

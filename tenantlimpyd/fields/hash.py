@@ -10,9 +10,9 @@ from tenantlimpyd.atomic import Change, Content, KnownValues, Stored, ValueChang
 from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.base import Value
 from tenantlimpyd.fields.hash_reads import HashReading
-from tenantlimpyd.fields.newer import needing
 from tenantlimpyd.fields.own_key import CHUNK, in_parts, need_any
 from tenantlimpyd.fields.predictions import Guess, added, added_float
+from tenantlimpyd.fields.server_support import needing
 from tenantlimpyd.indexes import stored_text
 from tenantlimpyd.keys import make_key
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tenantlimpyd._operations.steps import Operation, Runner, twins
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.fields.key_expiry import Moment, Seconds, milliseconds, moment, moment_ms, seconds, when_words
-from tenantlimpyd.fields.newer import needing
+from tenantlimpyd.fields.server_support import needing
 
 __all__ = ["ExpiringEntry"]
 

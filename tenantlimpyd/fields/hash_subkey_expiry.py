@@ -18,8 +18,8 @@ from tenantlimpyd.fields.key_expiry import (
     seconds,
     when_words,
 )
-from tenantlimpyd.fields.newer import needing
 from tenantlimpyd.fields.own_key import ContentField, need_any
+from tenantlimpyd.fields.server_support import needing
 
 __all__ = ["ExpiringSubkeys"]
 

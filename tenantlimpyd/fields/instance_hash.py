@@ -8,8 +8,8 @@ from tenantlimpyd._operations.steps import Command, Operation, twins
 from tenantlimpyd.atomic import ValueLocation
 from tenantlimpyd.fields.base import SingleValueField, Value
 from tenantlimpyd.fields.hash_entry_expiry import ExpiringEntry
-from tenantlimpyd.fields.newer import needing
 from tenantlimpyd.fields.predictions import added, added_float
+from tenantlimpyd.fields.server_support import needing
 from tenantlimpyd.keys import make_key
 
 __all__ = ["InstanceHashField"]

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from tenantlimpyd._operations.steps import Operation, twins
 from tenantlimpyd.exceptions import DataError, LimpydException, ResponseError, shown
 from tenantlimpyd.fields.base import Value
-from tenantlimpyd.fields.newer import needing
 from tenantlimpyd.fields.own_key import CHUNK, in_parts, need_any
+from tenantlimpyd.fields.server_support import needing
 from tenantlimpyd.fields.sort_arguments import sort_command
 from tenantlimpyd.fields.sorted_set_ranges import Score, SortedSetRanges
 from tenantlimpyd.fields.value_scan import aitems, items, pattern_words

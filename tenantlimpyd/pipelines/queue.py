@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from tenantlimpyd._commands import row_of
 from tenantlimpyd._operations.steps import Batch, Command, Operation, Reply, Script, Step, Transaction
-from tenantlimpyd.pipelines.reads import READS
 
 __all__ = ["Queue", "Queued", "owner_of"]
 
@@ -246,7 +246,7 @@ def _to_repeat(queued: Queued, reply: Reply, late: set[tuple[Any, str | None]]) 
     step = queued.step
     if isinstance(step, Script):
         return isinstance(reply, list) and bool(reply) and reply[0] in _NOTHING_WRITTEN
-    if type(step) is not Command or queued.group is None or step.args[0] not in READS:
+    if type(step) is not Command or queued.group is None or not row_of(step.args).reads:
         return False
     if queued.field is None:
         return any(group == queued.group for group, _ in late)

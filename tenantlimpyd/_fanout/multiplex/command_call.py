@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from redis.client import NEVER_DECODE
 
+from tenantlimpyd._commands import row_of
 from tenantlimpyd._connections.database_clients import DatabaseClients
 from tenantlimpyd._connections.endpoint import Endpoint
 from tenantlimpyd._fanout.outcomes import Job
@@ -18,16 +19,6 @@ from tenantlimpyd.exceptions import ImplementationError, shown
 
 __all__ = ["CommandCall", "EncodedStep", "checked_step"]
 
-_REFUSED = frozenset(
-    {
-        *("SELECT", "RESET", "AUTH", "HELLO", "CLIENT", "QUIT", "MONITOR", "READONLY", "READWRITE", "SHUTDOWN"),
-        *("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "SYNC", "PSYNC", "SWAPDB", "MOVE"),
-        *("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"),
-        *("BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"),
-    }
-)
-"""Commands that alter a connection, wait, or reach beyond the database they are sent to."""
-
 
 def checked_step(step: Command | Script) -> Command | Script:
     """Return a step if it can be sent to many databases over one connection.
@@ -36,13 +27,18 @@ def checked_step(step: Command | Script) -> Command | Script:
         ImplementationError: it can't.
     """
     if isinstance(step, Command):
-        name = step.args[0] if step.args else ""
-        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-        word = (text.upper().split() or [""])[0]
-        if not word or word in _REFUSED:
+        row = row_of(step.args)
+        if (
+            not row.known
+            or not (row.in_multi or row.binary_reply)
+            or row.effect != "none"
+            or row.reach == "databases"
+            or (row.database_option and any(str(word).upper() == "DB" for word in step.args[3:]))
+        ):
             raise ImplementationError(
-                f"{shown(text)} can't be sent to many databases over one connection: it alters the connection, waits, or "
-                "reaches beyond its database. Give fan_out a function, which has a connection of the tenant's own."
+                f"{shown(row.name)} can't be sent to many databases over one connection: it alters the connection, waits, "
+                "reaches beyond its database, or is not in the command table. Give fan_out a function, which has a "
+                "connection of the tenant's own."
             )
     return step
 
