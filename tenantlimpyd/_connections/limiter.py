@@ -169,13 +169,13 @@ class ConnectionLimiter:
         for pool in self.pools:
             pool.reset_after_fork()
 
-    def take(self, pool: IdlePool, user: Borrower, *, waits: bool = True) -> Any:
+    def take(self, pool: IdlePool, user: Borrower, *, may_wait: bool = True) -> Any:
         """Return an idle connection, None where one is to be made, or a :class:`Waiter`.
 
         Args:
             pool: where it is to be idle again.
             user: for whom.
-            waits: whether to wait, where the budget allows it.
+            may_wait: whether to wait, where the budget allows it.
 
         Raises:
             CrowdedError: none is free, and nobody is to wait.
@@ -192,7 +192,7 @@ class ConnectionLimiter:
                 granted = self._grant(pool, user)
                 if granted is not _WAIT:
                     return granted
-            if not waits:
+            if not may_wait:
                 raise NoPermitError("there is no place for a further connection")
             if self.scope.budget.on_full == "wait":
                 waiter = Waiter(pool, user)

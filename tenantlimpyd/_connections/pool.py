@@ -85,12 +85,12 @@ class Pool(redis.ConnectionPool):
         self.reset()
         self.idle = self._available_connections
 
-    def lend(self, user: Borrower, *, waits: bool = True) -> Any:
+    def lend(self, user: Borrower, *, may_wait: bool = True) -> Any:
         """Return a connection that is connected, is or will be in the user's database, and owes nothing.
 
         Args:
             user: for whom.
-            waits: whether to wait for a place, where the budget allows it.
+            may_wait: whether to wait for a place, where the budget allows it.
 
         Raises:
             redis.exceptions.MaxConnectionsError: the budget is spent.
@@ -102,7 +102,7 @@ class Pool(redis.ConnectionPool):
             while breaker.probing and time.monotonic() < ends:
                 time.sleep(_LOOK)
             breaker.check()
-        connection = self.limiter.take(self, user, waits=waits)
+        connection = self.limiter.take(self, user, may_wait=may_wait)
         if connection.__class__ is Waiter:
             connection = self._wait(connection)
         if connection is None:
@@ -240,12 +240,12 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         self._in_use_connections = set()
         self._outbox = WriteCoalescer(self._in_use_connections)
 
-    async def lend(self, user: Borrower, *, waits: bool = True) -> Any:
+    async def lend(self, user: Borrower, *, may_wait: bool = True) -> Any:
         """Return a connection that is connected, is or will be in the user's database, and owes nothing.
 
         Args:
             user: for whom.
-            waits: whether to wait for a place, where the budget allows it.
+            may_wait: whether to wait for a place, where the budget allows it.
 
         Raises:
             redis.exceptions.MaxConnectionsError: the budget is spent.
@@ -257,7 +257,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
             while breaker.probing and time.monotonic() < ends:  # noqa: ASYNC110 - who ends it may be a thread
                 await asyncio.sleep(_LOOK)
             breaker.check()
-        connection = self.limiter.take(self, user, waits=waits)
+        connection = self.limiter.take(self, user, may_wait=may_wait)
         if connection.__class__ is Waiter:
             connection = await self._wait(connection)
         if connection is None:

@@ -1,4 +1,4 @@
-"""``fan_out`` of one command or script: on few connections, however many databases there are."""
+"""``fan_out`` of one command or script, over few connections for any number of databases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenantlimpyd._fanout.functions import FunctionFanOut
-from tenantlimpyd._fanout.multiplex.asyncio_loop import AsyncioLoop, chunk_of
+from tenantlimpyd._fanout.multiplex.asyncio_loop import AsyncioLoop, progress_of
 from tenantlimpyd._fanout.multiplex.command_call import CommandCall
 from tenantlimpyd._fanout.multiplex.command_worker import CommandWorker
 from tenantlimpyd._fanout.multiplex.protocol import Progress
@@ -21,7 +21,7 @@ __all__ = ["acall_all", "call_all"]
 
 
 class _CommandFanOut:
-    """One fan-out of a step, in either colour."""
+    """One sync or async fan-out of a command or script."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class _CommandFanOut:
         timeout: float | None,
         concurrency: int,
     ) -> None:
-        self.missing = len(jobs)
+        self.remaining = len(jobs)
         groups = [
             WorkGroup(together[0].server, together[0].clients, together, CommandCall.of, timeout)
             for together in grouped(jobs).values()
@@ -39,25 +39,25 @@ class _CommandFanOut:
         self.plan = WorkerScheduler(groups, lambda group: CommandWorker(group, step), concurrency)
         self.report = FunctionFanOut(jobs, policy)
 
-    def hear(self, chunk: Progress) -> None:
-        for end in chunk.ends:
-            self.missing -= 1
-            self.report.settle(end.job, end.value, end.error, end.seconds)
+    def handle(self, progress: Progress) -> None:
+        for tenant in progress.finished:
+            self.remaining -= 1
+            self.report.settle(tenant.job, tenant.value, tenant.error, tenant.seconds)
 
 
 def call_all(
     jobs: Sequence[Job], step: Command | Script, *, policy: ErrorPolicy, timeout: float | None, concurrency: int
 ) -> dict[str, Outcome[Any]]:
-    """Send a command or script to each job's database."""
-    asking = _CommandFanOut(jobs, step, policy, timeout, concurrency)
-    run = SelectLoop(asking.plan, stops=policy == "raise")
+    """Send a command or script to the database of each job, and return the outcomes by tenant."""
+    fan_out_run = _CommandFanOut(jobs, step, policy, timeout, concurrency)
+    run = SelectLoop(fan_out_run.plan, stops=policy == "raise")
     try:
-        with contextlib.closing(run.chunks()) as chunks:  # type: ignore[type-var]
-            while asking.missing:
-                asking.hear(next(chunks))
+        with contextlib.closing(run.progress()) as progress:  # type: ignore[type-var]
+            while fan_out_run.remaining:
+                fan_out_run.handle(next(progress))
     finally:
-        asking.report.log()
-    return asking.report.result()
+        fan_out_run.report.log()
+    return fan_out_run.report.result()
 
 
 async def acall_all(
@@ -68,14 +68,14 @@ async def acall_all(
     timeout: float | None,  # noqa: ASYNC109 - for each tenant
     concurrency: int,
 ) -> dict[str, Outcome[Any]]:
-    """Send a command or script to each job's database, awaiting."""
-    asking = _CommandFanOut(jobs, step, policy, timeout, concurrency)
-    driving = AsyncioLoop(asking.plan, stops=policy == "raise")
-    run = TaskRunner(asking.plan, driving.adrive, timeout=None, concurrency=asking.plan.workers)
+    """Send a command or script to the database of each job; the async version of :func:`call_all`."""
+    fan_out_run = _CommandFanOut(jobs, step, policy, timeout, concurrency)
+    loop = AsyncioLoop(fan_out_run.plan, stops=policy == "raise")
+    run = TaskRunner(fan_out_run.plan, loop.run_worker, timeout=None, concurrency=fan_out_run.plan.workers)
     try:
         async with contextlib.aclosing(run.events()) as events:  # type: ignore[type-var]
-            while asking.missing:
-                asking.hear(chunk_of(await anext(events)))
+            while fan_out_run.remaining:
+                fan_out_run.handle(progress_of(await anext(events)))
     finally:
-        asking.report.log()
-    return asking.report.result()
+        fan_out_run.report.log()
+    return fan_out_run.report.result()

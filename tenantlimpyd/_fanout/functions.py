@@ -1,4 +1,4 @@
-"""``fan_out``: one function, called for every tenant."""
+"""``fan_out`` of a function, called once for each tenant."""
 
 from __future__ import annotations
 
@@ -19,95 +19,99 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_TIMEOUT", "FunctionFanOut", "afan_out", "fan_out"]
 
 T = TypeVar("T")
-Entering = Callable[[str], contextlib.AbstractContextManager[Any]]
+TenantScope = Callable[[str], contextlib.AbstractContextManager[Any]]
 
 DEFAULT_TIMEOUT = 10.0
-"""Seconds each tenant has, unless the caller says otherwise."""
+"""Default time limit of each tenant in seconds."""
 
 
 class FunctionFanOut:
-    """The outcomes of one fan-out, and its log events."""
+    """The outcomes and the log events of one fan-out."""
 
     def __init__(self, jobs: Sequence[Job], policy: ErrorPolicy) -> None:
         self._order = [job.tenant for job in jobs]
-        self._settled = OutcomeCollector(policy, "fan_out")
+        self._collector = OutcomeCollector(policy, "fan_out")
         self._started = time.monotonic()
         logs.emit("fan_out_started", tenants=len(jobs))
 
-    def hear(self, event: Event) -> None:
-        """Take notice of what happened."""
+    def handle(self, event: Event) -> None:
+        """Record the outcome of a finished job."""
         if isinstance(event, JobResult):
-            self._settled.settle(event.job.tenant, event.value, event.error, event.seconds)
+            self._collector.settle(event.job.tenant, event.value, event.error, event.seconds)
 
     def settle(self, job: Job, value: Any, error: Exception | None, seconds: float) -> None:
-        """Keep a tenant's outcome."""
-        self._settled.settle(job.tenant, value, error, seconds)
+        """Record the outcome of a tenant."""
+        self._collector.settle(job.tenant, value, error, seconds)
 
     def log(self) -> None:
-        """Send the event of its end."""
+        """Log the end of the fan-out."""
         logs.emit(
             "fan_out_finished",
             tenants=len(self._order),
-            failed=len(self._settled.failed),
+            failed=len(self._collector.failed),
             seconds=round(time.monotonic() - self._started, 6),
         )
 
     def result(self) -> dict[str, Outcome[Any]]:
-        """Return the outcomes in the tenants' order, or raise what was deferred."""
-        self._settled.finish()
-        return {tenant: self._settled.outcomes[tenant] for tenant in self._order}
+        """Return the outcomes in the order of the tenants.
+
+        Raises:
+            FanOutError: If a tenant failed and the policy is ``defer``.
+        """
+        self._collector.finish()
+        return {tenant: self._collector.outcomes[tenant] for tenant in self._order}
 
 
 def fan_out(
     jobs: Sequence[Job],
     function: Callable[[RedisDatabase], T],
     *,
-    entering: Entering,
+    entering: TenantScope,
     policy: ErrorPolicy,
     timeout: float | None,
     concurrency: int,
 ) -> dict[str, Outcome[T]]:
-    """Call ``function`` with each job's database, in threads, each inside ``entering(tenant)``."""
+    """Call ``function`` with the database of each job in threads, with the job's tenant entered."""
 
-    def work(visit: JobRun) -> T:
-        with entering(visit.job.tenant):
-            return function(visit.job.database)
+    def work(job_run: JobRun) -> T:
+        with entering(job_run.job.tenant):
+            return function(job_run.job.database)
 
     report = FunctionFanOut(jobs, policy)
     run = ThreadRunner(jobs, work, timeout=timeout, concurrency=concurrency, stops=policy == "raise")
     try:
         with contextlib.closing(run.events()) as events:  # type: ignore[type-var]
             for event in events:
-                report.hear(event)
+                report.handle(event)
     finally:
         report.log()
     return report.result()
 
 
 class NotAwaitableError(TypeError):
-    """The function of an asyncio fan-out is a blocking one."""
+    """The function of an async fan-out did not return an awaitable."""
 
 
 async def afan_out(
     jobs: Sequence[Job],
     function: Callable[[RedisDatabase], Awaitable[T]],
     *,
-    entering: Entering,
+    entering: TenantScope,
     policy: ErrorPolicy,
     timeout: float | None,  # noqa: ASYNC109 - for each tenant
     concurrency: int,
 ) -> dict[str, Outcome[T]]:
-    """Await ``function`` of each job's database, in tasks, each inside ``entering(tenant)``."""
+    """Await ``function`` with the database of each job in tasks, with the job's tenant entered."""
 
-    async def work(visit: AsyncJobRun) -> T:
-        with entering(visit.job.tenant):
-            answer = function(visit.job.database)
+    async def work(job_run: AsyncJobRun) -> T:
+        with entering(job_run.job.tenant):
+            answer = function(job_run.job.database)
             if not inspect.isawaitable(answer):
                 raise NotAwaitableError(
                     "the function of afan_out must return an awaitable (database.aconnection, or async def), not a "
                     f"{type(answer).__name__}: a blocking one would hold up every other task. fan_out takes those."
                 )
-            return await visit.within(timeout, answer)  # type: ignore[no-any-return]
+            return await job_run.within(timeout, answer)  # type: ignore[no-any-return]
 
     report = FunctionFanOut(jobs, policy)
     run = TaskRunner(jobs, work, timeout=timeout, concurrency=concurrency, stops=policy == "raise")
@@ -116,7 +120,7 @@ async def afan_out(
             async for event in events:
                 if isinstance(event, JobResult) and isinstance(event.error, NotAwaitableError):
                     raise event.error
-                report.hear(event)
+                report.handle(event)
     finally:
         report.log()
     return report.result()

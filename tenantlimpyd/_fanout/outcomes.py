@@ -1,4 +1,4 @@
-"""What a fan-out gets from each tenant, and what becomes of failures."""
+"""Jobs and outcomes: the work for each tenant, its result, and the policy for failures."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ __all__ = [
     "JobResult",
     "Outcome",
     "OutcomeCollector",
+    "check_still_valid",
     "checked_policy",
     "checked_seconds",
     "grouped",
-    "named",
-    "still",
     "timed_out",
+    "with_tenant",
 ]
 
 T = TypeVar("T")
 
 ErrorPolicy: TypeAlias = Literal["defer", "raise", "collect"]
-"""``defer``: finish the others, then raise FanOutError. ``raise``: stop at the first. ``collect``: never raise."""
+"""``defer``: finish all tenants, then raise FanOutError. ``raise``: stop at the first failure. ``collect``: never raise."""
 
 _POLICIES = ("defer", "raise", "collect")
 
 
 @attrs.frozen
 class Outcome(Generic[T]):
-    """What came of one tenant.
+    """The outcome of one tenant.
 
     Attributes:
-        value: the result; for a walk, how many keys were delivered. None where it failed.
-        error: the exception as it was raised, with the tenant's id in its attribute ``tenant``; None where it did not fail.
-        seconds: how long it took. Where several tenants travel together, the time of each trip counts for all of them.
-        restarts: how often a walk scanned its database anew, since a server or its role had changed: keys may have come
-            again.
+        value: the result; for a scan, the number of delivered keys. None after a failure.
+        error: the exception, with the tenant's id in its attribute ``tenant``; None after success.
+        seconds: the time it took. The time of a request that several tenants share counts for each of them.
+        restarts: how often the scan of the database started again, because the server or its role had changed. Keys may have
+            been delivered twice.
     """
 
     value: T | None
@@ -59,51 +59,55 @@ class Outcome(Generic[T]):
 
     @property
     def ok(self) -> bool:
-        """Whether it did not fail."""
+        """Whether the tenant succeeded."""
         return self.error is None
 
     @property
     def interrupted(self) -> bool:
-        """Whether a walk lost its place in the middle of this tenant's keys, and could not begin them anew."""
+        """Whether a scan lost its position in this tenant's keys and could not start again."""
         return isinstance(self.error, ScanInterruptedError)
 
 
 @attrs.frozen(eq=False)
 class Job:
-    """One tenant's part of the work.
+    """The work for one tenant.
 
     Attributes:
         tenant: the tenant id.
-        database: its database, as it was when the work was asked for.
-        still: raises if the tenant is no longer there; given ``placement``.
-        placement: what the router knows the tenant by.
-        clients: what the database is connected with, as it was then.
+        database: the tenant's database at the time of the call.
+        check_still_valid: called with ``placement``; raises if the tenant was removed.
+        placement: the tenant's placement in the router.
+        clients: the database's clients at the time of the call.
     """
 
     tenant: str
     database: RedisDatabase
-    still: Callable[[Any], None] = lambda _placement: None
+    check_still_valid: Callable[[Any], None] = lambda _placement: None
     placement: Any = None
     clients: DatabaseClients = attrs.field(
         default=attrs.Factory(lambda self: self.database._clients, takes_self=True), repr=False
     )
 
     def check(self) -> None:
-        """Raise if the tenant is no longer there."""
-        self.still(self.placement)
+        """Raise if the tenant was removed.
+
+        Raises:
+            UnknownTenantError: If it was removed.
+        """
+        self.check_still_valid(self.placement)
 
     @property
     def server(self) -> str:
-        """What shares its connections and its load: the server."""
+        """The name of the server."""
         return self.clients.server.name
 
 
-def still(job: Job) -> None:
-    """Raise if a job's keys may be another tenant's by now.
+def check_still_valid(job: Job) -> None:
+    """Raise if the keys of a job may belong to another tenant by now.
 
     Raises:
-        UnknownTenantError: the tenant was removed.
-        redis.ConnectionError: its database was closed or pointed elsewhere.
+        UnknownTenantError: If the tenant was removed.
+        redis.ConnectionError: If its database was closed or connected elsewhere.
     """
     job.check()
     if job.clients.retired:
@@ -111,7 +115,7 @@ def still(job: Job) -> None:
 
 
 def grouped(jobs: Iterable[Job]) -> dict[Endpoint, list[Job]]:
-    """Return jobs by what they share connections with: all settings but the number of the database."""
+    """Return jobs grouped by endpoint: those of a group share connections."""
     groups: dict[Endpoint, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.clients.server, []).append(job)
@@ -120,7 +124,7 @@ def grouped(jobs: Iterable[Job]) -> dict[Endpoint, list[Job]]:
 
 @attrs.frozen
 class JobResult:
-    """A job is through with: its value, or its error, and the seconds it took."""
+    """The result of a finished job: a value or an error, and the seconds it took."""
 
     job: Any
     value: Any
@@ -129,10 +133,10 @@ class JobResult:
 
 
 def checked_policy(on_error: object) -> ErrorPolicy:
-    """Return a policy.
+    """Return a valid policy.
 
     Raises:
-        ValueError: it is none.
+        ValueError: If there is no such policy.
     """
     if on_error not in _POLICIES:
         raise ValueError(f"on_error must be one of {', '.join(map(repr, _POLICIES))}, not {shown(on_error)}")
@@ -140,10 +144,11 @@ def checked_policy(on_error: object) -> ErrorPolicy:
 
 
 def checked_seconds(timeout: object) -> float | None:
-    """Return a time limit.
+    """Return a valid time limit in seconds.
 
     Raises:
-        TypeError, ValueError: it is no positive number of seconds, nor None.
+        TypeError: If it is neither a number nor None.
+        ValueError: If it is not positive.
     """
     if timeout is None:
         return None
@@ -154,11 +159,11 @@ def checked_seconds(timeout: object) -> float | None:
     return float(timeout)
 
 
-def named(error: Exception, tenant: str) -> Exception:
-    """Return an error with the tenant it is of; a copy where the same object already names another."""
+def with_tenant(error: Exception, tenant: str) -> Exception:
+    """Return an error that names its tenant: a copy if the same object already names another tenant."""
     if getattr(error, "tenant", tenant) != tenant:
         error = _copied(error)
-    with contextlib.suppress(AttributeError):  # an exception with slots can't carry it: its note does
+    with contextlib.suppress(AttributeError):  # an exception with slots has only the note
         error.tenant = tenant  # type: ignore[attr-defined]
     if (note := f"tenant: {tenant}") not in getattr(error, "__notes__", ()):
         error.add_note(note)
@@ -168,15 +173,15 @@ def named(error: Exception, tenant: str) -> Exception:
 def _copied(error: Exception) -> Exception:
     try:
         return copy.copy(error)
-    except Exception:  # noqa: BLE001 - a class of the application's, made with other arguments than it keeps
+    except Exception:  # noqa: BLE001 - an application's class that can't be copied
         wrapped = RuntimeError(f"{type(error).__name__}: {error}")
         wrapped.__cause__ = error
         return wrapped
 
 
 def timed_out(seconds: float | None, cause: BaseException | None = None) -> redis.TimeoutError:
-    """Return the error of a tenant whose time was up; it tells the last failure before that, if there was one."""
-    text = "the deadline passed" if seconds is None else f"not done within {seconds:g} s"
+    """Return the error of a tenant that exceeded its time limit, with the last failure before that."""
+    text = "the deadline passed" if seconds is None else f"not finished within {seconds:g} s"
     last = _last_failure(cause)
     error = redis.TimeoutError(text if last is None else f"{text}; before that, {type(last).__name__}: {last}")
     error.__cause__ = cause
@@ -184,7 +189,7 @@ def timed_out(seconds: float | None, cause: BaseException | None = None) -> redi
 
 
 def _last_failure(cause: BaseException | None) -> BaseException | None:
-    """Return the first connection error in a chain of causes: what kept the tenant from answering in time."""
+    """Return the first connection error in a chain of causes."""
     while cause is not None:
         if isinstance(cause, redis.ConnectionError | OSError) and not isinstance(cause, TimeoutError):
             return cause
@@ -193,7 +198,7 @@ def _last_failure(cause: BaseException | None) -> BaseException | None:
 
 
 class OutcomeCollector:
-    """The outcomes so far, and the policy for failures."""
+    """Collects outcomes and applies the policy for failures."""
 
     def __init__(self, policy: ErrorPolicy, work: str) -> None:
         self.policy = policy
@@ -202,13 +207,13 @@ class OutcomeCollector:
         self._each = work == "scan" and logs.wanted("tenant_scanned")
 
     def settle(self, tenant: str, value: Any, error: Exception | None, seconds: float, restarts: int = 0) -> None:
-        """Keep a tenant's outcome.
+        """Record the outcome of a tenant.
 
         Raises:
-            Exception: the tenant's error, where the policy is ``raise``.
+            Exception: If it failed and the policy is ``raise``: the tenant's error.
         """
         if error is not None:
-            error = named(error, tenant)
+            error = with_tenant(error, tenant)
             logs.emit(
                 "tenant_failed", tenant=tenant, error=type(error).__name__, seconds=round(seconds, 6), work=self._work
             )
@@ -220,14 +225,14 @@ class OutcomeCollector:
 
     @property
     def failed(self) -> Mapping[str, Exception]:
-        """The errors, by tenant."""
+        """The errors by tenant."""
         return {tenant: outcome.error for tenant, outcome in self.outcomes.items() if outcome.error is not None}
 
     def finish(self) -> None:
-        """Raise what was deferred.
+        """Raise deferred failures.
 
         Raises:
-            FanOutError: the policy is ``defer``, and a tenant failed.
+            FanOutError: If a tenant failed and the policy is ``defer``.
         """
         if self.policy == "defer" and (failed := self.failed):
             total = len(self.outcomes)

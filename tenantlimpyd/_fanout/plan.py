@@ -1,7 +1,7 @@
-"""In what order tenants are visited, and how many at once: overall, and on one server.
+"""The order and the concurrency of jobs: in total and per server.
 
-This one hands out one tenant after another, for functions. Walks and single commands have a planner of their own, which
-puts tenants together (:mod:`tenantlimpyd._fanout.multiplex.scheduler`).
+This module schedules one job per tenant, for functions. Scans and single commands use
+:mod:`tenantlimpyd._fanout.multiplex.scheduler`, which combines tenants.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from tenantlimpyd.exceptions import shown
 __all__ = ["PER_SERVER", "AsyncJobQueue", "JobPlan", "JobSource", "StuckError", "ThreadJobQueue", "checked_concurrency"]
 
 PER_SERVER = 8
-"""Tenants visited at once on one server; more would only queue up inside it."""
+"""The largest number of concurrent jobs per server. More would only queue inside the server."""
 
 
 def checked_concurrency(concurrency: object) -> int:
-    """Return how many tenants may be visited at once.
+    """Return a valid concurrency.
 
     Raises:
-        TypeError, ValueError: it is no positive whole number.
+        TypeError: If it is not an int.
+        ValueError: If it is less than 1.
     """
     if not isinstance(concurrency, int) or isinstance(concurrency, bool):
         raise TypeError(f"concurrency must be a whole number, not {shown(concurrency)}")
@@ -35,14 +36,14 @@ def checked_concurrency(concurrency: object) -> int:
 
 
 class StuckError(RuntimeError):
-    """Nothing goes on, and nothing has ended."""
+    """No work is running although tenants are missing."""
 
     def __init__(self) -> None:
-        super().__init__("nothing is on its way, and tenants are missing: please report this, it is a bug")
+        super().__init__("no work is running although tenants are missing: this is a bug, please report it")
 
 
 class JobSource(Protocol):
-    """What decides which work is done next. Its methods are called by one thread at a time."""
+    """A scheduler of work. One thread at a time calls its methods."""
 
     @property
     def exhausted(self) -> bool:
@@ -50,23 +51,23 @@ class JobSource(Protocol):
         ...
 
     def pick(self) -> Any:
-        """Return the next piece of work; None: at the moment, there is none."""
+        """Return the next piece of work, or None if there is none at the moment."""
         ...
 
     def release(self, work: Any, /) -> None:
-        """Count a piece of work as ended."""
+        """Register the end of a piece of work."""
         ...
 
 
 class JobPlan:
-    """Hands out jobs, server by server in turn.
+    """Schedules jobs, one server after another in turn.
 
-    One server gets ``PER_SERVER`` at once at most, and while others have tenants waiting no more than its share of all:
-    so a server that hangs holds up its own tenants only.
+    A server gets at most ``PER_SERVER`` concurrent jobs, and at most its share while other servers have waiting jobs. A server
+    that hangs delays its own tenants only.
 
     Args:
-        jobs: the work.
-        concurrency: how many of them run at once.
+        jobs: the jobs.
+        concurrency: the largest number of concurrent jobs.
     """
 
     def __init__(self, jobs: Sequence[Job], concurrency: int) -> None:
@@ -79,11 +80,11 @@ class JobPlan:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every job was handed out."""
+        """Whether every job has been started."""
         return not self._turn
 
     def pick(self) -> Job | None:
-        """Return the next job whose server has room; None: at the moment, none has."""
+        """Return the next job whose server has capacity, or None if none has."""
         most = min(PER_SERVER, max(1, self._concurrency // self._servers))
         for _ in range(len(self._turn)):
             server = self._turn.popleft()
@@ -98,16 +99,16 @@ class JobPlan:
 
     @property
     def _servers(self) -> int:
-        """How many servers have jobs, waiting or running."""
+        """The number of servers with waiting or running jobs."""
         return sum(1 for server, busy in self._busy.items() if busy or self._waiting[server]) or 1
 
     def release(self, job: Job) -> None:
-        """Count a job as ended."""
+        """Register the end of a job."""
         self._busy[job.server] -= 1
 
 
 class ThreadJobQueue:
-    """A plan that threads take jobs from."""
+    """A queue from which threads take jobs."""
 
     def __init__(self, plan: JobSource) -> None:
         self._plan = plan
@@ -115,7 +116,7 @@ class ThreadJobQueue:
         self._stopped = False
 
     def take(self) -> Any:
-        """Return the next job, waiting until its server has room; None: there are no more."""
+        """Return the next job, after waiting for its server's capacity, or None if there are no more jobs."""
         with self._change:
             while not self._stopped and not self._plan.exhausted:
                 if (job := self._plan.pick()) is not None:
@@ -125,32 +126,32 @@ class ThreadJobQueue:
             return None
 
     def done(self, job: Any) -> None:
-        """Tell that a job has ended."""
+        """Register the end of a job."""
         with self._change:
             self._plan.release(job)
             self._change.notify_all()
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Start no more jobs."""
         with self._change:
             self._stopped = True
             self._change.notify_all()
 
 
 class AsyncJobQueue:
-    """A plan that tasks of one event loop take jobs from."""
+    """A queue from which tasks of one event loop take jobs."""
 
     def __init__(self, plan: JobSource) -> None:
         self._plan = plan
         self._change = asyncio.Event()
         self._stopped = False
-        self._out = 0  # jobs that have not ended
+        self._out = 0  # running jobs
 
     async def take(self) -> Any:
-        """Return the next job, waiting until its server has room; None: there are no more.
+        """Return the next job, after waiting for its server's capacity, or None if there are no more jobs.
 
         Raises:
-            StuckError: there is none, none has not ended, and the plan says that there will be more.
+            StuckError: If no job is waiting or running although the scheduler expects more.
         """
         while not self._stopped and not self._plan.exhausted:
             if (job := self._plan.pick()) is not None:
@@ -160,20 +161,20 @@ class AsyncJobQueue:
                 raise StuckError
             self._change.clear()
             await self._change.wait()
-        self._change.set()  # those that wait learn that there is nothing left
+        self._change.set()  # wake waiting tasks: there are no more jobs
         return None
 
     def done(self, job: Any) -> None:
-        """Tell that a job has ended."""
+        """Register the end of a job."""
         self._out -= 1
         self._plan.release(job)
         self._change.set()
 
     def wake(self) -> None:
-        """Let those that wait look again: there may be more work."""
+        """Wake waiting tasks: there may be more work."""
         self._change.set()
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Start no more jobs."""
         self._stopped = True
         self._change.set()

@@ -1,6 +1,6 @@
-"""The asyncio engine: a bounded number of tasks that visit tenants, and a consumer that hears of it as it happens.
+"""The async runner of jobs: a bounded number of tasks, and a consumer that receives results as they arrive.
 
-A task whose time is up is cancelled, and with it the command it waits for; redis-py then closes the connection.
+A task that exceeds its time limit is cancelled together with its command; redis-py then closes the connection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["AsyncJobRun", "Event", "ResultPage", "TaskRunner"]
 
 @attrs.frozen
 class ResultPage:
-    """A part of a job's result."""
+    """A part of the result of a job."""
 
     job: Any
     content: Any
@@ -33,7 +33,7 @@ Event: TypeAlias = ResultPage | JobResult
 
 @attrs.define(eq=False)
 class AsyncJobRun:
-    """One job being run: its clock, and how it delivers."""
+    """A running job: its clock, and its delivery of results."""
 
     job: Any
     run: TaskRunner
@@ -42,14 +42,14 @@ class AsyncJobRun:
 
     @property
     def seconds(self) -> float:
-        """How long the visit took so far, without waiting for the consumer."""
+        """The seconds that the job has taken, without waiting for the consumer."""
         return time.monotonic() - self.started - self.waited
 
     async def within(self, seconds: float | None, answer: Awaitable[Any]) -> Any:
-        """Await an answer.
+        """Await an awaitable with a time limit.
 
         Raises:
-            TimeoutError: redis-py's, when it takes longer than ``seconds``.
+            redis.TimeoutError: If it takes longer than ``seconds``.
         """
         clock = _Alarm(seconds)
         try:
@@ -64,7 +64,7 @@ class AsyncJobRun:
             clock.stop()
 
     async def deliver(self, content: Any) -> None:
-        """Hand over a part of the result; waits while the consumer has enough. That wait does not count."""
+        """Deliver a part of the result. Waiting for the consumer does not count as the job's time."""
         started = time.monotonic()
         try:
             await self.run.queue.put(ResultPage(self.job, content))
@@ -73,10 +73,10 @@ class AsyncJobRun:
 
 
 class _Alarm:
-    """Cancels the current task when the time is up, and again and again until :meth:`stop`.
+    """Cancels the current task after a time limit, repeatedly until :meth:`stop`.
 
-    ``asyncio.timeout`` cancels once, and a cancellation may get lost: code may suppress it, and ``asyncio.wait_for`` of
-    Python 3.11 does when its result comes at the same moment.
+    ``asyncio.timeout`` cancels once, and one cancellation may be lost: code may suppress it, and ``asyncio.wait_for`` of
+    Python 3.11 does so if its result arrives at the same moment.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -95,7 +95,7 @@ class _Alarm:
         self._handle = asyncio.get_running_loop().call_later(GRACE, self._ring)
 
     def stop(self) -> bool:
-        """End it; return whether somebody else has cancelled the task, or nobody has."""
+        """Stop, and return whether the task was not cancelled by this object alone."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -105,8 +105,8 @@ class _Alarm:
         return not rung or self._task.cancelling() > self._before
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended."""
+async def _result(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks repeatedly until they have ended."""
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -120,13 +120,13 @@ WorkItem: TypeAlias = Callable[[AsyncJobRun], Awaitable[Any]]
 
 
 class TaskRunner:
-    """One fan-out: starts tasks when it is iterated over, ends them when it is closed or through.
+    """Runs jobs in tasks while it is iterated over, and ends the tasks at the end of the iteration.
 
     Arguments as for :class:`~tenantlimpyd._fanout.thread_runner.ThreadRunner`, and:
 
     Args:
-        jobs: jobs, or a plan that hands work out as it turns up. Such a run is through when it is closed.
-        buffer: how many pages wait for the consumer at most.
+        jobs: jobs, or a scheduler whose work arrives over time. Such a run ends when it is closed.
+        buffer: the largest number of results that wait for the consumer.
     """
 
     def __init__(
@@ -143,75 +143,75 @@ class TaskRunner:
         self.timeout = timeout
         self._work = work
         if isinstance(jobs, Sequence):
-            self._missing: float = len(jobs)
+            self._remaining: float = len(jobs)
             self._tasks = min(concurrency, len(jobs))
             self._planned: JobSource = JobPlan(jobs, concurrency)
         else:
-            self._missing, self._tasks, self._planned = math.inf, concurrency, jobs
+            self._remaining, self._tasks, self._planned = math.inf, concurrency, jobs
         self._plan: AsyncJobQueue | None = None
         self.queue: asyncio.Queue[Event] = asyncio.Queue(buffer)
 
     async def events(self) -> AsyncIterator[Event]:
-        """Iterate over what happens, until every tenant has ended. Leaving the iteration early cancels the tasks."""
+        """Iterate over results until every job has ended. Leaving the iteration early cancels the tasks."""
         plan = self._plan = AsyncJobQueue(self._planned)
-        missing = self._missing
+        remaining = self._remaining
         tasks = [asyncio.create_task(self._serve(plan)) for _ in range(self._tasks)]
         try:
-            while missing:
+            while remaining:
                 event = await self.queue.get()
-                missing -= isinstance(event, JobResult)
+                remaining -= isinstance(event, JobResult)
                 yield event
         finally:
-            await _end(tasks)
+            await _result(tasks)
 
     def stop(self) -> None:
-        """Begin no more jobs."""
+        """Start no more jobs."""
         if self._plan is not None:
             self._plan.stop()
 
     def wake(self) -> None:
-        """Let idle tasks look whether there is more work."""
+        """Wake idle tasks: there may be more work."""
         if self._plan is not None:
             self._plan.wake()
 
     async def _serve(self, plan: AsyncJobQueue) -> None:
-        while (job := await self._taken(plan)) is not None:
+        while (job := await self._took(plan)) is not None:
             try:
-                ended = await self._run_one(job)
-                if ended.error is not None and self._stops:
+                result = await self._run_one(job)
+                if result.error is not None and self._stops:
                     plan.stop()
             finally:
                 plan.done(job)
-            await self.queue.put(ended)
+            await self.queue.put(result)
 
-    async def _taken(self, plan: AsyncJobQueue) -> Any:
+    async def _took(self, plan: AsyncJobQueue) -> Any:
         try:
             return await plan.take()
-        except StuckError as error:  # the consumer waits for more, unless it has just had the last of it
+        except StuckError as error:  # the consumer waits for results, unless it has just received the last one
             await self.queue.put(JobResult(None, None, error, 0.0))
             return None
 
     async def _run_one(self, job: Any) -> JobResult:
-        visit = AsyncJobRun(job, self, time.monotonic())
+        job_run = AsyncJobRun(job, self, time.monotonic())
         value, error = None, None
         try:
-            # A task of its own: what the work does to the context (the tenant it enters) ends with it.
-            value = await asyncio.create_task(self._called(visit))
-        except Exception as raised:  # noqa: BLE001 - a tenant's failure is its outcome
+            # A separate task, so that changes of the context (the entered tenant) end with the job.
+            value = await asyncio.create_task(self._called(job_run))
+        except Exception as raised:  # noqa: BLE001 - becomes the outcome of the tenant
             error = raised
         except asyncio.CancelledError as raised:
             task = asyncio.current_task()
-            if task is not None and task.cancelling():  # the consumer left
+            if task is not None and task.cancelling():  # the consumer has left the iteration
                 raise
             error = RuntimeError("the work for this tenant was cancelled from within")
             error.__cause__ = raised
-        return JobResult(job, value, error, visit.seconds)
+        return JobResult(job, value, error, job_run.seconds)
 
-    async def _called(self, visit: AsyncJobRun) -> Any:
-        visit.job.check()
+    async def _called(self, job_run: AsyncJobRun) -> Any:
+        job_run.job.check()
         try:
-            return await self._work(visit)
+            return await self._work(job_run)
         except (Exception, asyncio.CancelledError, KeyboardInterrupt):
             raise
-        except BaseException as raised:  # sys.exit() in here ends this tenant's work, not the event loop
+        except BaseException as raised:  # sys.exit() ends this job, not the event loop
             raise RuntimeError(f"{type(raised).__name__} was raised") from raised

@@ -1,8 +1,8 @@
-"""The blocking engine of functions: a bounded number of threads that visit tenants, and a consumer that hears how each ended.
+"""The sync runner of jobs: a bounded number of threads, and a consumer that receives results as they arrive.
 
-Deadlines hold in three ways: commands inherit the time left (:mod:`tenantlimpyd._connections.deadline`); a thread that still waits for
-its server when the time is up has its socket shut down; and one that does something else altogether is given up, its
-result no longer waited for.
+Deadlines are enforced in three ways. Commands inherit the remaining time (:mod:`tenantlimpyd._connections.deadline`).
+The socket of a thread that still waits for its server after the deadline is shut down. A thread that does something
+else is abandoned: its result is no longer awaited, and another thread replaces it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ __all__ = ["JobRun", "ThreadRunner"]
 
 @attrs.define(eq=False)
 class JobRun:
-    """One job being run.
+    """A running job.
 
     Attributes:
-        limit: on its thread's commands.
-        started: when it was begun, by the monotonic clock.
-        given_up: it is no longer waited for, and its outcome told.
+        job: the job.
+        limit: the deadline of its commands.
+        started: the start, in seconds of the monotonic clock.
+        given_up: whether the job was abandoned and its outcome is recorded.
+        thread: the thread that runs it.
     """
 
     job: Job
@@ -43,7 +45,7 @@ class JobRun:
 
     @property
     def seconds(self) -> float:
-        """How long it took so far."""
+        """The seconds that the job has taken."""
         return time.monotonic() - self.started
 
 
@@ -51,14 +53,14 @@ WorkItem: TypeAlias = Callable[[JobRun], Any]
 
 
 class ThreadRunner:
-    """One fan-out: starts threads when it is iterated over, ends them when it is closed or through.
+    """Runs jobs in threads while it is iterated over, and ends the threads at the end of the iteration.
 
     Args:
-        jobs: the work.
-        work: what is done for each job.
-        timeout: seconds each job has in all; None: no limit but what the work sets itself.
-        concurrency: how many threads there are at most.
-        stops: no job is begun once one has failed. The thread that sees the failure says so, before the consumer hears of it.
+        jobs: the jobs.
+        work: the function to call for each job.
+        timeout: seconds that each job has in total; None for no limit.
+        concurrency: the largest number of threads.
+        stops: whether to start no job after a failure, even before the consumer receives it.
     """
 
     def __init__(
@@ -67,38 +69,38 @@ class ThreadRunner:
         self._stops = stops
         self._work = work
         self._timeout = timeout
-        self._missing = len(jobs)
+        self._remaining = len(jobs)
         self._concurrency = min(concurrency, len(jobs))
         self._plan = ThreadJobQueue(JobPlan(jobs, concurrency))
         self._context: Context = copy_context()
         self._change = threading.Condition()
         self._events: deque[JobResult] = deque()
-        self._visits: set[JobRun] = set()
+        self._running: set[JobRun] = set()
         self._threads: set[threading.Thread] = set()
         self._closed = False
         self._process = fork.generation
 
     def events(self) -> Iterator[JobResult]:
-        """Iterate over the ends of the jobs, until every one has ended. Leaving the iteration early ends the threads."""
+        """Iterate over results until every job has ended. Leaving the iteration early ends the threads."""
         self._process = fork.generation
         try:
             for _ in range(self._concurrency):
                 self._start_thread()
-            for _ in range(self._missing):
+            for _ in range(self._remaining):
                 yield self._next()
         finally:
             self._close()
 
     def _close(self) -> None:
-        """Stop: no new visit, running ones are cut short. Returns when the threads have ended."""
-        if self._process != fork.generation:  # a child has none of the threads, and the sockets are its parent's
+        """Start no more jobs, interrupt the running ones, and wait for the threads."""
+        if self._process != fork.generation:  # a forked child has no threads, and the sockets belong to its parent
             return
         self._plan.stop()
         with self._change:
             self._closed = True
-            running = list(self._visits)
-        for visit in running:
-            visit.limit.cancel()
+            running = list(self._running)
+        for job_run in running:
+            job_run.limit.cancel()
         deadline = time.monotonic() + 10 * GRACE
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -113,49 +115,49 @@ class ThreadRunner:
     def _serve(self) -> None:
         try:
             while (job := self._plan.take()) is not None:
-                visit = JobRun(job, Deadline(self._timeout), time.monotonic())
+                job_run = JobRun(job, Deadline(self._timeout), time.monotonic())
                 with self._change:
                     if self._closed:
                         return
-                    self._visits.add(visit)
-                    self._change.notify_all()  # the consumer may wait for longer than this one has
-                if not self._run_one(visit):
+                    self._running.add(job_run)
+                    self._change.notify_all()  # the consumer may wait for longer than this job's deadline
+                if not self._run_one(job_run):
                     return
         finally:
             self._threads.discard(threading.current_thread())
 
-    def _run_one(self, visit: JobRun) -> bool:
-        """Run one job; return whether this thread is still wanted."""
+    def _run_one(self, job_run: JobRun) -> bool:
+        """Run one job, and return whether this thread continues."""
         value, error = None, None
         try:
-            value = self._context.copy().run(self._limited, visit)
-        except Exception as raised:  # noqa: BLE001 - a tenant's failure is its outcome
+            value = self._context.copy().run(self._limited, job_run)
+        except Exception as raised:  # noqa: BLE001 - becomes the outcome of the tenant
             error = raised
-        except BaseException as raised:  # noqa: BLE001 - sys.exit() in here ends this tenant's work, not the program
+        except BaseException as raised:  # noqa: BLE001 - sys.exit() ends this job, not the program
             error = RuntimeError(f"{type(raised).__name__} was raised")
             error.__cause__ = raised
         finally:
             with self._change:
-                self._visits.discard(visit)
+                self._running.discard(job_run)
             if error is not None and self._stops:
                 self._plan.stop()
-            if not visit.given_up:
-                self._plan.done(visit.job)
-        if error is not None and visit.limit.expired:
+            if not job_run.given_up:
+                self._plan.done(job_run.job)
+        if error is not None and job_run.limit.expired:
             error = timed_out(self._timeout, error)
-        if visit.given_up:
+        if job_run.given_up:
             return False
-        self._report(JobResult(visit.job, value, error, visit.seconds))
+        self._report(JobResult(job_run.job, value, error, job_run.seconds))
         return True
 
-    def _limited(self, visit: JobRun) -> Any:
-        visit.job.check()
-        with visit.limit.applied():
-            return self._work(visit)
+    def _limited(self, job_run: JobRun) -> Any:
+        job_run.job.check()
+        with job_run.limit.applied():
+            return self._work(job_run)
 
-    def _report(self, ended: JobResult) -> None:
+    def _report(self, result: JobResult) -> None:
         with self._change:
-            self._events.append(ended)
+            self._events.append(result)
             self._change.notify_all()
 
     # In the consumer
@@ -168,26 +170,26 @@ class ThreadRunner:
                 self._change.wait(self._until_next_deadline())
                 if self._events:
                     continue
-                late = [visit for visit in self._visits if visit.limit.overdue > GRACE]
-            for visit in late:
-                visit.limit.cancel()
-                if visit.limit.overdue > 2 * GRACE:
-                    self._give_up(visit)
+                late = [job_run for job_run in self._running if job_run.limit.overdue > GRACE]
+            for job_run in late:
+                job_run.limit.cancel()
+                if job_run.limit.overdue > 2 * GRACE:
+                    self._give_up(job_run)
 
     def _until_next_deadline(self) -> float | None:
-        nearest = min((-visit.limit.overdue for visit in self._visits), default=math.inf)
+        nearest = min((-job_run.limit.overdue for job_run in self._running), default=math.inf)
         return None if nearest == math.inf else max(nearest, 0.0) + GRACE
 
-    def _give_up(self, visit: JobRun) -> None:
-        """Let a thread that does not come back be; another takes its place."""
+    def _give_up(self, job_run: JobRun) -> None:
+        """Abandon a thread that does not return, and start another one."""
         with self._change:
-            if visit not in self._visits:
+            if job_run not in self._running:
                 return
-            self._visits.discard(visit)
-            visit.given_up = True
-            self._threads.discard(visit.thread)
+            self._running.discard(job_run)
+            job_run.given_up = True
+            self._threads.discard(job_run.thread)
         if self._stops:
             self._plan.stop()
-        self._plan.done(visit.job)
-        self._report(JobResult(visit.job, None, timed_out(self._timeout), visit.seconds))
+        self._plan.done(job_run.job)
+        self._report(JobResult(job_run.job, None, timed_out(self._timeout), job_run.seconds))
         self._start_thread()

@@ -1,4 +1,4 @@
-"""Each key once, in bounded memory, and never a key less."""
+"""Deduplication of keys in bounded memory, without losing a key."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from tenantlimpyd.exceptions import shown
 __all__ = ["REMEMBERED", "KeyDeduplicator", "checked_unique"]
 
 REMEMBERED = 1_000_000
-"""Keys that a walk with ``unique=True`` remembers: those of tenants it is not through with. About 130 MB at most."""
+"""Keys that a scan with ``unique=True`` remembers, of tenants that are not finished. About 130 MB at most."""
 _LONG = 64
 
 
 def checked_unique(unique: object) -> int:
-    """Return how many keys are to be remembered; 0: none.
+    """Return the number of keys to remember; 0 for none.
 
     Raises:
-        TypeError, ValueError: neither a truth value nor a positive whole number.
+        TypeError: If ``unique`` is neither a bool nor an int.
+        ValueError: If it is less than 1.
     """
     if isinstance(unique, bool):
         return REMEMBERED if unique else 0
@@ -28,14 +29,14 @@ def checked_unique(unique: object) -> int:
 
 
 class KeyDeduplicator:
-    """Remembers the keys of tenants that are being walked.
+    """Remembers the keys of tenants that are being scanned.
 
-    A filter of fixed size would be smaller, and would now and then take a new key for one it has seen: that key would be
-    lost. So this one remembers the keys themselves, and when there are too many, remembers no more of them: from then on
-    a key may come twice, and :attr:`exact` says so.
+    A Bloom filter would need less memory, but would sometimes drop a new key. This class remembers the keys themselves.
+    When there
+    are too many it stops remembering: from then on a key may be delivered twice, and :attr:`exact` is False.
 
     Attributes:
-        exact: whether every key came once so far.
+        exact: whether every key was delivered once so far.
     """
 
     def __init__(self, most: int) -> None:
@@ -45,10 +46,10 @@ class KeyDeduplicator:
         self._seen: dict[str, set[str]] = {}
 
     def new(self, tenant: str, keys: list[str]) -> list[str]:
-        """Return those of a tenant's keys that did not come before, each once."""
+        """Return a tenant's keys that were not delivered before, each once."""
         seen = self._seen.setdefault(tenant, set())
         new = [key for key in dict.fromkeys(keys) if key not in seen]
-        cost = sum(1 + len(key) // _LONG for key in new)  # a long key takes the room of several
+        cost = sum(1 + len(key) // _LONG for key in new)  # a long key counts as several
         if cost <= self._room:
             self._room -= cost
             seen.update(new)
@@ -58,5 +59,5 @@ class KeyDeduplicator:
         return new
 
     def forget(self, tenant: str) -> None:
-        """Make room: no more keys of a tenant will come."""
+        """Forget the keys of a finished tenant."""
         self._room += sum(1 + len(key) // _LONG for key in self._seen.pop(tenant, ()))

@@ -1,7 +1,8 @@
-r"""Redis's glob patterns, matched on this side: for tenants that share a database, whose patterns one SCAN can't tell apart.
+r"""Redis's glob patterns, matched in the client: needed for tenants that share a database and are scanned in one pass.
 
-Redis's ``stringmatchlen`` is followed to the letter: unclosed brackets, a backslash at the end, ranges written backwards.
-One thing can't be: the order of bytes above 127 in a range depends on the server's processor. :func:`matcher` says so.
+The rules are those of Redis's ``stringmatchlen``, including unclosed brackets, a trailing backslash and reversed
+ranges. One rule can't be reproduced: the order of bytes above 127 in a range depends on the server's processor.
+:func:`matcher` returns None then.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ _SPECIAL = re.compile(rb"[*?\[\]\\]")
 
 
 def matcher(pattern: str) -> Callable[[bytes], bool] | None:
-    """Return a function that tells whether a key matches a pattern as it does on the server.
+    """Return a function that matches keys against a pattern as the server does.
 
     Args:
-        pattern: the pattern, as it goes into MATCH behind a literal prefix.
+        pattern: the pattern, without the key prefix.
 
     Returns:
-        The function; None: only the server can tell.
+        The function; None if only the server can match the pattern.
     """
     wanted = pattern.encode("utf-8", "surrogateescape")
     if not wanted.strip(b"*"):
         return (lambda _key: True) if wanted else (lambda key: not key)
-    if wanted[-1:] == b"*" and not _SPECIAL.search(wanted, 0, len(wanted) - 1):  # by far the most frequent
+    if wanted[-1:] == b"*" and not _SPECIAL.search(wanted, 0, len(wanted) - 1):  # the most frequent kind of pattern
         start = wanted[:-1]
         return lambda key: key.startswith(start)
     expression: list[bytes] = []
@@ -39,18 +40,19 @@ def matcher(pattern: str) -> Callable[[bytes], bool] | None:
 
 
 def _joined(tokens: list[bytes]) -> bytes:
-    """Return the whole expression. Between two stars the leftmost place is taken for good: it is never worse, and so no
-    pattern takes more than quadratic time.
+    """Return the complete expression.
+
+    Between two stars the leftmost match is final, which is never worse, so no pattern takes more than quadratic time.
     """
     parts: list[bytes] = []
-    chunk: list[bytes] = []
+    progress: list[bytes] = []
     for token in tokens:
         if token == b"*":
-            parts.append(b"".join(chunk))
-            chunk = []
+            parts.append(b"".join(progress))
+            progress = []
         else:
-            chunk.append(token)
-    last = b"".join(chunk)
+            progress.append(token)
+    last = b"".join(progress)
     if not parts:
         return last
     middle = b"".join(b"(?>.*?" + part + b")" for part in parts[1:] if part)
@@ -58,7 +60,7 @@ def _joined(tokens: list[bytes]) -> bytes:
 
 
 def _tokens(pattern: bytes) -> Iterator[bytes | None]:
-    """Yield regular expressions for one byte each, and ``*``; None where only the server knows."""
+    """Yield a regular expression for each byte, and ``*``; None for what only the server can match."""
     at = 0
     while at < len(pattern):
         here = pattern[at : at + 1]
@@ -80,7 +82,7 @@ def _tokens(pattern: bytes) -> Iterator[bytes | None]:
 
 
 def _bracket(pattern: bytes, at: int) -> tuple[bytes | None, int]:
-    """Return the expression for what follows ``[``, and where it ends: at the pattern's end if nothing closes it."""
+    """Return the expression for the bytes after ``[``, and the position after the bracket."""
     inverted = pattern[at : at + 1] == b"^"
     at += inverted
     allowed: set[int] = set()

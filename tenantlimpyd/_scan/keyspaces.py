@@ -1,4 +1,4 @@
-"""What a walk scans: each physical database once, for all of its tenants together, whose keys are told apart by prefix."""
+"""The databases of a scan: each physical database is scanned once for all of its tenants, which are separated by prefix."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tenantlimpyd.keys import escape_glob
 __all__ = ["UNKNOWN", "Planned", "ScannedDatabase", "ScannedDatabases", "ServerIdentity", "Split"]
 
 Split: TypeAlias = "Callable[[list[str]], list[tuple[str, list[str]]]]"
-"""Makes of a page's keys those of each tenant."""
+"""A function that groups the keys of a page by tenant."""
 
 Planned: TypeAlias = Job | list[Job]
-"""The tenants of one source."""
+"""The tenants of one database, in a compact form."""
 
 
 @attrs.frozen
 class ServerIdentity:
-    """Which server process it is that answers, and in what role; what it does not tell is empty.
+    """The identity of a server process. Fields that the server does not report are empty.
 
     Attributes:
         run_id: the id of the process.
-        role: ``master``, or ``slave`` with its master and the state of the link to it.
-        connection: the connection, where the server does not tell its run id; else None.
+        role: ``master``, or ``slave`` with its master and the state of the replication link.
+        connection: the connection, if the server does not report its run id; else None.
     """
 
     run_id: bytes
@@ -39,32 +39,32 @@ class ServerIdentity:
 
     @property
     def known(self) -> bool:
-        """Whether cursors of this identity can be told from those of another one."""
+        """Whether the identity is certain, so that cursors can be used on other connections."""
         return bool(self.run_id)
 
 
 UNKNOWN = ServerIdentity(b"", b"", None)
-"""That of no server."""
+"""The identity of a server that reports nothing."""
 
 
 @attrs.define(eq=False)
 class ScannedDatabase:
-    """One physical database in a walk, and the place the walk is at.
+    """One physical database of a scan, with the position of the scan.
 
     Attributes:
-        jobs: its tenants, as far as they are still wanted.
-        db: its number.
-        clients: whose connections are used.
-        head, tail: the packed SCAN before its cursor, and after it.
-        splits: tells its keys' tenants, where there are several.
-        prefix: what its keys begin with, where there is one tenant.
-        cursor: of the next page.
-        identity: the server the cursor is of; None: that of no server yet.
-        seconds: time the server took so far.
-        restarts: how often it was begun anew.
-        failures: connections lost in a row.
-        begun: whether a page was delivered.
-        handed: the cursor behind the pages that the consumer has had, and the server's identity; kept by the consumer.
+        jobs: its tenants that are not finished.
+        db: the database number.
+        clients: the clients whose connections are used.
+        head, tail: the encoded SCAN command before and after its cursor.
+        splits: groups keys by tenant, if there are several tenants.
+        prefix: the key prefix, if there is one tenant.
+        cursor: the cursor of the next page.
+        identity: the server that returned the cursor; None at the start.
+        seconds: the time that the server has taken.
+        restarts: the number of restarts.
+        failures: the number of connections lost in a row.
+        begun: whether a page has been delivered.
+        handed: the cursor after the pages that the consumer has received, with the server's identity. The consumer sets it.
     """
 
     jobs: list[Job]
@@ -93,9 +93,9 @@ class ScannedDatabase:
 
 
 class ScannedDatabases:
-    """What is to be scanned for jobs that share their connections; a source is made when its turn comes.
+    """The databases to scan for jobs that share connections. Each :class:`ScannedDatabase` is made when its scan starts.
 
-    Of ten thousand tenants few are under way at one time, and a job takes less room than a source.
+    Only few of ten thousand tenants are scanned at a time, and a job needs less memory than a scanned database.
 
     Args:
         jobs: the jobs.
@@ -109,7 +109,7 @@ class ScannedDatabases:
         self._jobs = jobs
 
     def planned(self) -> Iterator[Planned]:
-        """Yield jobs, in their order, and lists of those that are scanned together."""
+        """Yield jobs in order, and lists of jobs that are scanned together."""
         by_db: dict[int, Planned] = {}
         for job in self._jobs:
             sharing = by_db.get(job.clients.db)
@@ -121,13 +121,13 @@ class ScannedDatabases:
                 by_db[job.clients.db] = [sharing, job]
         self._jobs = ()
         for sharing in by_db.values():
-            if isinstance(sharing, list) and self._matches is None:  # only the server can tell whose keys match
+            if isinstance(sharing, list) and self._matches is None:  # only the server can match this pattern
                 yield from sharing
             else:
                 yield sharing
 
-    def made(self, planned: Planned | ScannedDatabase) -> ScannedDatabase:
-        """Return the source of what was planned, or one that was put back."""
+    def make(self, planned: Planned | ScannedDatabase) -> ScannedDatabase:
+        """Return the database for planned jobs; return a database as it is."""
         if isinstance(planned, ScannedDatabase):
             return planned
         if isinstance(planned, list):
@@ -145,15 +145,15 @@ class ScannedDatabases:
         prefixes = [(job.database.key_prefix, job.tenant) for job in jobs]
         clients = jobs[0].clients
         return ScannedDatabase(
-            jobs, clients.db, clients, *packed, _apart(prefixes, None if match is None else self._matches)
+            jobs, clients.db, clients, *packed, _splitter(prefixes, None if match is None else self._matches)
         )
 
 
 def _common(prefixes: list[str]) -> str:
-    """Return what all begin with. What the first and the last in order have in common, those between them have too."""
+    """Return the longest common prefix. That of the first and the last in sorted order is that of all."""
     first, last = min(prefixes), max(prefixes)
     length = next(
-        (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
+        (position for position, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
     )
     return first[:length]
 
@@ -169,20 +169,23 @@ def _packed(wanted: ScanOptions) -> tuple[bytes, bytes]:
     return b"*%d\r\n$4\r\nSCAN\r\n" % (len(words) + 2), tail
 
 
-def _apart(tenants: list[tuple[str, str]], matches: Callable[[bytes], bool] | None) -> Split:
-    """Tell keys apart. No prefix begins with another, so a key's can only be the last one that sorts before the key."""
+def _splitter(tenants: list[tuple[str, str]], matches: Callable[[bytes], bool] | None) -> Split:
+    """Return a function that groups keys by tenant.
+
+    No prefix starts with another one, so the prefix of a key can only be the last one that sorts before the key.
+    """
     tenants = sorted(tenants)
     prefixes = [prefix for prefix, _ in tenants]
 
     def split(keys: list[str]) -> list[tuple[str, list[str]]]:
         by_tenant: dict[int, list[str]] = {}
         for key in keys:
-            place = bisect_right(prefixes, key) - 1
-            if place < 0 or not key.startswith(prefix := prefixes[place]):
+            position = bisect_right(prefixes, key) - 1
+            if position < 0 or not key.startswith(prefix := prefixes[position]):
                 continue
             rest = key[len(prefix) :]
             if matches is None or matches(rest.encode("utf-8", "surrogateescape")):
-                by_tenant.setdefault(place, []).append(rest)
-        return [(tenants[place][1], rests) for place, rests in by_tenant.items()]
+                by_tenant.setdefault(position, []).append(rest)
+        return [(tenants[position][1], rests) for position, rests in by_tenant.items()]
 
     return split

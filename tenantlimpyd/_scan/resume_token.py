@@ -1,10 +1,10 @@
-"""Where a walk was, as text that another process can go on from.
+"""Resume tokens: the position of a scan as text, from which another process can continue.
 
-It holds which tenants are through and, for databases in the middle of which the walk was, the cursor and the server
-process it is of. No tenant's id, no key, no pattern and no setting is in it, only digests.
+A token holds which tenants are finished and, for databases that are scanned partly, the cursor and the identity of the
+server that returned it. It holds no tenant id, key, pattern or setting, only digests.
 
-Which tenants are through is kept as bits, in buckets of tenants, each with a digest of its tenants' ids: where tenants were
-added or removed since, only those that share their bucket are walked again. So ten thousand tenants fit in some kilobytes.
+Finished tenants are bits in buckets of tenants; each bucket has a digest of its tenants' ids. If tenants were added or removed
+since, only the tenants of their buckets are scanned again. Ten thousand tenants need a few kilobytes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ __all__ = ["ResumeToken", "ScanPosition"]
 
 _MARK = "tlw1."
 _LARGEST = 64 * 2**20
-_PLACES = 1000
+_MOST_POSITIONS = 1000
 _PER_BUCKET = 32
-_WRONG = "resume must be what a walk's token() returned"
+_WRONG = "resume must be the result of a scan's token()"
 
 
 @attrs.frozen
 class ScanPosition:
-    """The place in one database: a cursor, and whose it is."""
+    """The position in one database: a cursor and the server that returned it."""
 
     cursor: bytes
     identity: ServerIdentity
@@ -43,8 +43,8 @@ def _digest(*words: str, size: int = 8) -> bytes:
     return hashlib.blake2b(text, digest_size=size).digest()
 
 
-def _source_digest(source: ScannedDatabase) -> str:
-    keyspaces = sorted(f"{job.tenant} {job.database.keyspace}" for job in source.jobs)
+def _database_digest(database: ScannedDatabase) -> str:
+    keyspaces = sorted(f"{job.tenant} {job.database.keyspace}" for job in database.jobs)
     return _digest(*keyspaces).hex()
 
 
@@ -55,68 +55,69 @@ def _buckets(tenants: Iterable[str], number: int) -> list[list[str]]:
     return buckets
 
 
-def question(match: str | None, type_: str | None) -> str:
-    """Return a digest of what a walk asks for: a token goes on with the same question only."""
+def request_digest(match: str | None, type_: str | None) -> str:
+    """Return a digest of a scan's arguments: a token is valid only for the same arguments."""
     return _digest(repr(match), repr(type_)).hex()
 
 
 @attrs.frozen
 class ResumeToken:
-    """A walk's place.
+    """The position of a scan.
 
     Attributes:
-        question: what the walk asks for, as a digest.
-        buckets: how many there are.
-        through: the tenants that are through, packed.
-        places: the places in unfinished databases, by a digest of the database and its tenants.
+        request_digest: the digest of the scan's arguments.
+        buckets: the number of buckets.
+        through: the bits of finished tenants, encoded.
+        positions: the positions in databases that are scanned partly, by a digest of the database and its tenants.
     """
 
-    question: str
+    request_digest: str
     buckets: int
     through: bytes
-    places: Mapping[str, ScanPosition]
+    positions: Mapping[str, ScanPosition]
 
     @classmethod
     def of(
         cls, asked: str, tenants: Collection[str], through: Collection[str], unfinished: Iterable[ScannedDatabase]
     ) -> ResumeToken:
-        """Return the place of a walk.
+        """Return the token for a scan.
 
         Args:
-            asked: its question.
-            tenants: all its tenants.
-            through: those that are through.
-            unfinished: databases that are not.
+            asked: the digest of its arguments.
+            tenants: all tenants of the scan.
+            through: the finished tenants.
+            unfinished: the databases that are scanned partly.
         """
         number = 1
         while number * _PER_BUCKET < len(tenants):
             number *= 2
         packed = bytearray()
         for bucket in _buckets(tenants, number):
-            bits = sum(1 << place for place, tenant in enumerate(bucket) if tenant in through)
+            bits = sum(1 << position for position, tenant in enumerate(bucket) if tenant in through)
             if not bits:
                 packed += b"\0\0"
                 continue
             packed += len(bucket).to_bytes(2) + _digest(*bucket) + bits.to_bytes(-(-len(bucket) // 8))
-        places: dict[str, ScanPosition] = {}
-        for source in unfinished:
-            cursor, identity = source.handed
-            if cursor != b"0" and identity is not None and identity.known and len(places) < _PLACES:
-                places[_source_digest(source)] = ScanPosition(cursor, identity)
-        return cls(asked, number, bytes(packed), places)
+        positions: dict[str, ScanPosition] = {}
+        for database in unfinished:
+            cursor, identity = database.handed
+            if cursor != b"0" and identity is not None and identity.known and len(positions) < _MOST_POSITIONS:
+                positions[_database_digest(database)] = ScanPosition(cursor, identity)
+        return cls(asked, number, bytes(packed), positions)
 
     def encoded(self) -> str:
-        """Return it as text."""
-        identities = list({place.identity: None for place in self.places.values()})
-        number = {identity: place for place, identity in enumerate(identities)}
+        """Return the token as text."""
+        identities = list({position.identity: None for position in self.positions.values()})
+        number = {identity: position for position, identity in enumerate(identities)}
         content = json.dumps(
             {
-                "asked": self.question,
+                "asked": self.request_digest,
                 "buckets": self.buckets,
                 "through": base64.b64encode(self.through).decode(),
                 "servers": [[each.run_id.decode("latin-1"), each.role.decode("latin-1")] for each in identities],
                 "places": [
-                    [digest, number[place.identity], int(place.cursor)] for digest, place in self.places.items()
+                    [digest, number[position.identity], int(position.cursor)]
+                    for digest, position in self.positions.items()
                 ],
             }
         ).encode()
@@ -124,28 +125,32 @@ class ResumeToken:
 
     @classmethod
     def decoded(cls, text: object, asked: str) -> ResumeToken:
-        """Return what a token says.
+        """Return the token that a text encodes.
+
+        Args:
+            text: the text.
+            asked: the digest of the arguments of the scan that continues.
 
         Raises:
-            TypeError: not text.
-            ValueError: not a token, one that was changed, or one of a walk that asked for something else.
+            TypeError: If it is not text.
+            ValueError: If it is not a token, was changed, or belongs to a scan with other arguments.
         """
         if not isinstance(text, str):
             raise TypeError(f"{_WRONG}: text, not {shown(text)}")
         if not text.startswith(_MARK):
-            raise ValueError(f"{_WRONG}, not {shown(text)}: it is none, or of another version of tenantlimpyd")
+            raise ValueError(f"{_WRONG}, not {shown(text)}: it is not a token of this version of tenantlimpyd")
         try:
             raw = base64.b64decode(text[len(_MARK) :], altchars=b"-_", validate=True)
             unpacking = zlib.decompressobj()
             content = unpacking.decompress(raw[8:], _LARGEST)
             if unpacking.unconsumed_tail or hashlib.sha256(content).digest()[:8] != raw[:8]:
-                raise ValueError("its digest is another one")
+                raise ValueError("the digest differs")
             token = cls._read(json.loads(content))
         except (ValueError, zlib.error, LookupError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{_WRONG}: this one was changed or cut") from error
-        if token.question != asked:
+            raise ValueError(f"{_WRONG}: this one is damaged") from error
+        if token.request_digest != asked:
             raise ValueError(
-                "the token is of a walk with another match or type: resume with the same ones, or begin a new walk"
+                "the token belongs to a scan with another match or type: resume with the same ones, or start a new scan"
             )
         return token
 
@@ -155,17 +160,17 @@ class ResumeToken:
             ServerIdentity(str(run_id).encode("latin-1"), str(role).encode("latin-1"))
             for run_id, role in content["servers"]
         ]
-        places = {
+        positions = {
             str(digest): ScanPosition(b"%d" % _natural(cursor), servers[_natural(server)])
             for digest, server, cursor in content["places"]
         }
         buckets = _natural(content["buckets"])
         if not 1 <= buckets <= 2**20:
             raise ValueError("no such number of buckets")
-        return cls(str(content["asked"]), buckets, base64.b64decode(content["through"], validate=True), places)
+        return cls(str(content["asked"]), buckets, base64.b64decode(content["through"], validate=True), positions)
 
     def finished(self, tenants: Sequence[str]) -> set[str]:
-        """Return those of the tenants that are through."""
+        """Return the tenants that the token records as finished."""
         finished: set[str] = set()
         at = 0
         for bucket in _buckets(tenants, self.buckets):
@@ -178,15 +183,15 @@ class ResumeToken:
             bits = int.from_bytes(self.through[at : at + -(-length // 8)])
             at += -(-length // 8)
             if len(bucket) == length and digest == _digest(*bucket):
-                finished.update(tenant for place, tenant in enumerate(bucket) if bits >> place & 1)
+                finished.update(tenant for position, tenant in enumerate(bucket) if bits >> position & 1)
         return finished
 
-    def put(self, source: ScannedDatabase) -> None:
-        """Set a source to the place it was at, if the token knows one."""
-        if self.places and (place := self.places.get(_source_digest(source))) is not None:
-            source.cursor, source.identity = place.cursor, place.identity
-            source.handed = (place.cursor, place.identity)
-            source.begun = True
+    def put(self, database: ScannedDatabase) -> None:
+        """Set a database to its recorded position, if there is one."""
+        if self.positions and (position := self.positions.get(_database_digest(database))) is not None:
+            database.cursor, database.identity = position.cursor, position.identity
+            database.handed = (position.cursor, position.identity)
+            database.begun = True
 
 
 def _natural(number: object) -> int:

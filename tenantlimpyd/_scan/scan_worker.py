@@ -1,8 +1,8 @@
-"""A lane that scans: pipelined ``SELECT`` and ``SCAN``, and the proof that it was one server, in one role, that answered.
+"""The worker that scans: pipelined ``SELECT`` and ``SCAN``, with a check that one server process in one role answered.
 
-A cursor means something only to the server process it is of. So the server is asked who it is before the first page and
-after the last one; a database is through with only when both answers are the same. Where they differ, and where a connection
-was lost and another process answers now, the database is scanned anew.
+A cursor is valid only for the server process that returned it. Therefore the worker asks for the server's identity
+before the first page and after the last page of a database. The database is done only if both are equal. If they
+differ, or if another process answers after a lost connection, the scan of the database starts again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import redis
 
 from tenantlimpyd import logs
 from tenantlimpyd._fanout.multiplex.protocol import (
-    WAKE,
+    MORE_WORK,
     Delay,
     Progress,
     SendRequest,
@@ -24,8 +24,8 @@ from tenantlimpyd._fanout.multiplex.protocol import (
     UnreachableError,
 )
 from tenantlimpyd._fanout.multiplex.scheduler import WorkGroup
-from tenantlimpyd._fanout.multiplex.worker import SLOW_TRIP, Worker
-from tenantlimpyd._fanout.outcomes import still
+from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker
+from tenantlimpyd._fanout.outcomes import check_still_valid
 from tenantlimpyd._resp import pack
 from tenantlimpyd._scan.keyspaces import UNKNOWN, ScannedDatabase, ServerIdentity
 from tenantlimpyd.exceptions import ScanInterruptedError
@@ -33,17 +33,17 @@ from tenantlimpyd.exceptions import ScanInterruptedError
 __all__ = ["RESTARTS", "ScanWorker"]
 
 RESTARTS = 3
-"""How often a database is scanned anew, and how many connections in a row may be lost, before its tenants are interrupted."""
+"""Restarts of a database's scan, and lost connections in a row, before its tenants end as interrupted."""
 FIRST_BATCH = 32
-"""Databases in the first write of a lane; later ones hold as many as keep the replies within bounds."""
+"""Databases in the first write of a worker. Later writes hold as many as keep the replies below ``REPLY_KEYS``."""
 LARGEST_BATCH = 512
 REPLY_KEYS = 5_000
-"""Keys that the replies to one write should hold at most."""
-TOGETHER = 4
-"""Large databases that share a connection, a page of each in a trip. A server does one thing after another, so that more
-connections would make nothing quicker."""
-LEAST_LANES = 4
-"""Connections that large databases are spread over: while one's replies are read here, the server works for the others."""
+"""The largest number of keys that the replies to one write should hold."""
+PAGES_PER_REQUEST = 4
+"""Large databases per connection; each request has one page of each. A server runs one command at a time, so more connections
+would not be faster."""
+MINIMUM_WORKERS = 4
+"""Connections for large databases: while the client reads one reply, the server works on the others."""
 
 _CHECK = pack(b"INFO", b"server") + pack(b"INFO", b"replication")
 
@@ -57,7 +57,10 @@ def _field(info: str, name: str) -> bytes:
 
 
 def identity_of(server: Any, replication: Any, connection: object) -> ServerIdentity:
-    """Return who answered, from the replies to INFO. Where it may not be called, it is told by the connection alone."""
+    """Return the identity of a server from its replies to INFO.
+
+    If the user may not call INFO, only the connection identifies the server.
+    """
     run_id = _field(server, "run_id") if isinstance(server, str) else b""
     role = b""
     if isinstance(replication, str):
@@ -70,11 +73,11 @@ def identity_of(server: Any, replication: Any, connection: object) -> ServerIden
 
 @attrs.frozen
 class _ReplyLayout:
-    """Where what is in the replies to a trip.
+    """The layout of the replies to a request.
 
     Attributes:
-        before, after: whether the server is asked who it is before and after the pages: two replies each.
-        selects: for each database, whether it is selected first: one reply more.
+        before, after: whether the identity is requested before and after the pages: two replies each.
+        selects: for each database, whether a SELECT precedes its page: one more reply.
     """
 
     before: bool
@@ -83,94 +86,96 @@ class _ReplyLayout:
 
 
 @attrs.define
-class _Found:
-    """What came of a trip: as in a chunk; and what becomes of the databases."""
+class _RequestResult:
+    """The results of a request, as in :class:`Progress`, and the databases that continue."""
 
     restarted: list[tuple[ScannedDatabase, str]] = attrs.field(factory=list)
     pieces: list[tuple[ScannedDatabase, list[tuple[str, list[str]]], tuple[bytes, ServerIdentity] | None]] = (
         attrs.field(factory=list)
     )
     done: list[ScannedDatabase] = attrs.field(factory=list)
-    ends: list[TenantDone] = attrs.field(factory=list)
-    last: list[ScannedDatabase] = attrs.field(factory=list)  # their last page has come
-    large: list[ScannedDatabase] = attrs.field(factory=list)  # more than a page
+    finished: list[TenantDone] = attrs.field(factory=list)
+    last: list[ScannedDatabase] = attrs.field(factory=list)  # databases whose last page has arrived
+    started: list[ScannedDatabase] = attrs.field(factory=list)  # databases with more than one page
     keys: int = 0
 
 
 class ScanWorker(Worker[ScannedDatabase]):
-    """One connection's part in a walk."""
+    """Scans the databases of a group."""
 
     def __init__(self, group: WorkGroup[ScannedDatabase]) -> None:
         super().__init__(group, FIRST_BATCH)
-        self._held: list[ScannedDatabase] = []  # what is sent next
-        self._ending: list[ScannedDatabase] = []  # their last page has come, and the server must confirm who it was
+        self._held: list[ScannedDatabase] = []  # databases in the next request
+        self._ending: list[
+            ScannedDatabase
+        ] = []  # databases whose last page has arrived, and the server must confirm who it was
         self._work: list[ScannedDatabase] = []
-        self._identity: ServerIdentity | None = None  # of this connection; None: to be asked for
+        self._identity: ServerIdentity | None = None  # of the connected server; None if it is not known yet
         self._connection = object()
-        self._many = False
-        self._laid_aside: list[ScannedDatabase] = []  # for any lane, once what was found is delivered
+        self._takes_many = False
+        self._started: list[ScannedDatabase] = []  # for any worker, after the current results were delivered
 
-    def hands(self) -> list[ScannedDatabase]:
-        """Return the work in this lane's hands."""
-        return list(dict.fromkeys([*self._work, *self._held, *self._ending, *self._laid_aside]))
+    def held_work(self) -> list[ScannedDatabase]:
+        """Return the databases that this worker has taken and not finished."""
+        return list(dict.fromkeys([*self._work, *self._held, *self._ending, *self._started]))
 
     def _steps(self) -> Generator[Step, Any, None]:
         while True:
             self._work = []
-            self._held, gone = self._wanted(self._held or self._take())
+            self._held, gone = self._drop_removed_tenants(self._held or self._take())
             if gone:
-                yield Progress(ends=gone)
+                yield Progress(finished=gone)
             if not self._held and not self._ending:
                 if gone:
                     continue
                 return
-            allowed, started = self.left([*self._held, *self._ending]), self.clock()
+            allowed, started = self.seconds_left([*self._held, *self._ending]), self.clock()
             try:
                 yield from self.connect(allowed)
                 payload, expected, plan = self._trip(self._held)
                 replies = yield SendRequest(payload, expected, max(0.0, allowed - (self.clock() - started)), text=True)
-            except Exception as error:  # noqa: BLE001 - every kind is sorted out below
+            except Exception as error:  # noqa: BLE001 - every kind is handled below
                 took = self.clock() - started
                 if not (yield from self._failed(error, allowed, took)):
                     return
             else:
                 took = self.clock() - started
-                came = self._answered(replies, plan, took)
-                del replies  # what came is the consumer's alone from here on, and gone once it is done with it
+                came = self._handle_replies(replies, plan, took)
+                del replies  # so that pages are freed once the consumer has processed them
                 yield came
                 del came
-                if self._laid_aside:
-                    # Only now: the next page must not reach the consumer before this one.
-                    self.group.large.extend(self._laid_aside)
-                    self._laid_aside = []
-                    yield WAKE
+                if self._started:
+                    # Not earlier: another worker must not deliver the next page before this one.
+                    self.group.started.extend(self._started)
+                    self._started = []
+                    yield MORE_WORK
 
-    # Before a trip
+    # Before a request
 
     def _take(self) -> list[ScannedDatabase]:
         group = self.group
-        large = group.large
-        if large and not (self._many and group.fresh):
-            share = max(1, min(TOGETHER, -(-len(large) // max(1, LEAST_LANES + 1 - group.workers))))
+        large = group.started
+        if large and not (self._takes_many and group.pending):
+            share = max(1, min(PAGES_PER_REQUEST, -(-len(large) // max(1, MINIMUM_WORKERS + 1 - group.workers))))
             return [large.popleft() for _ in range(share)]
-        self._many = True
-        return self.take_fresh()
+        self._takes_many = True
+        return self.take_new_work()
 
-    def _wanted(self, work: list[ScannedDatabase]) -> tuple[list[ScannedDatabase], list[TenantDone]]:
-        """Sort out tenants that were removed, or pointed elsewhere, meanwhile."""
-        ends: list[TenantDone] = []
-        for source in work:
-            for job in source.jobs:
+    def _drop_removed_tenants(self, work: list[ScannedDatabase]) -> tuple[list[ScannedDatabase], list[TenantDone]]:
+        """Return the databases that are still valid, and failed results for tenants that were removed or moved."""
+        results: list[TenantDone] = []
+        for database in work:
+            for job in database.jobs:
                 try:
-                    still(job)
-                except Exception as error:  # noqa: BLE001 - becomes the tenant's outcome
-                    ends.append(TenantDone(job, None, error, source.seconds, source.restarts))
-        if not ends:
-            return work, ends
-        gone = {end.job for end in ends}
-        for source in work:
-            source.jobs = [job for job in source.jobs if job not in gone]
-        return [source for source in work if source.jobs], ends
+                    check_still_valid(job)
+                except Exception as error:  # noqa: BLE001 - becomes the outcome of the tenant
+                    results.append(TenantDone(job, None, error, database.seconds, database.restarts))
+        if not results:
+            return work, results
+        gone = {end.job for end in results}
+        for database in work:
+            database.jobs = [job for job in database.jobs if job not in gone]
+        return [database for database in work if database.jobs], results
 
     def _trip(self, work: Sequence[ScannedDatabase]) -> tuple[list[bytes], int, _ReplyLayout]:
         before = self._identity is None or bool(self._ending)
@@ -179,189 +184,189 @@ class ScanWorker(Worker[ScannedDatabase]):
         replies = 2 * before + len(work)
         db = self.db
         selects: list[bool] = []
-        for source in work:
-            selects.append(source.db != db)
-            if source.db != db:
-                db = source.db
+        for database in work:
+            selects.append(database.db != db)
+            if database.db != db:
+                db = database.db
                 number = b"%d" % db
                 payload.append(b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n" % (len(number), number))
                 replies += 1
-            cursor = source.cursor
-            payload += (source.head, b"$%d\r\n%s\r\n" % (len(cursor), cursor), source.tail)
+            cursor = database.cursor
+            payload += (database.head, b"$%d\r\n%s\r\n" % (len(cursor), cursor), database.tail)
             after = after or cursor == b"0"
         if after:
             payload.append(_CHECK)
             replies += 2
         return payload, replies, _ReplyLayout(before, after, selects)
 
-    # After it
+    # After a request
 
-    def _answered(self, replies: list[Any], layout: _ReplyLayout, took: float) -> Progress:
-        self.heard()
+    def _handle_replies(self, replies: list[Any], layout: _ReplyLayout, took: float) -> Progress:
+        self.record_answer()
         ending, self._ending = self._ending, []
         work, self._held = self._held, []
         self._work = [*work, *ending]
-        for source in self._work:
-            source.seconds += took
-        found = _Found()
+        for database in self._work:
+            database.seconds += took
+        found = _RequestResult()
         at = 0
         if layout.before:
             self._identity = identity_of(replies[0], replies[1], self._connection)
             at = 2
         now = self._identity
-        assert now is not None  # noqa: S101 - asked for by the first trip of every connection
-        for source in ending:
-            if source.identity == now:
-                found.done.append(source)
+        assert now is not None  # noqa: S101 - the first request of each connection asks for it
+        for database in ending:
+            if database.identity == now:
+                found.done.append(database)
             else:
-                self._restart(source, now, found)
+                self._restart(database, now, found)
         selected: Any = None
-        for source, select in zip(work, layout.selects, strict=True):
+        for database, select in zip(work, layout.selects, strict=True):
             if select:
                 selected = replies[at]
                 at += 1
             if isinstance(selected, Exception):
-                # Still in the database before: the page is of that one, and nobody's.
-                found.ends += self.ends([source], selected)
+                # The connection is still in the previous database: the page belongs to nobody here.
+                found.finished += self.failures([database], selected)
             else:
-                self.db = source.db
-                self._turn(source, replies[at], now, found)
+                self.db = database.db
+                self._turn(database, replies[at], now, found)
             at += 1
         after = identity_of(replies[at], replies[at + 1], self._connection) if layout.after else None
-        self._conclude(after, now, found)
-        if self._many:
+        self._finish_pages(after, now, found)
+        if self._takes_many:
             self._resize(len(work), found.keys, took)
-        return Progress(found.restarted, found.pieces, found.done, found.ends)
+        return Progress(found.restarted, found.pieces, found.done, found.finished)
 
-    def _turn(self, source: ScannedDatabase, page: Any, now: ServerIdentity, found: _Found) -> None:
-        """Take one page in."""
+    def _turn(self, database: ScannedDatabase, page: Any, now: ServerIdentity, found: _RequestResult) -> None:
+        """Process one page."""
         if isinstance(page, Exception):
-            found.ends += self.ends([source], page)
-        elif source.identity is not None and source.identity != now:
-            self._restart(source, now, found)
+            found.finished += self.failures([database], page)
+        elif database.identity is not None and database.identity != now:
+            self._restart(database, now, found)
         else:
-            fresh = source.cursor == b"0"
-            source.identity, source.failures, source.begun = now, 0, True
+            fresh = database.cursor == b"0"
+            database.identity, database.failures, database.begun = now, 0, True
             if page.__class__ is not list or len(page) != 2 or page[1].__class__ is not list:
-                raise redis.InvalidResponse(f"the server answered SCAN with {type(page).__name__}, which is no page")
-            source.cursor, keys = page[0].encode(), page[1]
+                raise redis.InvalidResponse(f"the server's reply to SCAN is a {type(page).__name__}, not a page")
+            database.cursor, keys = page[0].encode(), page[1]
             found.keys += len(keys)
-            last = source.cursor == b"0"
-            found.pieces.append((source, source.split(keys), None if last else (source.cursor, now)))
+            last = database.cursor == b"0"
+            found.pieces.append((database, database.split(keys), None if last else (database.cursor, now)))
             if last:
-                found.last.append(source)
+                found.last.append(database)
             elif fresh:
-                found.large.append(source)
+                found.started.append(database)
             else:
-                self._held.append(source)
+                self._held.append(database)
 
-    def _conclude(self, after: ServerIdentity | None, now: ServerIdentity, found: _Found) -> None:
-        """Decide what becomes of databases whose last page has come, and of those that are large."""
+    def _finish_pages(self, after: ServerIdentity | None, now: ServerIdentity, found: _RequestResult) -> None:
+        """Finish databases whose last page has arrived, and queue those that continue."""
         if after is None:
             self._ending += found.last
         elif after == now:
             found.done += found.last
         else:
             self._identity, found.pieces = after, []
-            for source in [*found.last, *found.large, *self._held]:
-                self._restart(source, after, found)
-            found.large, self._held = [], []
+            for database in [*found.last, *found.started, *self._held]:
+                self._restart(database, after, found)
+            found.started, self._held = [], []
         if now.known:
-            self._laid_aside += found.large
-        else:  # the cursors can't be taken to another connection
-            self._held += found.large
+            self._started += found.started
+        else:  # these cursors are valid on this connection only
+            self._held += found.started
 
     def _resize(self, databases: int, keys: int, took: float) -> None:
-        if took > SLOW_TRIP:
+        if took > SLOW_ANSWER_SECONDS:
             self.batch = max(1, self.batch // 2)
         elif databases >= self.batch:
             each = max(1, keys // databases)
             self.batch = max(1, min(4 * self.batch, LARGEST_BATCH, max(FIRST_BATCH, REPLY_KEYS // each)))
 
-    def _restart(self, source: ScannedDatabase, now: ServerIdentity, found: _Found) -> None:
-        """Scan a database anew, at the next trip of some lane; or not again, after too many times."""
-        before, source.cursor, source.identity = source.identity, b"0", None
+    def _restart(self, database: ScannedDatabase, now: ServerIdentity, found: _RequestResult) -> None:
+        """Start the scan of a database again, or fail its tenants after too many restarts."""
+        before, database.cursor, database.identity = database.identity, b"0", None
         if not now.known:
             reason = "connection"
         elif before is None or before.run_id != now.run_id:
             reason = "run id"
         else:
             reason = "role"
-        if source.restarts >= RESTARTS:
-            error = _interrupted(f"its server's {reason} changed {source.restarts + 1} times")
-            found.ends += self.ends([source], error)
+        if database.restarts >= RESTARTS:
+            error = _interrupted(f"its server's {reason} changed {database.restarts + 1} times")
+            found.finished += self.failures([database], error)
             return
-        source.restarts += 1
-        found.restarted.append((source, reason))
-        self._laid_aside.append(source)
+        database.restarts += 1
+        found.restarted.append((database, reason))
+        self._started.append(database)
 
     def _failed(self, error: Exception, allowed: float, took: float) -> Generator[Step, Any, bool]:
-        """Decide what becomes of the work; return whether the lane goes on."""
+        """Handle a failed request, and return whether the worker continues."""
         unreachable = isinstance(error, UnreachableError)
         if unreachable and isinstance(error.__cause__, Exception):
             error = error.__cause__
         self._identity, self.db, self._connection, self.connected = None, None, object(), False
         work = [*self._held, *self._ending]
-        if self.crowded_out(error):
-            yield self._hand_over()
+        if self.is_out_of_permits(error):
+            yield self._hand_back()
             return False
         self._work = work
-        for source in work:
-            source.seconds += took
-            source.failures += 1
+        for database in work:
+            database.seconds += took
+            database.failures += 1
         ending, self._ending, self._held = set(self._ending), [], []
-        ends: list[TenantDone] = []
+        results: list[TenantDone] = []
         timed_out = isinstance(error, redis.TimeoutError) or (took >= allowed and isinstance(error, redis.RedisError))
         if timed_out:
-            ends, others = self.late(work, error, allowed, took)
+            results, others = self.handle_timeout(work, error, allowed, took)
         elif unreachable or not isinstance(error, redis.ConnectionError | OSError):
-            ends, others = self._broken(work, error), []
+            results, others = self._broken(work, error), []
         else:
-            others = [source for source in work if source.failures <= RESTARTS]
-            ends = self._broken([source for source in work if source.failures > RESTARTS], error)
-        if dead := self.dead_for(took, hopeless=unreachable or timed_out):
-            ends += self.ends(dead, error) if timed_out else self._broken(dead, error)
-        self._ending = [source for source in others if source in ending]
-        self._held = [source for source in others if source not in ending]
-        if ends:
-            yield Progress(ends=ends)
+            others = [database for database in work if database.failures <= RESTARTS]
+            results = self._broken([database for database in work if database.failures > RESTARTS], error)
+        if unreachable_work := self.take_unreachable_work(took, hopeless=unreachable or timed_out):
+            results += self.failures(unreachable_work, error) if timed_out else self._broken(unreachable_work, error)
+        self._ending = [database for database in others if database in ending]
+        self._held = [database for database in others if database not in ending]
+        if results:
+            yield Progress(finished=results)
         if others and not timed_out:
-            yield Delay(0.02 * 2 ** max(source.failures for source in others))
+            yield Delay(0.02 * 2 ** max(database.failures for database in others))
         return True
 
     def _broken(self, work: Sequence[ScannedDatabase], error: Exception) -> list[TenantDone]:
-        ends: list[TenantDone] = []
-        for source in work:
-            ends += self.ends([source], _interrupted(str(error), error) if source.begun else error)
-        return ends
+        results: list[TenantDone] = []
+        for database in work:
+            results += self.failures([database], _interrupted(str(error), error) if database.begun else error)
+        return results
 
-    def _hand_over(self) -> Progress:
-        """Leave to other lanes what this one can't go on with; return what is to be told."""
-        found = _Found()
-        for source in self._ending:  # nobody can confirm any more who gave its pages
-            self._restart(source, UNKNOWN, found)
-        for source in self._held:
-            (self.group.large if source.begun else self.group.fresh).append(source)
-        self.group.large.extend(self._laid_aside)
-        self._held, self._ending, self._laid_aside = [], [], []
-        return Progress(restarted=found.restarted, ends=found.ends)
+    def _hand_back(self) -> Progress:
+        """Return the work to the group, for other workers, and return the results that this causes."""
+        found = _RequestResult()
+        for database in self._ending:  # the identity of its server can't be confirmed any more
+            self._restart(database, UNKNOWN, found)
+        for database in self._held:
+            (self.group.started if database.begun else self.group.pending).append(database)
+        self.group.started.extend(self._started)
+        self._held, self._ending, self._started = [], [], []
+        return Progress(restarted=found.restarted, finished=found.finished)
 
 
 def _interrupted(text: str, cause: Exception | None = None) -> ScanInterruptedError:
     error = ScanInterruptedError(
-        f"the walk was in the middle of this tenant's database when it lost its place, and may lack keys of it: {text}"
+        f"the scan lost its position in this tenant's database, so keys may be missing: {text}"
     )
     error.__cause__ = cause
     return error
 
 
-def log_restart(source: ScannedDatabase, reason: str) -> None:
-    """Tell that a database is scanned anew."""
+def log_restart(database: ScannedDatabase, reason: str) -> None:
+    """Log that the scan of a database starts again."""
     logs.emit(
         "scan_restarted",
-        server=source.clients.server.name,
-        db=source.db,
-        tenants=len(source.jobs),
-        restarts=source.restarts,
+        server=database.clients.server.name,
+        db=database.db,
+        tenants=len(database.jobs),
+        restarts=database.restarts,
         reason=reason,
     )

@@ -14,7 +14,7 @@ from tenantlimpyd._fanout.outcomes import ErrorPolicy, Job, Outcome, checked_pol
 from tenantlimpyd._fanout.plan import checked_concurrency
 from tenantlimpyd._operations.steps import Command, Script
 from tenantlimpyd._scan.dedup import checked_unique
-from tenantlimpyd._scan.resume_token import ResumeToken, question
+from tenantlimpyd._scan.resume_token import ResumeToken, request_digest
 from tenantlimpyd._scan.scan import AsyncTenantScan, ScanRequest, TenantScan
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class BulkOperations:
             checked_seconds(timeout),
             checked_concurrency(concurrency),
             checked_unique(unique),
-            None if resume is None else ResumeToken.decoded(resume, question(match, type)),
+            None if resume is None else ResumeToken.decoded(resume, request_digest(match, type)),
         )
 
     def scan_keys(
@@ -113,7 +113,7 @@ class BulkOperations:
 
         Raises:
             UnknownTenantError, InvalidTenantError: an id in ``tenants``.
-            ValueError: ``resume`` is no token, or one of another question.
+            ValueError: ``resume`` is no token, or one of another request_digest.
             TenantSwitchError: inside a request of another tenant.
             FanOutError: from the iteration, when it is through and some tenants failed (``on_error="defer"``).
         """

@@ -110,7 +110,7 @@ def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
     assert list(walk) == []
     error = walk.outcomes["t"].error
     assert isinstance(error, redis.TimeoutError)
-    assert "not done within 0.2 s; before that, MaxConnectionsError: all 1 connections" in str(error)
+    assert "not finished within 0.2 s; before that, MaxConnectionsError: all 1 connections" in str(error)
     pool.release(held)
     router.close()
 
@@ -174,9 +174,9 @@ async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
     for owner in (Pool, AsyncPool):
         lend = owner.lend
 
-        def counted(pool, user, *, waits=True, lend=lend):
+        def counted(pool, user, *, may_wait=True, lend=lend):
             tried.append(pool)
-            return lend(pool, user, waits=waits)
+            return lend(pool, user, may_wait=may_wait)
 
         monkeypatch.setattr(owner, "lend", counted)
     budget = Budget(total=1)
@@ -203,7 +203,7 @@ async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so
     """Its last page had come as the connection was lost, and there was no place for another one."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
     lost = []
-    turn = ScanWorker._conclude
+    turn = ScanWorker._finish_pages
 
     def concluded(lane, after, now, found):
         last = bool(found.last)
@@ -219,7 +219,7 @@ async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so
         raise NoPermitError("no place")
         yield
 
-    monkeypatch.setattr(ScanWorker, "_conclude", concluded)
+    monkeypatch.setattr(ScanWorker, "_finish_pages", concluded)
     arguments = {"count": 2000, "on_error": "collect"}
     if mode == "sync":
         walk = router.scan_keys(**arguments)

@@ -53,8 +53,8 @@ async def test_broken_servers_are_named_and_the_others_complete(broken, names_of
             assert error.tenant == tenant
             assert outcomes[tenant].seconds < SOON
             assert "hunter2" not in str(error)
-        assert "not done within 1 s" in str(outcomes["hangs"].error)
-        assert "not done within 1 s" in str(outcomes["dribbles"].error)
+        assert "not finished within 1 s" in str(outcomes["hangs"].error)
+        assert "not finished within 1 s" in str(outcomes["dribbles"].error)
         assert "connecting to 127.0.0.1:1" in str(outcomes["refuses"].error)
     await broken.aclose()
 
@@ -67,7 +67,7 @@ async def test_walks_keep_their_deadline(broken, names_of_broken):
     for pages, outcomes in zip(both, (walk.outcomes, awalk.outcomes), strict=True):
         assert {tenant for tenant, _ in pages} == set(broken.tenants()) - names_of_broken
         assert {tenant for tenant, outcome in outcomes.items() if not outcome.ok} == names_of_broken
-        assert "not done within 1 s" in str(outcomes["hangs"].error)
+        assert "not finished within 1 s" in str(outcomes["hangs"].error)
     await broken.aclose()
 
 
@@ -121,7 +121,7 @@ def test_a_function_that_does_not_return_is_given_up(fleet, after):
         release.set()
     assert [outcome.ok for outcome in outcomes.values()] == [True] * after + [False] * 3
     late = [outcome.error for outcome in outcomes.values() if not outcome.ok]
-    assert all(isinstance(error, redis.TimeoutError) and "not done within 0.2 s" in str(error) for error in late)
+    assert all(isinstance(error, redis.TimeoutError) and "not finished within 0.2 s" in str(error) for error in late)
 
 
 @pytest.mark.usefixtures("stopwatch")

@@ -158,7 +158,7 @@ def test_a_connection_that_is_made_while_the_consumer_works_has_its_own_time_onl
     assert next(walk)[0] == "t1"
     time.sleep(0.5)
     assert list(walk) == []
-    assert "not done within 0.3 s" in str(walk.outcomes["hangs"].error)
+    assert "not finished within 0.3 s" in str(walk.outcomes["hangs"].error)
     router.close()
 
 
@@ -275,7 +275,7 @@ def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
     _, router = scanned(misbehaving, lambda _data: info * 2 + reply + info * 2 + b"+OK\r\n")
     walk = router.scan_keys(on_error="collect")
     assert list(walk) == []
-    assert "more than it was asked for" in str(walk.outcomes["t"].error)
+    assert "more than was requested" in str(walk.outcomes["t"].error)
     assert open_and_idle(router) == (0, 0)
     router.close()
 
@@ -429,7 +429,7 @@ def test_an_idle_connection_that_the_server_closed_is_made_anew(wide):
 
 def test_a_lane_that_ends_without_its_tenants_is_told(wide, monkeypatch):
     """A walk must not wait for ever for what nobody does."""
-    monkeypatch.setattr(select_loop.SelectLoop, "_fill", lambda run: setattr(run, "_more", False))
+    monkeypatch.setattr(select_loop.SelectLoop, "_start_workers", lambda run: setattr(run, "_more", False))
     router = router_of(wide.settings, 1)
     with pytest.raises(RuntimeError, match="a bug"):
         list(router.scan_keys())

@@ -108,35 +108,35 @@ def lane_of(router, timeout=None, count=None):
     order = ScanRequest(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
     plan = _ScanProgress(order).plan()
     lane = plan.pick()
-    sources = [lane.group.make(planned) for planned in lane.group.fresh]
+    sources = [lane.group.make(planned) for planned in lane.group.pending]
     lane.group.make = lambda planned: planned
-    lane.group.fresh.clear()
-    lane.group.fresh.extend(sources)
+    lane.group.pending.clear()
+    lane.group.pending.extend(sources)
     return sources, plan, lane
 
 
 def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
     (fresh, large, nearly), _, lane = lane_of(router, timeout=1.0)
-    lane.group.fresh.clear()
-    lane.group.fresh.append(fresh)
-    lane.group.large.extend([large, nearly])
+    lane.group.pending.clear()
+    lane.group.pending.append(fresh)
+    lane.group.started.extend([large, nearly])
     nearly.seconds = 0.7
     for _ in range(3):
-        lane.heard()
-        assert lane.dead_for(0.2, hopeless=True) == []  # it has answered, and is tried again
-    assert lane.dead_for(0.2, hopeless=True) == [nearly]
-    assert list(lane.group.large) == [large]
-    assert lane.dead_for(0.2, hopeless=False) == []
-    assert lane.dead_for(0.4, hopeless=False) == [fresh, large]
-    assert not lane.group.fresh
-    assert not lane.group.large
+        lane.record_answer()
+        assert lane.take_unreachable_work(0.2, hopeless=True) == []  # it has answered, and is tried again
+    assert lane.take_unreachable_work(0.2, hopeless=True) == [nearly]
+    assert list(lane.group.started) == [large]
+    assert lane.take_unreachable_work(0.2, hopeless=False) == []
+    assert lane.take_unreachable_work(0.4, hopeless=False) == [fresh, large]
+    assert not lane.group.pending
+    assert not lane.group.started
     router.close()
 
 
 def test_a_server_that_has_never_answered_is_not_tried_again(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
     sources, _, lane = lane_of(router, timeout=1.0)
-    assert lane.dead_for(0.01, hopeless=False) == []
-    assert lane.dead_for(0.01, hopeless=True) == sources
+    assert lane.take_unreachable_work(0.01, hopeless=False) == []
+    assert lane.take_unreachable_work(0.01, hopeless=True) == sources
     router.close()

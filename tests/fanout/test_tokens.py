@@ -17,11 +17,11 @@ from structlog.testing import capture_logs
 
 from tenantlimpyd import RedisDatabase
 from tenantlimpyd._scan.keyspaces import ServerIdentity
-from tenantlimpyd._scan.resume_token import ResumeToken, question
+from tenantlimpyd._scan.resume_token import ResumeToken, request_digest
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.router import DatabaseRouter
 
-ASKED = question(None, None)
+ASKED = request_digest(None, None)
 
 
 class Stands:
@@ -111,22 +111,22 @@ GOOD = ResumeToken.of(ASKED, "ab", "a", ()).encoded()
 @pytest.mark.parametrize(
     ("token", "error", "text"),
     [
-        (5, TypeError, "must be what a walk's token"),
-        (b"tlw1.", TypeError, "must be what a walk's token"),
-        ("", ValueError, "it is none, or of another version"),
-        ("tlw2." + GOOD[5:], ValueError, "it is none, or of another version"),
-        ("tlw1.", ValueError, "changed or cut"),
-        ("tlw1.!!!", ValueError, "changed or cut"),
-        (GOOD[:-6], ValueError, "changed or cut"),
-        (GOOD[:20] + ("A" if GOOD[20] != "A" else "B") + GOOD[21:], ValueError, "changed or cut"),
-        (forged(buckets=2**40), ValueError, "changed or cut"),
-        (forged(buckets="1"), ValueError, "changed or cut"),
-        (forged(places=[["x", 7, 1]]), ValueError, "changed or cut"),
-        (forged(places=[["x", -1, 1]]), ValueError, "changed or cut"),
-        (forged(through=5), ValueError, "changed or cut"),
-        (DEEP, ValueError, "changed or cut"),
-        ("tlw1." + base64.urlsafe_b64encode(b"12345678" + zlib.compress(b"0" * 2**27)).decode(), ValueError, "changed"),
-        (ResumeToken.of(question("a*", None), "ab", "a", ()).encoded(), ValueError, "another match or type"),
+        (5, TypeError, "must be the result of a scan's token"),
+        (b"tlw1.", TypeError, "must be the result of a scan's token"),
+        ("", ValueError, "not a token of this version"),
+        ("tlw2." + GOOD[5:], ValueError, "not a token of this version"),
+        ("tlw1.", ValueError, "this one is damaged"),
+        ("tlw1.!!!", ValueError, "this one is damaged"),
+        (GOOD[:-6], ValueError, "this one is damaged"),
+        (GOOD[:20] + ("A" if GOOD[20] != "A" else "B") + GOOD[21:], ValueError, "this one is damaged"),
+        (forged(buckets=2**40), ValueError, "this one is damaged"),
+        (forged(buckets="1"), ValueError, "this one is damaged"),
+        (forged(places=[["x", 7, 1]]), ValueError, "this one is damaged"),
+        (forged(places=[["x", -1, 1]]), ValueError, "this one is damaged"),
+        (forged(through=5), ValueError, "this one is damaged"),
+        (DEEP, ValueError, "this one is damaged"),
+        ("tlw1." + base64.urlsafe_b64encode(b"12345678" + zlib.compress(b"0" * 2**27)).decode(), ValueError, "damaged"),
+        (ResumeToken.of(request_digest("a*", None), "ab", "a", ()).encoded(), ValueError, "another match or type"),
     ],
     ids=range(16),
 )

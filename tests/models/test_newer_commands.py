@@ -16,7 +16,6 @@ from tenantlimpyd.testing import count_commands
 from tests.models.many_values import assert_entries_right, everything, make_bag
 from tests.models.support import assert_indexes_right
 
-
 NEWER = [name for name, row in ROWS.items() if row.value_type == "hash" and row.since]
 
 

@@ -1,4 +1,7 @@
-"""The loop that runs a lane in a task. The blocking one is :mod:`tenantlimpyd._fanout.multiplex.select_loop`."""
+"""The asyncio loop that runs workers, each in a task.
+
+The blocking loop is :mod:`tenantlimpyd._fanout.multiplex.select_loop`.
+"""
 
 from __future__ import annotations
 
@@ -13,44 +16,48 @@ from tenantlimpyd._fanout.multiplex.protocol import (
     Progress,
     SendRequest,
     UnreachableError,
-    fails,
-    sent,
-    thrown,
+    has_failures,
+    send,
+    throw,
 )
-from tenantlimpyd._fanout.multiplex.scheduler import CROWDED, WorkerScheduler
+from tenantlimpyd._fanout.multiplex.scheduler import PERMIT_RETRY_SECONDS, WorkerScheduler
 from tenantlimpyd._fanout.outcomes import JobResult
 from tenantlimpyd._fanout.task_runner import AsyncJobRun, Event, TaskRunner
 
-__all__ = ["AsyncioLoop", "chunk_of"]
+__all__ = ["AsyncioLoop", "progress_of"]
 
 
-def chunk_of(event: Event) -> Progress:
-    """Return what an event of a lane's task says."""
+def progress_of(event: Event) -> Progress:
+    """Return the progress that an event of a worker's task reports.
+
+    Raises:
+        StuckError: If there are no more workers although tenants are missing.
+    """
     if event.job is None and isinstance(event, JobResult) and event.error is not None:
         raise event.error
     if not isinstance(event, JobResult):
-        chunk: Progress = event.content
-        return chunk
-    # Of a lane, which has said why tenants failed; unless it has failed itself.
-    return Progress() if event.error is None else Progress(ends=event.job.give_up(event.error))
+        progress: Progress = event.content
+        return progress
+    # The worker has reported its tenants, unless it has failed itself.
+    return Progress() if event.error is None else Progress(finished=event.job.fail_held_work(event.error))
 
 
 class AsyncioLoop:
-    """Runs the lanes of a plan.
+    """Runs the workers of a scheduler.
 
     Args:
-        plan: what hands them out.
-        stops: whether nothing more is begun once a tenant has failed.
+        plan: the scheduler.
+        stops: whether to start nothing more after the first failure.
     """
 
     def __init__(self, plan: WorkerScheduler, *, stops: bool) -> None:
         self._plan = plan
         self._stops = stops
-        self._trying: asyncio.TimerHandle | None = None
+        self._retry_timer: asyncio.TimerHandle | None = None
 
-    async def adrive(self, visit: AsyncJobRun) -> None:
-        """Run a lane in this task, to its end."""
-        worker = visit.job
+    async def run_worker(self, job_run: AsyncJobRun) -> None:
+        """Run a worker in this task until it ends."""
+        worker = job_run.job
         steps = worker.steps()
         async with AsyncLease(worker.group.clients.server) as lease:
             step = next(steps, None)
@@ -58,39 +65,41 @@ class AsyncioLoop:
                 if isinstance(step, SendRequest | Connect):
                     try:
                         if isinstance(step, SendRequest):
-                            reply = await visit.within(step.seconds, lease.exchange(step))
+                            reply = await job_run.within(step.seconds, lease.exchange(step))
                         else:
-                            reply = await self._connect(visit, step, lease)
-                    except Exception as error:  # noqa: BLE001 - the lane knows what to do
-                        step = thrown(steps, error)
+                            reply = await self._connect(job_run, step, lease)
+                    except Exception as error:  # noqa: BLE001 - the worker handles it
+                        step = throw(steps, error)
                     else:
-                        step = sent(steps, reply)
-                        del reply  # its keys are gone once the consumer is done with them
+                        step = send(steps, reply)
+                        del reply  # so that its keys are freed once the consumer has processed them
                     continue
                 if isinstance(step, Progress):
-                    if self._stops and fails(step):
-                        visit.run.stop()
-                        await visit.deliver(step)
+                    if self._stops and has_failures(step):
+                        job_run.run.stop()
+                        await job_run.deliver(step)
                         return
-                    await visit.deliver(step)
+                    await job_run.deliver(step)
                 elif isinstance(step, Delay):
                     await asyncio.sleep(step.seconds)
                 elif isinstance(step, Disconnect):
                     await lease.aclose()
                 else:
-                    visit.run.wake()
+                    job_run.run.wake()
                 step = next(steps, None)
             await lease.give_back(worker.db)
-        if worker.crowded and self._trying is None:
-            self._trying = asyncio.get_running_loop().call_later(CROWDED, self._try_again, visit.run)
+        if worker.out_of_permits and self._retry_timer is None:
+            self._retry_timer = asyncio.get_running_loop().call_later(
+                PERMIT_RETRY_SECONDS, self._retry_permits, job_run.run
+            )
 
-    async def _connect(self, visit: AsyncJobRun, step: Connect, lease: AsyncLease) -> Any:
+    async def _connect(self, job_run: AsyncJobRun, step: Connect, lease: AsyncLease) -> Any:
         try:
-            return await visit.within(step.seconds, lease.connect(waits=self._plan.waits(visit.job)))
+            return await job_run.within(step.seconds, lease.connect(may_wait=self._plan.may_wait(job_run.job)))
         except Exception as error:
             raise UnreachableError from error
 
-    def _try_again(self, run: TaskRunner) -> None:
-        self._trying = None
-        self._plan.try_again()
+    def _retry_permits(self, run: TaskRunner) -> None:
+        self._retry_timer = None
+        self._plan.retry_permits()
         run.wake()

@@ -1,6 +1,4 @@
-"""What is asked of each tenant, where one command or script is sent to many: which may be, how it goes over the wire, and what
-its reply means.
-"""
+"""One command or script for many databases: which commands are allowed, how they are encoded, and how replies are decoded."""
 
 from __future__ import annotations
 
@@ -21,10 +19,10 @@ __all__ = ["CommandCall", "EncodedStep", "checked_step"]
 
 
 def checked_step(step: Command | Script) -> Command | Script:
-    """Return a step if it can be sent to many databases over one connection.
+    """Return a command or script that may be sent to many databases over one connection.
 
     Raises:
-        ImplementationError: it can't.
+        ImplementationError: If the command alters the connection, blocks, reaches beyond its database, or is unknown.
     """
     if isinstance(step, Command):
         row = row_of(step.args)
@@ -45,26 +43,26 @@ def checked_step(step: Command | Script) -> Command | Script:
 
 @attrs.define(eq=False)
 class CommandCall:
-    """What is to be asked of one tenant's database."""
+    """The call of one tenant's database."""
 
     jobs: list[Job]
     db: int
     clients: DatabaseClients
     seconds: float = 0.0
     restarts: int = 0
-    whole: bool = False  # the script's source must be sent
+    whole: bool = False  # whether the script's source must be sent
 
     @classmethod
     def of(cls, planned: Job | CommandCall) -> CommandCall:
-        """Return what is to be asked for a job, or what was laid down."""
+        """Return the call for a job; return a call as it is."""
         return cls([planned], planned.clients.db, planned.clients) if isinstance(planned, Job) else planned
 
 
 class EncodedStep:
-    """A command or script as bytes, and its replies as values.
+    """A command or script that is encoded once for many databases.
 
     Args:
-        server: whose encoding and callbacks hold.
+        server: the endpoint whose encoding and response callbacks apply.
         step: the command or script.
     """
 
@@ -75,25 +73,27 @@ class EncodedStep:
         self._packed: dict[bool, bytes] = {}
 
     def packed(self, *, whole: bool) -> bytes:
-        """Return what is sent; of a script its source, or its digest only.
+        """Return the encoded command; for a script with its source or only its digest.
 
         Raises:
-            redis.DataError, UnicodeError: it can't be.
+            redis.DataError, UnicodeError: If a word can't be encoded.
         """
         if whole not in self._packed:
             encoder: Any = self._server.client.connection_pool.get_encoder()
             words: list[bytes] = []
-            for place, word in enumerate((self._source if whole else self._digest).args):
-                parts = str(word).split() if place == 0 and isinstance(word, str) else [word]  # CONFIG GET is two words
+            for position, word in enumerate((self._source if whole else self._digest).args):
+                parts = (
+                    str(word).split() if position == 0 and isinstance(word, str) else [word]
+                )  # redis-py sends CONFIG GET as two words
                 words += [bytes(encoder.encode(part)) for part in parts]
             self._packed[whole] = pack(*words)
         return self._packed[whole]
 
     def value(self, reply: Any) -> Any:
-        """Return what a reply means, as redis-py's client would.
+        """Return the value of a reply, as redis-py's client would.
 
         Raises:
-            Exception: it can't be decoded, or a callback fails.
+            Exception: If the reply can't be decoded, or a response callback fails.
         """
         if isinstance(self._step, Script):
             return _text(reply)
@@ -106,7 +106,7 @@ class EncodedStep:
 
 
 def _text(reply: Any) -> Any:
-    """Return a reply with its bytes as text."""
+    """Return a reply with all bytes decoded."""
     if isinstance(reply, bytes):
         return reply.decode()
     if isinstance(reply, list):

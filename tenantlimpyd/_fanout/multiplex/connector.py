@@ -1,6 +1,7 @@
-"""Connecting takes a thread: names are looked up, places in the budget waited for, handshakes gone through, all blocking.
+"""Threads that connect for the select loop.
 
-Once connected, a lane needs none (:mod:`tenantlimpyd._fanout.multiplex.select_loop`).
+Connecting blocks: it resolves names, waits for a permit and performs a handshake. A connected worker needs no thread
+(:mod:`tenantlimpyd._fanout.multiplex.select_loop`).
 """
 
 from __future__ import annotations
@@ -16,47 +17,47 @@ from typing import Any
 from tenantlimpyd._connections.deadline import GRACE, Deadline
 from tenantlimpyd._fanout.multiplex.lease import Lease
 
-__all__ = ["Attempt", "Connecting"]
+__all__ = ["ConnectAttempt", "ConnectorThreads"]
 
 
-class Attempt:
-    """One connection being made.
+class ConnectAttempt:
+    """One attempt to connect.
 
     Args:
-        caller: for whom.
-        lease: what will have it.
-        seconds: how long it may take.
-        waits: whether to wait for a place in the budget.
+        caller: the worker state that waits for it.
+        lease: the lease that will hold the connection.
+        seconds: the time limit.
+        may_wait: whether to wait for a permit.
 
     Attributes:
-        caller: for whom.
-        lease: the connection, once it is there.
-        db: which database it is in.
-        error: why there is none.
-        hurried: whether its socket was shut down, since its time is up.
-        seconds: how long it took.
+        caller: the worker state that waits for it.
+        lease: the lease that holds the connection after success.
+        db: the database that the connection is in.
+        error: the reason of a failure.
+        interrupted_socket: whether its socket was shut down because the time limit had passed.
+        seconds: the time the attempt took.
     """
 
-    def __init__(self, caller: Any, lease: Lease, seconds: float, *, waits: bool) -> None:
+    def __init__(self, caller: Any, lease: Lease, seconds: float, *, may_wait: bool) -> None:
         self.caller = caller
         self.lease = lease
-        self._waits = waits
+        self._may_wait = may_wait
         self.limit = Deadline(seconds)
         self.db = 0
         self.error: Exception | None = None
-        self.hurried = False
+        self.interrupted_socket = False
         self.seconds = 0.0
-        self._lock = threading.RLock()  # the garbage collector may abandon it in the middle of something
+        self._lock = threading.RLock()  # reentrant: the garbage collector may call abandon() while this thread holds it
         self._unwanted = False
         self._made = False
 
     def run(self) -> bool:
-        """Connect; return whether anybody still waits for it."""
+        """Connect, and return whether the connection is still wanted."""
         began = time.monotonic()
         try:
             with self.limit.applied():
-                self.db = self.lease.connect(waits=self._waits)
-        except Exception as error:  # noqa: BLE001 - the lane knows what to do
+                self.db = self.lease.connect(may_wait=self._may_wait)
+        except Exception as error:  # noqa: BLE001 - the worker handles it
             self.error = error
         except BaseException as error:  # noqa: BLE001 - sys.exit() of a credential provider ends this attempt, not the program
             self.error = RuntimeError(f"{type(error).__name__} was raised")
@@ -69,39 +70,39 @@ class Attempt:
             self.lease.give_back(self.db)
         return not unwanted
 
-    def hurry(self) -> None:
-        """End it, if it can be ended from outside."""
-        self.hurried = True
+    def interrupt(self) -> None:
+        """Shut down the socket that the attempt waits for, if there is one."""
+        self.interrupted_socket = True
         self.limit.cancel()
 
     def abandon(self) -> None:
-        """Wait for it no longer. What comes of it goes back to its pool."""
+        """Stop waiting for the attempt. A connection that it still makes returns to the pool."""
         with self._lock:
             self._unwanted = True
             made = self._made
         if made:
             self.lease.give_back(self.db)
         else:
-            self.hurry()
+            self.interrupt()
 
 
-class Connecting:
-    """The threads that connect, one for each connection that is being made, and the news of them."""
+class ConnectorThreads:
+    """The threads that connect, one for each attempt, and the queue of finished attempts."""
 
     def __init__(self) -> None:
         self._context: Context = copy_context()
-        self._made: deque[Attempt] = deque()
+        self._made: deque[ConnectAttempt] = deque()
         self._threads: list[threading.Thread] = []
-        self.bell, self._string = socket.socketpair()
-        """What is readable when there is news."""
-        self.bell.setblocking(False)
-        self._string.setblocking(False)
+        self.wake_reader, self._wake_writer = socket.socketpair()
+        """A socket that is readable when an attempt has finished."""
+        self.wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
 
-    def begin(self, attempt: Attempt) -> None:
-        """Connect in a thread.
+    def begin(self, attempt: ConnectAttempt) -> None:
+        """Run an attempt in a new thread.
 
         Raises:
-            RuntimeError: there can't be a further thread.
+            RuntimeError: If no thread can be started.
         """
         thread = threading.Thread(
             target=self._context.copy().run, args=(self._connect, attempt), name="tenantlimpyd-fan-out", daemon=True
@@ -110,20 +111,20 @@ class Connecting:
         self._threads = [each for each in self._threads if each.is_alive()]
         self._threads.append(thread)
 
-    def _connect(self, attempt: Attempt) -> None:
+    def _connect(self, attempt: ConnectAttempt) -> None:
         if attempt.run():
             self._made.append(attempt)
-            self.ring()
+            self.wake()
 
-    def ring(self) -> None:
-        """Wake who waits for news."""
-        with contextlib.suppress(OSError):  # full: it has been rung often enough; closed: nobody listens
-            self._string.send(b"\0")
+    def wake(self) -> None:
+        """Wake the select loop."""
+        with contextlib.suppress(OSError):  # full: the loop is awake already; closed: the loop has ended
+            self._wake_writer.send(b"\0")
 
-    def news(self) -> list[Attempt]:
-        """Return the attempts that have ended."""
+    def finished_attempts(self) -> list[ConnectAttempt]:
+        """Return the attempts that have finished."""
         with contextlib.suppress(BlockingIOError):
-            while len(self.bell.recv(4096)) == 4096:
+            while len(self.wake_reader.recv(4096)) == 4096:
                 pass
         made = []
         while self._made:
@@ -131,12 +132,12 @@ class Connecting:
         return made
 
     def close(self) -> None:
-        """Wait for the threads, but not for ever: one that looks up a name can't be ended."""
+        """Wait for the threads for a limited time: a thread that resolves a name can't be interrupted."""
         deadline = time.monotonic() + 10 * GRACE
         try:
             for thread in self._threads:
-                if thread is not threading.current_thread():  # where the garbage collector found what it works for
+                if thread is not threading.current_thread():  # the garbage collector may close this in any thread
                     thread.join(max(0.0, deadline - time.monotonic()))
         finally:
-            self.bell.close()
-            self._string.close()
+            self.wake_reader.close()
+            self._wake_writer.close()

@@ -1,7 +1,7 @@
-"""One connection of a server, lent to a lane: what is written goes out at once, and every reply is read.
+"""Leases: pooled connections that a worker uses exclusively.
 
-The connection is nobody else's meanwhile, so the lane may move it from database to database; it says which one it is in when
-it gives the connection back. One whose state is not certain is closed.
+While it holds the lease, a worker may select other databases, because nobody else uses the connection. When it returns the
+connection it tells which database the connection is in. A connection whose state is not certain is closed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tenantlimpyd._connections.endpoint import Endpoint
 from tenantlimpyd._connections.redis_internals import socket_of, stream_of
 from tenantlimpyd._context_managers import AsyncCloseOnExit
 from tenantlimpyd._fanout.multiplex.protocol import SendRequest
-from tenantlimpyd._fanout.multiplex.reply_reader import ReplyReader, unasked
+from tenantlimpyd._fanout.multiplex.reply_reader import ReplyReader, unexpected_data
 
-__all__ = ["READ", "AsyncLease", "Lease", "silent"]
+__all__ = ["READ", "AsyncLease", "Lease", "silence_error"]
 
 READ = 256 * 1024
-"""Bytes that are read at once at most."""
+"""The largest number of bytes per read."""
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class _Borrower:
-    """Who uses the connection, for the pool. Connections are made in database 0."""
+    """The borrower of a leased connection. New connections start in database 0."""
 
     db = 0
     retired = False
@@ -37,17 +37,17 @@ def _lost(error: OSError) -> redis.ConnectionError:
     return redis.ConnectionError(f"the connection was lost: {error}")
 
 
-def silent(seconds: float | None) -> redis.TimeoutError:
-    """Return the error of a connection on which nothing came for as long as its settings allow."""
-    return redis.TimeoutError(f"nothing came from the server for {seconds:g} s (socket_timeout)")
+def silence_error(seconds: float | None) -> redis.TimeoutError:
+    """Return the error of a connection that received nothing for its ``socket_timeout``."""
+    return redis.TimeoutError(f"the server sent nothing for {seconds:g} s (socket_timeout)")
 
 
 def _closed() -> redis.ConnectionError:
-    return redis.ConnectionError("the server closed the connection before it had answered")
+    return redis.ConnectionError("the server closed the connection before it replied")
 
 
 def _settle(connection: Any, db: int) -> bool:
-    """Take down which database a connection is in; return whether it can be used by others."""
+    """Record which database a connection is in, and return whether others may use the connection."""
     if not connection.is_connected or connection.doubtful:
         return False
     connection.selected = db
@@ -59,9 +59,9 @@ class Lease:
     """A blocking connection of a server. Only :meth:`connect` waits.
 
     Attributes:
-        connection: redis-py's; None: there is none.
-        socket: the connection's socket, to wait on.
-        received: how many bytes have come over it.
+        connection: redis-py's connection; None if there is none.
+        socket: the connection's socket.
+        received: the number of bytes received.
     """
 
     def __init__(self, server: Endpoint) -> None:
@@ -74,25 +74,25 @@ class Lease:
         self.socket: Any = None
         self.received = 0
 
-    def connect(self, *, waits: bool = True) -> int:
-        """Take a connection, and return which database it is in.
+    def connect(self, *, may_wait: bool = True) -> int:
+        """Take a connection from the pool and return the number of its database.
 
         Args:
-            waits: whether to wait for a place in the budget.
+            may_wait: whether to wait for a permit.
         """
-        return self._taken(self._server.pools()[0].lend(self._borrower, waits=waits))
+        return self._took(self._server.pools()[0].lend(self._borrower, may_wait=may_wait))
 
     def connect_at_once(self) -> int | None:
-        """Take an idle connection, and return which database it is in; None: there is none. Never waits."""
+        """Take an idle connection and return the number of its database, or None if there is none. Never waits."""
         connection = self._server.pools()[0].lend_idle(self._borrower)
-        return None if connection is None else self._taken(connection)
+        return None if connection is None else self._took(connection)
 
     @property
     def has_permit(self) -> bool:
-        """Whether there is a place for a connection now."""
+        """Whether a permit is available now."""
         return self._server.pools()[0].limiter.has_permit(self._borrower)
 
-    def _taken(self, connection: Any) -> int:
+    def _took(self, connection: Any) -> int:
         self.connection = connection
         try:
             self._replies = ReplyReader(connection)
@@ -105,45 +105,45 @@ class Lease:
         return int(connection.selected)
 
     @property
-    def patience(self) -> float | None:
-        """The seconds after which waiting for more of an answer times out, by the database's settings; None: never."""
+    def read_timeout(self) -> float | None:
+        """The connection's ``socket_timeout`` in seconds; None for no limit."""
         seconds: float | None = self.connection.socket_timeout
         return seconds
 
-    def late(self, error: Exception, waited: float) -> None:
-        """Tell the server's breaker that an answer was waited for in vain."""
+    def report_timeout(self, error: Exception, waited: float) -> None:
+        """Report a missing reply to the server's circuit breaker."""
         connection = self.connection
         if connection.breaker is not None:
-            connection.breaker.failed(connection, error, waited, self.patience)
+            connection.breaker.failed(connection, error, waited, self.read_timeout)
 
     @property
-    def come(self) -> int:
-        """How many of the replies that are waited for have come."""
-        return int(self._replies.come)
+    def received_replies(self) -> int:
+        """The number of expected replies that have arrived."""
+        return int(self._replies.received_replies)
 
-    def send(self, trip: SendRequest) -> None:
-        """Begin to send a trip in one write. What does not go out at once is left for :meth:`send_rest`.
+    def send(self, request: SendRequest) -> None:
+        """Send a request in one write. :meth:`send_rest` sends what the socket does not take at once.
 
         Raises:
-            redis.ConnectionError: the connection was lost.
+            redis.ConnectionError: If the connection is lost.
         """
-        self.write(self._replies.begin(trip))
+        self.write(self._replies.begin(request))
 
     def write(self, packed: bytes) -> None:
-        """Begin a write, for :meth:`send`."""
+        """Start a write."""
         self._rest = memoryview(packed)
         self.send_rest()
 
     @property
     def sending(self) -> bool:
-        """Whether there is more to be sent."""
+        """Whether a part of the write is still to be sent."""
         return bool(self._rest)
 
     def send_rest(self) -> None:
-        """Send as much as goes out at once.
+        """Send as much of the write as the socket takes now.
 
         Raises:
-            redis.ConnectionError: the connection was lost.
+            redis.ConnectionError: If the connection is lost.
         """
         try:
             while self._rest:
@@ -154,17 +154,18 @@ class Lease:
             raise _lost(error) from error
 
     def receive(self, buffer: bytearray) -> list[Any] | None:
-        """Take in what has come.
+        """Read what the socket has received.
 
         Args:
-            buffer: where it is put meanwhile.
+            buffer: a buffer to read into.
 
         Returns:
-            The replies, once all have come: undecoded, or text where that was asked for; those of commands that failed are
-            exceptions. Else None.
+            All replies of the request once they have arrived, else None. Replies are bytes, or text if the request asked for
+            it. The reply of a failed command is an exception.
 
         Raises:
-            redis.ConnectionError: the connection was lost, the server can't serve, or it answered what it was not asked.
+            redis.ConnectionError: If the connection is lost, the server refuses service, or it sent data that was not
+            requested.
         """
         sock, replies = self.socket, self._replies
         while True:
@@ -179,21 +180,23 @@ class Lease:
             self.received += size
             come: list[Any] | None = replies.feed(buffer, size)
             if come is not None and self._rest:
-                raise unasked()
-            # TLS may hold back what it has decrypted, which is not seen by who waits on the socket.
+                raise unexpected_data()
+            # TLS may hold decrypted data that select() on the socket does not see.
             if come is not None or not (hasattr(sock, "pending") and sock.pending()):
                 return come
 
     def give_back(self, db: int | None) -> None:
-        """Give the connection back.
+        """Return the connection to the pool.
 
         Args:
-            db: which database it is in; None: that is not certain, and it is closed.
+            db: the number of its database. None if that is not certain: the connection is closed.
         """
         connection = self.connection
         if connection is None:
             return
-        if connection.user is not self._borrower:  # this was interrupted before, when it had gone back already
+        if (
+            connection.user is not self._borrower
+        ):  # an earlier call was interrupted after the connection had been returned
             self.connection = self.socket = None
             return
         certain = False
@@ -216,19 +219,19 @@ class AsyncLease(AsyncCloseOnExit):
         self._connection: Any = None
         self._replies: Any = None
 
-    async def connect(self, *, waits: bool = True) -> int:
-        """Take a connection, and return which database it is in; as :meth:`Lease.connect`."""
-        self._connection = await self._server.of_loop().pool.lend(_Borrower(), waits=waits)
+    async def connect(self, *, may_wait: bool = True) -> int:
+        """Take a connection from the pool; see :meth:`Lease.connect`."""
+        self._connection = await self._server.of_loop().pool.lend(_Borrower(), may_wait=may_wait)
         self._replies = ReplyReader(self._connection)
         return int(self._connection.selected)
 
-    async def exchange(self, trip: SendRequest) -> list[Any]:
-        """Send a trip in one write, and return the replies; as :meth:`Lease.send` and :meth:`Lease.receive`."""
+    async def exchange(self, request: SendRequest) -> list[Any]:
+        """Send a request in one write and return the replies; see :meth:`Lease.send` and :meth:`Lease.receive`."""
         connection, replies = self._connection, self._replies
         try:
-            if not connection.is_connected:  # closed from elsewhere: made anew, it would be in another database
+            if not connection.is_connected:  # closed by another task: a new connection would be in another database
                 raise _closed()
-            written = replies.begin(trip)
+            written = replies.begin(request)
             await connection.send_packed_command([written], check_health=False)
             come: list[Any] | None = None
             while come is None:
@@ -248,7 +251,7 @@ class AsyncLease(AsyncCloseOnExit):
             async with asyncio.timeout(connection.socket_timeout) as clock:
                 data = await stream.read(READ) if stream is not None else b""
         except (TimeoutError, asyncio.CancelledError) as error:
-            if isinstance(error, TimeoutError) and not clock.expired():  # the operating system's
+            if isinstance(error, TimeoutError) and not clock.expired():  # a timeout of the operating system
                 raise _lost(error) from error
             if connection.breaker is not None:
                 once = isinstance(error, asyncio.CancelledError)
@@ -256,13 +259,13 @@ class AsyncLease(AsyncCloseOnExit):
                 connection.breaker.failed(connection, error, waited, connection.socket_timeout, once=once)
             if isinstance(error, asyncio.CancelledError):
                 raise
-            raise silent(connection.socket_timeout) from error
+            raise silence_error(connection.socket_timeout) from error
         if not data:
             raise _closed()
         return data
 
     async def give_back(self, db: int | None) -> None:
-        """Give the connection back; as :meth:`Lease.give_back`."""
+        """Return the connection to the pool; see :meth:`Lease.give_back`."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:

@@ -1,4 +1,8 @@
-"""What a lane yields, as data: what is to be done on its connection, and what came of it."""
+"""The protocol between a worker and the loop that runs it.
+
+A worker is a generator. It yields one of the steps below, and is sent the result of the step: the database number of a new
+connection, the replies to a request, or nothing. Errors are thrown into it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ import attrs
 from tenantlimpyd._fanout.outcomes import Job
 
 __all__ = [
-    "LEAVE",
-    "WAKE",
+    "DISCONNECT",
+    "MORE_WORK",
     "Connect",
     "Delay",
     "Progress",
@@ -19,30 +23,34 @@ __all__ = [
     "Step",
     "TenantDone",
     "UnreachableError",
-    "fails",
-    "sent",
-    "thrown",
+    "has_failures",
+    "send",
+    "throw",
 ]
 
 
 @attrs.frozen
 class Connect:
-    """A connection is needed; the lane is sent the number of the database it is in."""
+    """Request for a connection. The worker is sent the number of the database that the connection is in.
+
+    Attributes:
+        seconds: the time limit for connecting.
+    """
 
     seconds: float
 
 
 @attrs.frozen
 class SendRequest:
-    """Commands to be sent in one write; the lane is sent their replies.
+    """Request to send commands in one write. The worker is sent their replies.
 
     Attributes:
-        payload: the commands, packed.
-        replies: how many there will be.
-        seconds: how long they may take to come.
-        text: whether they are decoded.
-        inside: the commands belong to the transaction that the trip before left open.
-        opens: the last command is MULTI: where it succeeds, a transaction is left open, with nothing in it.
+        payload: the encoded commands.
+        replies: the number of replies to expect.
+        seconds: the time limit for all replies.
+        text: whether replies are decoded.
+        inside: whether the commands continue the transaction that the previous request opened.
+        opens: whether the last command is MULTI, so that a new, empty transaction is open after a successful reply.
     """
 
     payload: list[bytes]
@@ -55,13 +63,17 @@ class SendRequest:
 
 @attrs.frozen
 class Delay:
-    """Time to let pass before the next attempt."""
+    """Request to wait before the next attempt.
+
+    Attributes:
+        seconds: the time to wait.
+    """
 
     seconds: float
 
 
 class TenantDone(NamedTuple):
-    """A tenant is through with. A tuple, since there is one for each of ten thousand tenants."""
+    """The final result for one tenant. It is a tuple because a run may have ten thousand of them."""
 
     job: Job
     value: Any
@@ -72,54 +84,54 @@ class TenantDone(NamedTuple):
 
 @attrs.frozen
 class Progress:
-    """What came of a trip, in this order.
+    """The results of one request. The consumer processes the attributes in this order.
 
     Attributes:
-        restarted: work that begins anew; why.
-        pieces: parts of results: the work, the parts by tenant, and the cursor and identity behind them; None: it was the
-            last part, as far as is known.
-        done: work that is through without a failure.
-        ends: tenants that are through.
+        restarted: databases whose scan starts again, each with the reason.
+        pieces: partial results: the database, keys by tenant, and the cursor and server identity that follow them. None
+            instead of the cursor marks the last page.
+        done: databases that are finished without a failure.
+        finished: tenants that are finished.
     """
 
     restarted: Sequence[tuple[Any, str]] = ()
     pieces: Sequence[tuple[Any, list[tuple[str, list[str]]], tuple[bytes, Any] | None]] = ()
     done: Sequence[Any] = ()
-    ends: Sequence[TenantDone] = ()
+    finished: Sequence[TenantDone] = ()
 
 
 class MoreWork:
-    """There is something for further lanes."""
+    """Notice that there is work for further workers."""
 
 
 class Disconnect:
-    """The connection can't be used any more, and is to be closed."""
+    """Request to close the connection, because its state is not certain."""
 
 
-WAKE, LEAVE = MoreWork(), Disconnect()
+MORE_WORK, DISCONNECT = MoreWork(), Disconnect()
 Step: TypeAlias = Connect | SendRequest | Delay | Progress | MoreWork | Disconnect
 
 
 class UnreachableError(Exception):
-    """Thrown into a lane that wanted a connection: there is none. Its cause says why."""
+    """Thrown into a worker whose :class:`Connect` failed. The reason is its ``__cause__``."""
 
 
-def sent(steps: Generator[Step, Any, None], reply: Any) -> Step | None:
-    """Send something into a lane; return its next step, or None: it has ended."""
+def send(steps: Generator[Step, Any, None], reply: Any) -> Step | None:
+    """Send a result to a worker and return its next step, or None at its end."""
     try:
         return steps.send(reply)
     except StopIteration:
         return None
 
 
-def thrown(steps: Generator[Step, Any, None], error: Exception) -> Step | None:
-    """Throw something into a lane; return its next step, or None: it has ended."""
+def throw(steps: Generator[Step, Any, None], error: Exception) -> Step | None:
+    """Throw an error into a worker and return its next step, or None at its end."""
     try:
         return steps.throw(error)
     except StopIteration:
         return None
 
 
-def fails(step: Progress) -> bool:
+def has_failures(progress: Progress) -> bool:
     """Return whether a tenant has failed."""
-    return any(end.error is not None for end in step.ends)
+    return any(tenant.error is not None for tenant in progress.finished)

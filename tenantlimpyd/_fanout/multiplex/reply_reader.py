@@ -1,7 +1,8 @@
-"""The replies to what a lane sent in one write, read with a parser of the lane's own.
+"""The reader of a lease's replies. It uses a parser of its own.
 
-A connection's own parser decodes as its settings say, and gives one reply at a time to who waits for it. Here very many come
-at once, and keys are text whatever their bytes are: what is not UTF-8 is kept as surrogates.
+A connection's own parser decodes as the settings say and returns one reply at a time. A request of a worker has many
+replies, and
+keys become text whatever their bytes are: bytes that are not UTF-8 become surrogates.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from hiredis import PushNotification
 from tenantlimpyd._connections.redis_internals import NOTHING, reader_of
 from tenantlimpyd._fanout.multiplex.protocol import SendRequest
 
-__all__ = ["ReplyReader", "UnfinishedTransactionError", "unasked"]
+__all__ = ["ReplyReader", "UnfinishedTransactionError", "unexpected_data"]
 
 _DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
 
 
 class UnfinishedTransactionError(redis.ConnectionError):
-    """A connection is in a transaction that can't be ended: what was sent was queued, and is not carried out."""
+    """A connection is in a transaction that can't be discarded. Its commands were queued and did not run."""
 
 
 class ReplyReader:
-    """Collects the replies that come over one connection.
+    """Collects the replies that arrive on one connection.
 
     Args:
-        connection: a connection of either colour that nobody else uses meanwhile, and that owes nothing.
+        connection: a sync or async connection that is used exclusively and expects no other reply.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -37,42 +38,42 @@ class ReplyReader:
         self._count = self._before = 0
         self._text = self._opens = False
 
-    def begin(self, trip: SendRequest) -> bytes:
-        """Begin a trip; return what is to be sent.
+    def begin(self, request: SendRequest) -> bytes:
+        """Register a request and return the bytes to send.
 
-        A connection that goes from tenant to tenant may rest inside a transaction that nothing was put in
-        (:mod:`tenantlimpyd._connections.select_plan`), which ends first where the trip does not go on with it. The connection was looked at
-        when it was lent: a health check of redis-py's now would be a command in that transaction.
+        A shared connection may have MULTI pre-opened (:mod:`tenantlimpyd._connections.select_plan`). A request that does not
+        continue this empty transaction discards it first. The pool has checked the connection: a health check of redis-py here
+        would become a command of that transaction.
         """
         connection = self._connection
-        self._before = int(connection.armed and not trip.inside)
+        self._before = int(connection.armed and not request.inside)
         connection.armed = False
-        connection.owed += 1  # until the last reply is read
-        self._come, self._count = [], self._before + trip.replies
-        self._text, self._opens = trip.text, trip.opens
-        return b"".join([_DISCARD, *trip.payload] if self._before else trip.payload)
+        connection.owed += 1  # until the last reply has been read
+        self._come, self._count = [], self._before + request.replies
+        self._text, self._opens = request.text, request.opens
+        return b"".join([_DISCARD, *request.payload] if self._before else request.payload)
 
     def feed(self, data: Any, size: int) -> list[Any] | None:
-        """Take in what came.
+        """Parse received data.
 
         Args:
-            data: a buffer that begins with it.
-            size: how many bytes came.
+            data: a buffer that starts with the data.
+            size: the number of bytes received.
 
         Returns:
-            The replies, where all are there: those of commands that failed are exceptions. Else None.
+            All replies of the request once they have arrived, else None. The reply of a failed command is an exception.
 
         Raises:
-            UnendedError: the connection is in a transaction that can't be ended.
-            redis.ConnectionError: the server said that it can't serve, as while it loads its data; or it sent more than was
-                asked for, and nobody knows which reply is whose.
-            redis.InvalidResponse: what came is no reply.
+            UnfinishedTransactionError: If the connection is in a transaction that can't be discarded.
+            redis.ConnectionError: If the server refuses service, for example while it loads its data, or if it sent more than
+                was requested, so that replies can't be assigned to commands.
+            redis.InvalidResponse: If the data is not valid RESP.
         """
         self._reader.feed(data, 0, size)
         gets, come, text = self._reader.gets, self._come, self._text
         left = self._count - len(come)
         if not left:
-            raise unasked()
+            raise unexpected_data()
         while left:
             reply = gets(text)
             if reply is NOTHING:
@@ -85,24 +86,24 @@ class ReplyReader:
             left -= 1
         while (more := gets(text)) is not NOTHING:
             if more.__class__ is not PushNotification:
-                raise unasked()
+                raise unexpected_data()
         if self._reader.has_data():
-            raise unasked()
+            raise unexpected_data()
         connection = self._connection
         connection.owed -= 1
         connection.answered()
         self._come, self._count = [], 0
         if self._before and isinstance(discarded := come.pop(0), Exception):
-            raise UnfinishedTransactionError(f"the connection is in a transaction that can't be ended: {discarded}")
+            raise UnfinishedTransactionError(f"the connection is in a transaction that can't be discarded: {discarded}")
         connection.armed = self._opens and come[-1] in (b"OK", "OK")
         return come
 
     @property
-    def come(self) -> int:
-        """How many replies have come since :meth:`begin`, where there are more to come."""
+    def received_replies(self) -> int:
+        """The number of replies that have arrived for the current request."""
         return len(self._come)
 
 
-def unasked() -> redis.ConnectionError:
-    """Return the error of a connection on which nobody knows any more which reply is whose."""
-    return redis.ConnectionError("the server sent more than it was asked for")
+def unexpected_data() -> redis.ConnectionError:
+    """Return the error of a connection that received data that was not requested."""
+    return redis.ConnectionError("the server sent more than was requested")

@@ -1,4 +1,4 @@
-"""Which work shares its connections, and how many there are: the plan that hands out lanes."""
+"""The scheduler of workers: it groups work by server and decides how many workers each group gets."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tenantlimpyd._fanout.plan import PER_SERVER
 if TYPE_CHECKING:
     from tenantlimpyd._fanout.multiplex.worker import Worker
 
-__all__ = ["CROWDED", "WorkGroup", "WorkItem", "WorkerScheduler"]
+__all__ = ["PERMIT_RETRY_SECONDS", "WorkGroup", "WorkItem", "WorkerScheduler"]
 
-CROWDED = 0.05
-"""Seconds after which a lane that found no place for its connection is tried again, if none of the run's own ends before."""
-FRESH_LANE = 1024
-"""A further lane for work not yet begun is worth its connection from so many databases on."""
+PERMIT_RETRY_SECONDS = 0.05
+"""Seconds after which a worker that got no permit is started again, unless a worker of the run ends earlier."""
+DATABASES_PER_WORKER = 1024
+"""Databases of new work for each worker: a further worker is worth its connection only beyond that."""
 
 
 class WorkItem(Protocol):
-    """A piece of work for a lane: one physical database."""
+    """A unit of work: one physical database."""
 
     jobs: list[Job]
     db: int
@@ -35,21 +35,21 @@ W = TypeVar("W", bound=WorkItem)
 
 
 class WorkGroup(Generic[W]):
-    """Work that shares its connections: one server, one set of credentials.
+    """Work that shares connections: one server with one set of credentials.
 
     Args:
-        server: its name.
-        clients: whose connections are used.
-        planned: what was not begun yet.
-        make: makes work of it, when its turn comes.
-        timeout: seconds each tenant has in all; None: no limit but for each answer.
+        server: the server's name.
+        clients: the clients whose connections are used.
+        planned: the new work, in a compact form.
+        make: makes a work item of it.
+        timeout: seconds that each tenant has in total; None if only single replies are limited.
 
     Attributes:
-        fresh: what was not begun yet.
-        large: work that was begun, for any lane.
-        workers: how many there are.
-        answers: how often the server has answered.
-        crowded: there was no place for a further connection, while the run held others.
+        pending: new work.
+        started: work that has been started and that any worker may continue.
+        workers: the number of running workers.
+        answers: the number of replies that the server has sent.
+        out_of_permits: whether a worker got no permit while the run held others.
     """
 
     def __init__(
@@ -63,58 +63,58 @@ class WorkGroup(Generic[W]):
         self.server = server
         self.clients = clients
         self.timeout = timeout
-        self.fresh: deque[Any] = deque(planned)
+        self.pending: deque[Any] = deque(planned)
         self.make = make
-        self.large: deque[W] = deque()
+        self.started: deque[W] = deque()
         self.workers = 0
         self.answers = 0
-        self.crowded = False
+        self.out_of_permits = False
 
     @property
     def wants_worker(self) -> bool:
-        """Whether there is work that another lane would make quicker."""
+        """Whether another worker would finish the group's work sooner."""
         if self.workers >= self.clients.server.endpoint_state.shared.limit:
             return False
-        return bool(self.large) or (bool(self.fresh) and len(self.fresh) >= self.workers * FRESH_LANE)
+        return bool(self.started) or (bool(self.pending) and len(self.pending) >= self.workers * DATABASES_PER_WORKER)
 
 
 class WorkerScheduler:
-    """Hands out lanes, server by server in turn; a plan for either engine.
+    """Starts workers, one server after another in turn. It serves the select loop and the asyncio loop.
 
     Args:
         groups: the work.
-        worker: makes a lane of a group.
-        concurrency: how many lanes there are at once.
+        worker: makes a worker for a group.
+        concurrency: the largest number of workers at a time.
     """
 
     def __init__(
         self, groups: Sequence[WorkGroup[Any]], worker: Callable[[WorkGroup[Any]], Worker[Any]], concurrency: int
     ) -> None:
-        self._lane = worker
+        self._make_worker = worker
         self._concurrency = concurrency
         self._groups: dict[str, deque[WorkGroup[Any]]] = {}
         for group in groups:
             self._groups.setdefault(group.server, deque()).append(group)
         self._busy = dict.fromkeys(self._groups, 0)
         self._turn = deque(self._groups)
-        self._holding: set[Worker[Any]] = set()
-        self._most_lanes = sum(
-            min(PER_SERVER, sum(len(group.fresh) + len(group.large) for group in together))
+        self._holders: set[Worker[Any]] = set()
+        self._most_workers = sum(
+            min(PER_SERVER, sum(len(group.pending) + len(group.started) for group in together))
             for together in self._groups.values()
         )
 
     @property
     def workers(self) -> int:
-        """How many lanes there may be."""
-        return min(self._concurrency, self._most_lanes)
+        """The largest number of workers at a time."""
+        return min(self._concurrency, self._most_workers)
 
     @property
     def exhausted(self) -> bool:
-        """Whether there will be no more work. Nobody knows before the last tenant is through: the run is closed then."""
+        """Whether there will be no more work. That is not known before the last tenant is done, when the run is closed."""
         return False
 
     def pick(self) -> Worker[Any] | None:
-        """Return a lane for the next group that has work for one; None: at the moment, none has."""
+        """Return a worker for the next group that wants one, or None if no group does."""
         most = min(PER_SERVER, max(1, self._concurrency // max(1, self._servers())))
         for _ in range(len(self._turn)):
             server = self._turn[0]
@@ -125,42 +125,42 @@ class WorkerScheduler:
             for _ in range(len(groups)):
                 group = groups[0]
                 groups.rotate(-1)
-                if group.wants_worker and not (group.crowded and self._holding):
+                if group.wants_worker and not (group.out_of_permits and self._holders):
                     self._busy[server] += 1
                     group.workers += 1
-                    return self._lane(group)
+                    return self._make_worker(group)
         return None
 
     def _servers(self) -> int:
-        """How many servers have work, waiting or running."""
+        """Return the number of servers that have work, waiting or running."""
         return sum(
             1
             for server, busy in self._busy.items()
-            if busy or any(group.fresh or group.large for group in self._groups[server])
+            if busy or any(group.pending or group.started for group in self._groups[server])
         )
 
-    def waits(self, worker: Worker[Any]) -> bool:
-        """Take down that a lane is about to connect; return whether it may wait until there is a place for its connection.
+    def may_wait(self, worker: Worker[Any]) -> bool:
+        """Register that a worker is about to connect, and return whether it may wait for a permit.
 
-        Not where others of this run have one: who holds a place must not wait for another. What a lane that finds no place had
-        in its hands is left to those.
+        It must not wait while other workers of the run hold permits, because the run would wait for itself. A worker without a
+        permit leaves its work to the others.
         """
-        alone = self._holding <= {worker}
-        self._holding.add(worker)
+        alone = self._holders <= {worker}
+        self._holders.add(worker)
         return alone
 
     def release(self, worker: Worker[Any]) -> None:
-        """Count a lane as ended."""
+        """Register the end of a worker."""
         worker.group.workers -= 1
         self._busy[worker.group.server] -= 1
-        self._holding.discard(worker)
-        if worker.crowded:
-            worker.group.crowded = True
+        self._holders.discard(worker)
+        if worker.out_of_permits:
+            worker.group.out_of_permits = True
         else:
-            self.try_again()
+            self.retry_permits()
 
-    def try_again(self) -> None:
-        """Let lanes of all groups be handed out again: there may be a place for them."""
+    def retry_permits(self) -> None:
+        """Allow workers for all groups again, because there may be permits."""
         for together in self._groups.values():
             for group in together:
-                group.crowded = False
+                group.out_of_permits = False

@@ -1,9 +1,10 @@
-"""A lane: one connection's part in the work of a group.
+"""The base class of workers: a worker does a part of a group's work over one connection.
 
-It yields what is to be sent as data (:mod:`tenantlimpyd._fanout.multiplex.protocol`), and what came of it. New work is sent for many
-databases in one write; what turns out to be large is laid aside and taken by any lane.
+A worker is a generator that yields steps as data (:mod:`tenantlimpyd._fanout.multiplex.protocol`) and receives their
+results. It sends new work for many databases in one write. A database that needs more than one request goes into the
+group's queue of started work, from which every worker of the group takes.
 
-Nothing here talks to a server or knows a thread: all lanes of a run take their steps in one thread, that of its consumer.
+A worker does no I/O and starts no thread. All workers of a run advance in the consumer's thread.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from tenantlimpyd._fanout.multiplex.protocol import Connect, Progress, Step, Ten
 from tenantlimpyd._fanout.multiplex.scheduler import WorkGroup, WorkItem
 from tenantlimpyd._fanout.outcomes import timed_out
 
-__all__ = ["ANSWER_SECONDS", "SLOW_TRIP", "Worker"]
+__all__ = ["ANSWER_SECONDS", "SLOW_ANSWER_SECONDS", "Worker"]
 
 ANSWER_SECONDS = 10.0
-"""How long a server may take for one answer, where the tenants' own ``timeout`` is not shorter."""
-SLOW_TRIP = 0.1
-"""Seconds: where an answer takes longer, the next write holds half as many databases."""
+"""Seconds that a server may take for one reply, unless the tenants' ``timeout`` is shorter."""
+SLOW_ANSWER_SECONDS = 0.1
+"""Seconds of a slow reply: after one, the next write holds half as many databases."""
 
 W = TypeVar("W", bound=WorkItem)
 
 
 class Worker(Generic[W]):
-    """One connection's part in the work of a group. Run by :meth:`steps`.
+    """Does a part of a group's work over one connection.
 
     Attributes:
-        batch: how many databases the next write is for at most.
-        db: the number of the database that its connection is in; None: that is not certain.
-        crowded: it ended since there was no place for its connection.
-        clock: seconds that only grow, and stand still while the consumer has its turn.
+        batch: the largest number of databases in the next write.
+        db: the number of the database that the connection is in; None if that is not certain.
+        out_of_permits: whether the worker ended because there was no permit for its connection.
+        clock: returns seconds. It stands still while the consumer works.
     """
 
     clock: Callable[[], float] = staticmethod(time.monotonic)
@@ -44,110 +45,113 @@ class Worker(Generic[W]):
         self.batch = batch
         self.db: int | None = None
         self.connected = False
-        self.crowded = False
-        self._silent = 0.0
+        self.out_of_permits = False
+        self._unanswered_seconds = 0.0
         self._answers = 0
 
     def check(self) -> None:
-        """Nothing: tenants are looked at one by one, before each trip."""
+        """Do nothing: a worker checks its tenants one by one, before each request."""
 
     def steps(self) -> Generator[Step, Any, None]:
-        """Yield what is to be done. A trip is sent its replies, or has the connection's error thrown in."""
+        """Yield the steps of the worker; see :mod:`tenantlimpyd._fanout.multiplex.protocol`."""
         try:
             yield from self._steps()
-        except Exception as error:  # noqa: BLE001 - its tenants must have an outcome, or the walk would wait for ever
-            self.db = None  # part of what was sent may have moved the connection
-            yield Progress(ends=self.give_up(error))
+        except Exception as error:  # noqa: BLE001 - each tenant needs an outcome, or the run never ends
+            self.db = None  # the connection may be in any of the databases
+            yield Progress(finished=self.fail_held_work(error))
 
     def _steps(self) -> Generator[Step, Any, None]:
         raise NotImplementedError
 
-    def hands(self) -> list[W]:
-        """Return the work in this lane's hands."""
+    def held_work(self) -> list[W]:
+        """Return the work that this worker has taken and not finished."""
         raise NotImplementedError
 
-    def take_fresh(self) -> list[W]:
-        """Take work that was not begun yet, as much as one write should hold."""
-        fresh, make = self.group.fresh, self.group.make
+    def take_new_work(self) -> list[W]:
+        """Take as much new work as one write should hold."""
+        fresh, make = self.group.pending, self.group.make
         return [make(fresh.popleft()) for _ in range(min(self.batch, len(fresh)))]
 
-    def left(self, work: Sequence[W]) -> float:
-        """Return the seconds that the next answer may take."""
+    def seconds_left(self, work: Sequence[W]) -> float:
+        """Return the seconds that the next reply may take."""
         timeout = self.group.timeout
         if timeout is None:
             return ANSWER_SECONDS
         return min(ANSWER_SECONDS, max(0.0, timeout - max((each.seconds for each in work), default=0.0)))
 
-    def give_up(self, error: Exception) -> list[TenantDone]:
-        """Return the ends of the work in this lane's hands, where the lane itself has failed."""
-        return self.ends(self.hands(), error)
+    def fail_held_work(self, error: Exception) -> list[TenantDone]:
+        """Return failed results for all work that this worker holds."""
+        return self.failures(self.held_work(), error)
 
-    def ends(self, work: Sequence[W], error: Exception) -> list[TenantDone]:
-        """Return the ends of tenants that have failed."""
+    def failures(self, work: Sequence[W], error: Exception) -> list[TenantDone]:
+        """Return failed results for the tenants of some work."""
         return [TenantDone(job, None, error, each.seconds, each.restarts) for each in work for job in each.jobs]
 
-    def late(
+    def handle_timeout(
         self, work: Sequence[W], error: Exception, allowed: float, took: float
     ) -> tuple[list[TenantDone], list[W]]:
-        """Sort out a trip that ended with a time-out.
+        """Decide what happens to the work of a request that timed out.
 
         Args:
-            work: what it was for.
-            error: the time-out.
-            allowed: the seconds it had.
+            work: the work of the request.
+            error: the timeout error.
+            allowed: the request's time limit in seconds.
             took: the seconds it took.
 
         Returns:
-            The ends of those whose time is up, and those that may go on.
+            The results of tenants whose time is used up, and the work that may continue.
         """
-        if took < 0.9 * allowed:  # the settings' own socket_timeout
-            return self.ends(work, error), []
+        if took < 0.9 * allowed:  # the connection's own socket_timeout, which is shorter
+            return self.failures(work, error), []
         if allowed >= ANSWER_SECONDS:
-            return self.ends(work, timed_out(ANSWER_SECONDS, error)), []
+            return self.failures(work, timed_out(ANSWER_SECONDS, error)), []
         timeout = self.group.timeout or 0.0
         up = [each for each in work if each.seconds >= 0.99 * timeout]
-        return self.ends(up, timed_out(timeout, error)), [each for each in work if each not in up]
+        return self.failures(up, timed_out(timeout, error)), [each for each in work if each not in up]
 
     def connect(self, seconds: float) -> Generator[Step, Any, None]:
-        """See that there is a connection."""
+        """Connect, unless the worker is connected."""
         if not self.connected:
             self.db = yield Connect(seconds)
             self.connected = True
 
-    def crowded_out(self, error: Exception) -> bool:
-        """Return whether there is no place for this lane's connection, while others of its run have one."""
-        self.crowded = isinstance(error, NoPermitError)
-        return self.crowded
+    def is_out_of_permits(self, error: Exception) -> bool:
+        """Return whether the connection failed for want of a permit, while other workers of the run hold one."""
+        self.out_of_permits = isinstance(error, NoPermitError)
+        return self.out_of_permits
 
-    def heard(self) -> None:
-        """Note that the server has answered."""
+    def record_answer(self) -> None:
+        """Note that the server has replied."""
         self.group.answers += 1
 
-    def dead_for(self, took: float, held: Sequence[W] = (), *, hopeless: bool) -> list[W]:
-        """Take all work that waits and would meet the same failure, so that a walk waits for a server once, not for each write.
+    def take_unreachable_work(self, took: float, held: Sequence[W] = (), *, hopeless: bool) -> list[W]:
+        """Take all waiting work that would fail in the same way, so that a run waits for a dead server once, not once
+        per write.
 
-        That is work which has no more time than the server was asked in vain since its last answer.
+        This is the work whose remaining time is not longer than the time the server has been silent.
 
         Args:
-            took: the seconds of the attempt that has failed.
-            held: other work in this lane's hands.
-            hopeless: where the server has never answered, it is not tried again.
+            took: the seconds of the failed attempt.
+            held: other work that this worker holds.
+            hopeless: whether to give up all work if the server has never replied.
         """
         group = self.group
         if group.answers != self._answers:
-            self._answers, self._silent = group.answers, 0.0
-        self._silent += took
+            self._answers, self._unanswered_seconds = group.answers, 0.0
+        self._unanswered_seconds += took
         none = hopeless and not group.answers
-        dead: list[W] = []
-        if none or 0.9 * self.left([]) <= self._silent:
-            dead += map(group.make, group.fresh)
-            group.fresh.clear()
-        dead += [each for each in held if none or 0.9 * self.left([each]) <= self._silent]
-        late = [each for each in group.large if none or 0.9 * self.left([each]) <= self._silent]
+        unreachable_work: list[W] = []
+        if none or 0.9 * self.seconds_left([]) <= self._unanswered_seconds:
+            unreachable_work += map(group.make, group.pending)
+            group.pending.clear()
+        unreachable_work += [
+            each for each in held if none or 0.9 * self.seconds_left([each]) <= self._unanswered_seconds
+        ]
+        late = [each for each in group.started if none or 0.9 * self.seconds_left([each]) <= self._unanswered_seconds]
         if late:
-            dead += late
+            unreachable_work += late
             gone = {id(each) for each in late}
-            kept = [each for each in group.large if id(each) not in gone]
-            group.large.clear()
-            group.large.extend(kept)
-        return dead
+            kept = [each for each in group.started if id(each) not in gone]
+            group.started.clear()
+            group.started.extend(kept)
+        return unreachable_work

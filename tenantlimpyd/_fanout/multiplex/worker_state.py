@@ -1,4 +1,4 @@
-"""A lane on its way, in the blocking engine: what it waits for, since when, and until when."""
+"""The state of a worker in the select loop: its connection, what it waits for, and until when."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import redis
 
-from tenantlimpyd._fanout.multiplex.connector import Attempt
-from tenantlimpyd._fanout.multiplex.lease import Lease, silent
+from tenantlimpyd._fanout.multiplex.connector import ConnectAttempt
+from tenantlimpyd._fanout.multiplex.lease import Lease, silence_error
 from tenantlimpyd._fanout.multiplex.protocol import SendRequest, Step
 from tenantlimpyd._fanout.multiplex.worker import Worker
 
@@ -19,74 +19,76 @@ __all__ = ["WorkerState"]
 
 @attrs.define(eq=False)
 class WorkerState:
-    """A lane on its way.
+    """A worker that the select loop runs.
+
+    All times are in seconds of the loop's clock.
 
     Attributes:
-        worker: the lane.
-        steps: what it does, one step after another.
+        worker: the worker.
+        steps: its generator.
         lease: its connection.
-        attempt: at connecting, while it is under way.
-        began: when that was begun.
-        ahead: by how much its clock is before that of the run: connecting takes its time while the consumer has its turn.
-        trip: while its replies are waited for.
-        sent: when it was sent.
-        received: how many bytes had come when that was looked at last.
-        heard: when that was, or when the trip was sent.
-        come: how many replies had come by then.
-        answered: when the last of them had come, or the trip was sent.
-        ends: when the time of what it waits for is up.
+        attempt: its attempt to connect, while that is running.
+        attempt_started: when the attempt was started.
+        clock_offset: how far the worker's clock is ahead of the loop's: connecting goes on while the consumer works.
+        request: the request whose replies are awaited.
+        sent_at: when the request was sent.
+        received: the number of bytes received when the connection was read last.
+        last_data_at: when data arrived last, or when the request was sent.
+        received_replies: the number of replies that had arrived by then.
+        last_reply_at: when a complete reply arrived last, or when the request was sent.
+        deadline: when the current wait times out.
     """
 
     worker: Worker[Any]
     steps: Generator[Step, Any, None]
     lease: Lease
-    attempt: Attempt | None = None
-    began: float = 0.0
-    ahead: float = 0.0
-    trip: SendRequest | None = None
-    sent: float = 0.0
+    attempt: ConnectAttempt | None = None
+    attempt_started: float = 0.0
+    clock_offset: float = 0.0
+    request: SendRequest | None = None
+    sent_at: float = 0.0
     received: int = 0
-    heard: float = 0.0
-    come: int = 0
-    answered: float = 0.0
-    ends: float = math.inf
+    last_data_at: float = 0.0
+    received_replies: int = 0
+    last_reply_at: float = 0.0
+    deadline: float = math.inf
 
-    def begin(self, trip: SendRequest, now: float) -> None:
-        """Send a trip, as much of it as goes out at once."""
+    def begin(self, request: SendRequest, now: float) -> None:
+        """Start to send a request."""
         lease = self.lease
-        self.trip, self.come, self.received = trip, 0, lease.received
-        self.sent = self.heard = self.answered = now
-        self.ends = self._until(trip)
-        lease.send(trip)
+        self.request, self.received_replies, self.received = request, 0, lease.received
+        self.sent_at = self.last_data_at = self.last_reply_at = now
+        self.deadline = self._deadline_of(request)
+        lease.send(request)
 
     def receive(self, buffer: bytearray, now: float) -> list[Any] | None:
-        """Take in what has come; return the replies, once all are there."""
-        lease, trip = self.lease, self.trip
+        """Read from the connection and return the replies once all have arrived, else None."""
+        lease, request = self.lease, self.request
         replies = lease.receive(buffer)
-        if trip is None:
-            raise redis.ConnectionError("the server sent what nobody had asked for")
+        if request is None:
+            raise redis.ConnectionError("the server sent data that was not requested")
         if replies is not None:
-            self.rest()
+            self.clear()
         elif lease.received != self.received:
-            self.received, self.heard = lease.received, now
-            if lease.come != self.come:
-                self.come, self.answered = lease.come, now
-            self.ends = self._until(trip)
+            self.received, self.last_data_at = lease.received, now
+            if lease.received_replies != self.received_replies:
+                self.received_replies, self.last_reply_at = lease.received_replies, now
+            self.deadline = self._deadline_of(request)
         return replies
 
-    def rest(self) -> None:
-        """Wait for nothing."""
-        self.trip, self.ends = None, math.inf
+    def clear(self) -> None:
+        """Forget the request: nothing is awaited any more."""
+        self.request, self.deadline = None, math.inf
 
-    def silence(self, trip: SendRequest, now: float) -> Exception:
-        """Return the error of a trip whose time is up, and tell the server's breaker."""
-        if now >= self.sent + trip.seconds:
-            error = redis.TimeoutError(f"no answer came within {trip.seconds:g} s")
+    def timeout_error(self, request: SendRequest, now: float) -> Exception:
+        """Return the error of a request that timed out, and report it to the server's circuit breaker."""
+        if now >= self.sent_at + request.seconds:
+            error = redis.TimeoutError(f"no reply arrived within {request.seconds:g} s")
         else:
-            error = silent(self.lease.patience)
-        self.lease.late(error, now - self.answered)
+            error = silence_error(self.lease.read_timeout)
+        self.lease.report_timeout(error, now - self.last_reply_at)
         return error
 
-    def _until(self, trip: SendRequest) -> float:
-        patience, ends = self.lease.patience, self.sent + trip.seconds
-        return ends if patience is None else min(ends, self.heard + patience)
+    def _deadline_of(self, request: SendRequest) -> float:
+        timeout, deadline = self.lease.read_timeout, self.sent_at + request.seconds
+        return deadline if timeout is None else min(deadline, self.last_data_at + timeout)
