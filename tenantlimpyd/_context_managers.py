@@ -1,4 +1,4 @@
-"""``with`` and ``async with`` for what is closed by ``close`` and ``aclose``."""
+"""Context managers for objects with ``close`` and ``aclose``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["AsyncCloseOnExit", "CloseOnExit"]
 
 
 class CloseOnExit:
-    """Closed at the end of a ``with`` block."""
+    """A base class that closes the object at the end of a ``with`` block."""
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the object."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -27,12 +27,12 @@ class CloseOnExit:
 
 
 class AsyncCloseOnExit:
-    """Closed at the end of an ``async with`` block."""
+    """A base class that closes the object at the end of an ``async with`` block."""
 
     __slots__ = ()
 
     async def aclose(self) -> None:
-        """Close it, awaiting."""
+        """Close the object; the async version of ``close``."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:

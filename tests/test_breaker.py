@@ -10,7 +10,7 @@ import threading
 import pytest
 import redis
 
-from tenantlimpyd._connections.breaker import Breaker, BreakerPolicy, bypass_breaker
+from tenantlimpyd._connections.breaker import BreakerPolicy, CircuitBreaker, bypass_breaker
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, LimpydException, ServerUnavailableError
 
@@ -32,13 +32,13 @@ def clock():
 
 @pytest.fixture
 def breaker(clock):
-    return Breaker("redis-1:6379", BreakerPolicy(failures=3, seconds=1.0, max_open_seconds=4.0), clock)
+    return CircuitBreaker("redis-1:6379", BreakerPolicy(failures=3, seconds=1.0, max_open_seconds=4.0), clock)
 
 
 def fail(breaker, times=1, error=REFUSED, waited=0.0, own=5.0, caller=None):
     caller = object() if caller is None else caller
     for _ in range(times):
-        breaker.failed(caller, error, waited, own)
+        breaker.record_failure(caller, error, waited, own)
 
 
 def test_some_failures_in_a_row_open_it(breaker, clock):
@@ -46,7 +46,7 @@ def test_some_failures_in_a_row_open_it(breaker, clock):
     assert breaker.status.state == "closed"
     breaker.admit(object())
     fail(breaker)
-    assert breaker.refusing
+    assert breaker.may_refuse
     clock.now += 0.4
     with pytest.raises(ServerUnavailableError) as caught:
         breaker.admit(object())
@@ -54,13 +54,18 @@ def test_some_failures_in_a_row_open_it(breaker, clock):
     assert isinstance(error, redis.ConnectionError)
     assert isinstance(error, LimpydException)
     assert str(error) == (
-        "redis-1:6379 is taken to be away since 0.4 s: 3 failures in a row, the last ConnectionError: Error 111 connecting "
-        "to redis-1:6379. Connection refused.; the next attempt may go out in 0.6 s. Nothing was sent."
+        "circuit breaker open for redis-1:6379 since 0.4 s (3 consecutive failures, "
+        "last: ConnectionError: Error 111 connecting "
+        "to redis-1:6379. Connection refused.); next attempt in 0.6 s. The command was not sent."
     )
     assert error.server == "redis-1:6379"
     assert error.retry_in == pytest.approx(0.6)
-    copied = pickle.loads(pickle.dumps(error))
-    assert (str(copied), copied.server, copied.retry_in) == (str(error), error.server, error.retry_in)
+    from_template = pickle.loads(pickle.dumps(error))
+    assert (str(from_template), from_template.server, from_template.retry_in) == (
+        str(error),
+        error.server,
+        error.retry_in,
+    )
     status = breaker.status
     assert (status.state, status.failures, status.error) == ("open", 3, "ConnectionError")
     assert status.seconds == pytest.approx(0.4)
@@ -69,9 +74,9 @@ def test_some_failures_in_a_row_open_it(breaker, clock):
 
 def test_an_answer_in_between_starts_the_count_again(breaker):
     fail(breaker, 2)
-    assert breaker.troubled
-    breaker.succeeded()
-    assert not breaker.troubled
+    assert breaker.has_failures
+    breaker.record_success()
+    assert not breaker.has_failures
     fail(breaker, 2)
     assert breaker.status.state == "closed"
 
@@ -88,14 +93,14 @@ def test_one_caller_at_a_time_is_let_through(breaker, clock):
     breaker.admit(first)
     breaker.admit(first)  # it may ask again: at checkout, and as it connects
     assert breaker.status.state == "half-open"
-    with pytest.raises(ServerUnavailableError, match="one attempt is under way"):
+    with pytest.raises(ServerUnavailableError, match="a probe is running"):
         breaker.admit(second)
-    breaker.leave(second)  # not the one
+    breaker.abandon(second)  # not the one
     with pytest.raises(ServerUnavailableError):
         breaker.admit(second)
-    breaker.leave(first)
+    breaker.abandon(first)
     breaker.admit(second)
-    breaker.succeeded()
+    breaker.record_success()
     assert breaker.status.state == "closed"
     breaker.admit(first)
 
@@ -120,7 +125,7 @@ def test_vain_attempts_double_the_time_up_to_a_bound(breaker, clock):
         caller = object()
         breaker.admit(caller)
         fail(breaker, caller=caller)
-    breaker.succeeded()
+    breaker.record_success()
     fail(breaker, 3)
     assert breaker.status.retry_in == pytest.approx(1.0)
 
@@ -163,7 +168,7 @@ def test_who_asks_on_purpose_is_never_refused(breaker, clock):
     breaker.admit(object())
     with bypass_breaker():
         breaker.admit(object())
-        breaker.succeeded()
+        breaker.record_success()
     assert breaker.status.state == "closed"
 
 
@@ -177,7 +182,7 @@ def test_what_this_machine_lacks_does_not_count(breaker, number):
             raise error  # noqa: B904 - as redis-py does
     except redis.ConnectionError:
         fail(breaker, 10, error)
-    assert not breaker.troubled
+    assert not breaker.has_failures
 
 
 @pytest.mark.parametrize(
@@ -197,7 +202,7 @@ def test_what_this_machine_lacks_does_not_count(breaker, number):
 )
 def test_what_is_said_by_the_server_or_by_the_program_does_not_count(breaker, clock, error):
     fail(breaker, 10, error)
-    assert not breaker.troubled
+    assert not breaker.has_failures
     fail(breaker, 3)
     clock.now += 1.0
     caller = object()
@@ -227,18 +232,18 @@ def test_what_counts(breaker, error):
 )
 def test_impatience_does_not_count(breaker, waited, own, counts):
     fail(breaker, 3, redis.TimeoutError(), waited=waited, own=own)
-    assert breaker.refusing is counts
+    assert breaker.may_refuse is counts
 
 
 def test_many_that_give_up_at_one_moment_count_once(breaker, clock):
     for _ in range(2):
         clock.now += 2.0
         for _ in range(64):
-            breaker.failed(object(), asyncio.CancelledError(), 1.5, 5.0, once=True)
+            breaker.record_failure(object(), asyncio.CancelledError(), 1.5, 5.0, once=True)
     assert breaker.status.failures == 2
     clock.now += 2.0
-    breaker.failed(object(), asyncio.CancelledError(), 1.5, 5.0, once=True)
-    assert breaker.refusing
+    breaker.record_failure(object(), asyncio.CancelledError(), 1.5, 5.0, once=True)
+    assert breaker.may_refuse
 
 
 def test_threads_agree_on_the_one_that_is_let_through(breaker, clock):

@@ -14,7 +14,7 @@ import redis
 import structlog
 from structlog.testing import capture_logs
 
-from tenantlimpyd._connections.breaker import Breaker, BreakerPolicy
+from tenantlimpyd._connections.breaker import BreakerPolicy, CircuitBreaker
 from tenantlimpyd._connections.budget import Budget
 from tenantlimpyd._connections.topology.sentinel import Master
 from tenantlimpyd.context import carry_tenant
@@ -77,14 +77,14 @@ async def wait_for_a_connection(settings):
 
 def servers_and_tenants_that_change():
     now = [0.0]
-    breaker = Breaker("redis-1:6379", BreakerPolicy(failures=1), lambda: now[0])
-    breaker.failed(breaker, redis.ConnectionError("refused"), 0.0, None)
+    breaker = CircuitBreaker("redis-1:6379", BreakerPolicy(failures=1), lambda: now[0])
+    breaker.record_failure(breaker, redis.ConnectionError("refused"), 0.0, None)
     now[0] = 1.0
     breaker.admit(breaker)
-    breaker.succeeded()
+    breaker.record_success()
     master = Master([], "mymaster", "mymaster@s:26379", None, list)
     for port in (1, 2):
-        master._found(("127.0.0.1", port))
+        master._set_address(("127.0.0.1", port))
     router = DatabaseRouter(resolver=lambda tenant: RedisDatabase(host="h", db=int(tenant)), resolver_cache=1)
     for tenant in ("1", "2"):
         router.database_for(tenant)

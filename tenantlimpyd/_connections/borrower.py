@@ -1,4 +1,4 @@
-"""Who borrows connections, who lends them, and who waits for one: what the counts of :mod:`tenantlimpyd._connections.limiter` know of them."""
+"""Borrowers, pools and waiters, as :mod:`tenantlimpyd._connections.limiter` sees them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Borrower", "IdlePool", "NoPermitError", "Waiter"]
 
 
 class Borrower(Protocol):
-    """Who uses connections: a database, or a walk.
+    """A user of connections: a database or a scan.
 
     Attributes:
-        db: the database number it wants connections to be in.
-        retired: whether it has let go of the server: connections that come back from it are closed.
+        db: the number of the database that its connections are to be in.
+        retired: whether it has released the endpoint, so that the connections it returns are closed.
     """
 
     db: int
@@ -24,31 +24,35 @@ class Borrower(Protocol):
 
 
 class IdlePool(Protocol):
-    """What a lane knows of a pool.
+    """A pool with a list of idle connections.
 
     Attributes:
-        idle: connections that nobody uses; the one that came back last is last.
+        idle: the idle connections; the one returned last is last.
     """
 
     idle: list[Any]
 
     def drop(self, connection: Any) -> None:
-        """Close a connection that was idle and is no longer in the list. Called in any thread."""
+        """Close a connection that was removed from the list of idle ones. Any thread may call this."""
 
     def reset_after_fork(self) -> None:
-        """Forget all connections: they are a parent process's."""
+        """Forget all connections, which belong to the parent process."""
 
 
 class NoPermitError(MaxConnectionsError):
-    """There is no place at the moment, for one who does not wait."""
+    """Raised to a caller that does not wait if no permit is available."""
 
 
 class Waiter:
-    """Somebody who waits for a connection.
+    """A thread or task that waits for a permit.
 
     Attributes:
-        granted: whether there is one: :attr:`connection`, or where that is None, leave to make one.
-        wake: called once it is granted.
+        pool: the pool that the connection belongs to.
+        user: the borrower.
+        granted: whether a permit was granted: with :attr:`connection`, or if that is None, to make one.
+        connection: the idle connection that was granted, if any.
+        since: the start of the wait, by the monotonic clock.
+        wake: called when the permit is granted.
     """
 
     __slots__ = ("connection", "granted", "pool", "since", "user", "wake")
@@ -63,4 +67,4 @@ class Waiter:
 
 
 def _nobody() -> None:
-    """Wake nobody."""
+    """Do nothing."""

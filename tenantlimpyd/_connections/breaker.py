@@ -1,14 +1,15 @@
-"""A breaker for each server: a dead one costs its first callers a deadline, and later ones nothing.
+"""The circuit breaker: after failures of a server, callers are refused at once instead of waiting for a timeout.
 
-*Closed*, everything goes through. After some failures in a row it is *open*: whoever wants a connection is refused at
-once. When its time is up it lets one caller at a time through (*half-open*): what the server answers closes it, another
-failure keeps it open for twice as long, up to a bound.
+*Closed*: every caller is admitted. After some consecutive failures it is *open*: callers are refused. After a while it
+admits one caller at a time as a probe (*half-open*). A reply of the server closes it. Another failure keeps it open for
+twice as long, up to ``max_open_seconds``.
 
-What counts: connecting or handshaking that is refused, unreachable, cut off or timed out, and commands whose replies do not
-come in time, but for those that wait on purpose. What the server itself says does not: an error reply, a wrong password,
-"loading", "too many clients" prove that it is there. Nor does what this machine lacks, such as file descriptors. Nor does
-impatience: a time-out counts only where the server had :data:`LEAST_WAIT` seconds, or the
-connection's own time-out if that is shorter, so that ``fan_out(timeout=0.001)`` takes the server from nobody.
+These count as failures: connections and handshakes that are refused, unreachable, cut off or timed out, and replies that do not
+arrive in time, except those of blocking commands. Errors that the server itself returns do not count: an error reply, a
+wrong password, "loading" or "too many clients" prove that it is available. Errors of this machine, such as a lack of
+file descriptors, do not count either. A timeout counts only if the server had :data:`MIN_WAIT_SECONDS`, or the
+connection's own timeout if that is shorter, so that ``fan_out(timeout=0.001)`` does not open the circuit breaker for
+everybody.
 """
 
 from __future__ import annotations
@@ -29,57 +30,64 @@ from tenantlimpyd import logs
 from tenantlimpyd._connections import fork
 from tenantlimpyd.exceptions import ConfigurationError, ServerUnavailableError, shown
 
-__all__ = ["LEAST_WAIT", "PATIENCE", "Breaker", "BreakerPolicy", "BreakerStatus", "State", "bypass_breaker"]
+__all__ = [
+    "MIN_WAIT_SECONDS",
+    "PROBE_WAIT_SECONDS",
+    "BreakerPolicy",
+    "BreakerStatus",
+    "CircuitBreaker",
+    "State",
+    "bypass_breaker",
+]
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
 
-LEAST_WAIT = 1.0
-"""Seconds a server must have been given before a deadline of the caller's own counts against it."""
+MIN_WAIT_SECONDS = 1.0
+"""Seconds that a server must have had before a caller's shorter deadline counts as a failure."""
 
-PATIENCE = 0.25
-"""Seconds for which others wait for what comes of the attempt of the one that was let through: so when a server is back, all
-who come at that moment find it, and not only the first."""
+PROBE_WAIT_SECONDS = 0.25
+"""Seconds that other callers wait for the result of a probe, so that they too are served when the server is back."""
 
-_LEASE = 30.0
-"""Seconds after which the one caller let through is no longer waited for: it may have gone without a word."""
+_PROBE_TIMEOUT_SECONDS = 30.0
+"""Seconds after which a probe without a result is given up."""
 
-_ANSWERED = (
+_NOT_UNAVAILABLE = (
     *(redis.AuthenticationError, AuthorizationError, BusyLoadingError),
     *(ExternalAuthProviderError, MaxConnectionsError, ServerUnavailableError),
 )
-"""redis-py's connection errors that don't say that the server is away."""
+"""redis-py's connection errors that do not mean that the server is unavailable."""
 
 
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-"""Errors of the operating system in connecting that say what this machine lacks, and nothing of the server."""
+_LOCAL_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors of the operating system that mean that this machine lacks resources."""
 
-_insists: ContextVar[bool] = ContextVar("tenantlimpyd._connections.breaker.insists", default=False)
+_bypass: ContextVar[bool] = ContextVar("tenantlimpyd._connections.breaker.insists", default=False)
 
 
 @contextlib.contextmanager
 def bypass_breaker() -> Iterator[None]:
-    """Refuse nothing that is asked in this context: who wants to know how a server is has to ask it.
+    """Admit every caller in this context, for health checks.
 
-    Where it answers, the breaker closes for all; where it doesn't, nothing is prolonged.
+    A reply closes the circuit breaker for all. A failure does not extend the time for which it is open.
     """
-    token = _insists.set(True)
+    token = _bypass.set(True)
     try:
         yield
     finally:
-        _insists.reset(token)
+        _bypass.reset(token)
 
 
 @attrs.frozen
 class BreakerPolicy:
-    """When a breaker opens, and for how long. The setting ``breaker`` of a database takes one; None: no breaker.
+    """When the circuit breaker opens, and for how long. The setting ``breaker`` of a database; None disables it.
 
     Args:
-        failures: how many in a row open it. A connection that took all of its own time-out opens it by itself.
-        seconds: for how long at first.
-        longest: for how long at most; the time doubles with each vain attempt.
+        failures: the number of consecutive failures that open it. One timeout of a connection's full timeout opens it too.
+        seconds: seconds for which it is open at first.
+        max_open_seconds: the longest time in seconds; each failed probe doubles the time.
 
     Raises:
-        ConfigurationError: a value is out of range.
+        ConfigurationError: If a value is out of range.
     """
 
     failures: int = 3
@@ -106,14 +114,14 @@ class BreakerPolicy:
 
 @attrs.frozen
 class BreakerStatus:
-    """A breaker at one moment.
+    """The state of a circuit breaker at one moment.
 
     Attributes:
         state: ``closed``, ``open`` or ``half-open``.
-        failures: in a row, up to now.
-        error: the class of the last of them; None: there is none.
-        seconds: since it opened; 0 while it is closed.
-        retry_in: seconds until an attempt is let through; 0 where one would be now.
+        failures: the number of consecutive failures.
+        error: the class of the last failure; None if there is none.
+        seconds: seconds since it opened; 0 while it is closed.
+        retry_in: seconds until the next probe; 0 if one would be admitted now.
     """
 
     state: State
@@ -123,24 +131,24 @@ class BreakerStatus:
     retry_in: float
 
 
-class Breaker:
-    """The breaker of one server. Safe to share between threads and event loops: it never waits.
+class CircuitBreaker:
+    """The circuit breaker of one server. Threads and event loops may share it. It never waits.
 
     Args:
-        server: how messages and log events name it.
+        server: the name of the server in messages and log events.
         policy: when it opens, and for how long.
-        clock: seconds that only grow.
+        clock: returns monotonic seconds.
 
     Attributes:
-        refusing: whether :meth:`admit` might refuse; callers look here first, since it nearly always is False.
-        troubled: whether :meth:`succeeded` would change anything; the same.
+        may_refuse: whether :meth:`admit` may refuse callers. Checking it first keeps the usual path short.
+        has_failures: whether :meth:`record_success` would change the state. Checking it first keeps the usual path short.
     """
 
     def __init__(self, server: str, policy: BreakerPolicy, clock: Callable[[], float] = time.monotonic) -> None:
         self.server = server
         self.policy = policy
-        self.refusing = False
-        self.troubled = False
+        self.may_refuse = False
+        self.has_failures = False
         self._clock = clock
         self.reset_after_fork()
         fork.watch(self)
@@ -148,14 +156,14 @@ class Breaker:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.server}, {self.status.state}>"
 
-    def __deepcopy__(self, memo: object) -> Breaker:
-        return self  # redis-py copies the retry policy, which knows it, for each connection
+    def __deepcopy__(self, memo: object) -> CircuitBreaker:
+        return self  # redis-py copies the retry policy, which refers to it, for each connection
 
     def _close(self) -> None:
-        self.refusing = self.troubled = False
+        self.may_refuse = self.has_failures = False
         self._failures = 0
-        self._error: str | None = None  # not the exception itself: its traceback would keep its callers' frames alive
-        self._told = ""
+        self._error: str | None = None  # not the exception: its traceback would keep frames alive
+        self._description = ""
         self._opened = self._next = self._failed = 0.0
         self._period = self.policy.seconds
         self._caller: int | None = None
@@ -163,10 +171,10 @@ class Breaker:
 
     @property
     def status(self) -> BreakerStatus:
-        """Its state now."""
+        """The current state."""
         with self._lock:
             now = self._clock()
-            if not self.refusing:
+            if not self.may_refuse:
                 return BreakerStatus("closed", self._failures, self._error, 0.0, 0.0)
             left = self._wait(now)
             state: State = "open" if self._caller is None and left > 0 else "half-open"
@@ -177,136 +185,134 @@ class Breaker:
         return max(0.0, until - now)
 
     def admit(self, caller: object) -> None:
-        """Let a caller through, or refuse it. While it is half-open, one at a time is let through: as often as it asks.
+        """Admit or refuse a caller. While half-open, one caller is admitted, as often as it asks.
 
         Args:
             caller: the connection that is about to be used.
 
         Raises:
-            ServerUnavailableError: refused.
+            ServerUnavailableError: If the caller is refused.
         """
-        if not self.refusing:
+        if not self.may_refuse:
             return
         with self._lock:
-            if not self.refusing or self._caller == id(caller):
+            if not self.may_refuse or self._caller == id(caller):
                 return
             now = self._clock()
             if (left := self._wait(now)) > 0:
-                if _insists.get():
+                if _bypass.get():
                     return
                 raise self._refusal(now, left)
-            self._caller, self._lease = id(caller), now + _LEASE
+            self._caller, self._lease = id(caller), now + _PROBE_TIMEOUT_SECONDS
         logs.emit("breaker_probing", server=self.server)
 
     def _refusal(self, now: float, left: float) -> ServerUnavailableError:
-        since, times = now - self._opened, f"{self._failures} failure{'s' if self._failures > 1 else ''} in a row"
-        when = (
-            "one attempt is under way" if self._caller is not None else f"the next attempt may go out in {left:.1f} s"
-        )
+        since, times = now - self._opened, f"{self._failures} consecutive failure{'s' if self._failures > 1 else ''}"
+        when = "a probe is running" if self._caller is not None else f"next attempt in {left:.1f} s"
         return ServerUnavailableError(
-            f"{self.server} is taken to be away since {since:.1f} s: {times}, the last {self._told}; {when}. "
-            "Nothing was sent.",
+            f"circuit breaker open for {self.server} since {since:.1f} s ({times}, last: {self._description}); {when}. "
+            "The command was not sent.",
             self.server,
             left,
         )
 
     @property
     def probing(self) -> bool:
-        """Whether the one that was let through has not told yet what came of it."""
-        return self.refusing and self._caller is not None and not _insists.get()
+        """Whether a probe is running."""
+        return self.may_refuse and self._caller is not None and not _bypass.get()
 
     def check(self) -> None:
-        """Refuse a caller that has no connection yet; who is not refused may still be, by :meth:`admit`.
+        """Refuse a caller that has no connection yet. :meth:`admit` may still refuse it later.
 
         Raises:
-            ServerUnavailableError: refused.
+            ServerUnavailableError: If the caller is refused.
         """
         with self._lock:
             now = self._clock()
-            if self.refusing and (left := self._wait(now)) > 0 and not _insists.get():
+            if self.may_refuse and (left := self._wait(now)) > 0 and not _bypass.get():
                 raise self._refusal(now, left)
 
     def reset_after_fork(self) -> None:
-        """Know nothing of what a parent process found out, nor of its lock."""
+        """Reset the state and the lock of the parent process."""
         self._lock = threading.Lock()
         self._close()
 
-    def leave(self, caller: object) -> None:
-        """Tell that a caller gave up without an answer, so that another may be let through."""
+    def abandon(self, caller: object) -> None:
+        """Record that a caller ended without a result, so that another may probe."""
         if self._caller == id(caller):
             with self._lock:
                 if self._caller == id(caller):
                     self._caller = None
 
-    def succeeded(self) -> None:
-        """Tell that the server answered."""
-        if not self.troubled:
+    def record_success(self) -> None:
+        """Record a reply of the server."""
+        if not self.has_failures:
             return
         with self._lock:
-            was_open, seconds = self.refusing, self._clock() - self._opened
+            was_open, seconds = self.may_refuse, self._clock() - self._opened
             self._close()
         if was_open:
             logs.emit("breaker_closed", server=self.server, seconds=round(seconds, 6))
 
-    def failed(
+    def record_failure(
         self, caller: object, error: BaseException, waited: float, own: float | None, *, once: bool = False
     ) -> None:
-        """Tell of an error in reaching the server, or in waiting for its reply. Decides whether it counts.
+        """Record an error in connecting or in waiting for a reply, if it counts as a failure.
 
         Args:
             caller: the connection.
-            error: what was raised.
-            waited: seconds the server was given.
-            own: seconds of the connection's own time-out, which somebody's deadline may have shortened; None: it has none.
-            once: whether many that give up at one moment count as one: an event loop that was held up by something else
-                gives up on all of them, whose replies may have come.
+            error: the error.
+            waited: seconds that the server had.
+            own: the connection's own timeout in seconds; None if it has none.
+            once: whether simultaneous failures count as one: a blocked event loop times out many callers at a time.
         """
-        if isinstance(error, _ANSWERED) or not self._counts(error, waited, own):
-            self.leave(caller)
+        if isinstance(error, _NOT_UNAVAILABLE) or not self._counts(error, waited, own):
+            self.abandon(caller)
             return
         timed_out = isinstance(error, redis.TimeoutError | TimeoutError) and own is not None and waited >= 0.9 * own
         with self._lock:
             now = self._clock()
-            if self.refusing and self._caller != id(caller) and (now < self._next or now - waited < self._opened):
-                return  # of an attempt that began before it opened, or of one that nobody had to make
+            if self.may_refuse and self._caller != id(caller) and (now < self._next or now - waited < self._opened):
+                return  # started before it opened, or not a probe
             if once and now - waited < self._failed:
                 return
             self._failures, self._failed = self._failures + 1, now
-            last = error if isinstance(error, Exception) else redis.TimeoutError("given up by its caller")
-            self._error, self._told = type(last).__name__, _told(last)
-            self.troubled = True
+            last = error if isinstance(error, Exception) else redis.TimeoutError("cancelled by its caller")
+            self._error, self._description = type(last).__name__, _description(last)
+            self.has_failures = True
             self._caller = None
-            if self.refusing:
+            if self.may_refuse:
                 self._period = min(2 * self._period, self.policy.max_open_seconds)
-            elif self._failures < self.policy.failures and not (timed_out and waited >= LEAST_WAIT):
+            elif self._failures < self.policy.failures and not (timed_out and waited >= MIN_WAIT_SECONDS):
                 return
             else:
                 self._opened = now
-            self.refusing, self._next = True, now + self._period
+            self.may_refuse, self._next = True, now + self._period
             told = (self._failures, self._error, self._period)
         logs.emit("breaker_opened", server=self.server, failures=told[0], error=told[1], seconds=told[2])
 
     @staticmethod
     def _counts(error: BaseException, waited: float, own: float | None) -> bool:
-        if str(error).startswith("max number of clients") or _ours(error):
+        if str(error).startswith("max number of clients") or _is_local_error(error):
             return False
         if isinstance(error, redis.ConnectionError) or (
             isinstance(error, OSError) and not isinstance(error, TimeoutError)
         ):
             return True
         if isinstance(error, Exception) and not isinstance(error, redis.TimeoutError | TimeoutError):
-            return False  # a reply of the server, or a mistake of the program
-        enough = LEAST_WAIT if own is None else min(LEAST_WAIT, 0.9 * own)
-        return waited >= enough  # else somebody was in a hurry; a cancelled task, for example
+            return False  # a reply of the server, or an error of the program
+        enough = MIN_WAIT_SECONDS if own is None else min(MIN_WAIT_SECONDS, 0.9 * own)
+        return waited >= enough  # otherwise the caller's deadline was too short, or its task was cancelled
 
 
-def _ours(error: BaseException) -> bool:
-    """Return whether a connection could not be made for want of something on this machine."""
+def _is_local_error(error: BaseException) -> bool:
+    """Return whether connecting failed because this machine lacks resources."""
     return any(
-        isinstance(each, OSError) and each.errno in _OURS for each in (error, error.__cause__, error.__context__)
+        isinstance(each, OSError) and each.errno in _LOCAL_ERRORS
+        for each in (error, error.__cause__, error.__context__)
     )
 
 
-def _told(error: Exception) -> str:
+def _description(error: Exception) -> str:
     text = str(error).splitlines()[0][:200] if str(error) else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""How many connections there may be, and what happens when there are none left."""
+"""Budgets: the limits of connections, and what happens when they are reached."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["Budget", "PoolStats", "checked_budget"]
 
 @attrs.frozen(eq=False, kw_only=True)
 class Budget:
-    """Bounds for connections, shared by all databases it is given to: ``DatabaseRouter(..., budget=Budget(total=200))``.
+    """Limits of connections for all databases that share it: ``DatabaseRouter(..., budget=Budget(total=200))``.
 
-    Two budgets with the same numbers are two budgets. Databases that are given none share one, with the numbers below.
+    Two budgets with the same numbers are separate. Databases without a budget share one with the defaults.
 
     Attributes:
-        per_server: connections to one server with one set of credentials and settings, whatever the tenants. A database's
-            own ``max_connections`` counts where it is lower.
-        total: connections in all, of all servers, those of ``apart`` included.
-        per_tenant: connections that one database may use at once, so that one tenant can't take all of a server's; None:
+        per_server: shared connections to one server with one set of settings. A database's own ``max_connections`` applies if
+            it is lower.
+        total: connections to all servers, including dedicated ones.
+        per_tenant: connections that one database may use at a time, so that one tenant can't use all of a server's; None for
             three quarters of ``per_server``, rounded up.
-        dedicated: further connections to one server for what keeps one to itself: commands that block, pub/sub and MONITOR.
-        idle: seconds after which a connection that nobody used is closed, looked at when others are used; None: never.
-        on_full: ``"wait"`` for a connection to come back, first come, first served; or ``"raise"``.
-        timeout: seconds to wait, before ``redis.exceptions.MaxConnectionsError``.
+        dedicated: further connections to one server for blocking and unknown commands, pub/sub and MONITOR.
+        idle: seconds after which an unused connection is closed, checked when other connections are used; None for never.
+        on_full: ``"wait"`` for a connection in order of arrival, or ``"raise"``.
+        timeout: seconds to wait before ``redis.exceptions.MaxConnectionsError``.
 
     Raises:
-        ConfigurationError: a number that makes no sense; all mistakes at once.
+        ConfigurationError: If a value is invalid. The error lists all mistakes.
     """
 
     per_server: int = 64
@@ -59,15 +59,15 @@ class Budget:
             raise ConfigurationError([f"budget: {problem}" for problem in problems])
 
     def share(self, connections: int) -> int:
-        """Return how many of so many connections one database may use at once."""
+        """Return how many of a number of connections one database may use at a time."""
         return min(connections, -(-connections * 3 // 4) if self.per_tenant is None else self.per_tenant)
 
 
 def checked_budget(budget: object) -> Budget | None:
-    """Return a budget.
+    """Return a valid budget or None.
 
     Raises:
-        ConfigurationError: it is neither one nor None.
+        ConfigurationError: If it is neither.
     """
     if budget is not None and not isinstance(budget, Budget):
         raise ConfigurationError(f"budget must be a tenantlimpyd.Budget(...), not {shown(budget)}")
@@ -80,14 +80,14 @@ def _is_number(value: Any, kind: Any) -> bool:
 
 @attrs.frozen
 class PoolStats:
-    """What connections there are to a server at this moment, blocking and asyncio together.
+    """The numbers of connections to a server, sync and async together.
 
     Attributes:
-        open: all of them.
-        idle: those that nobody uses.
-        in_use: those that are checked out.
-        waiting: threads and tasks that wait for one.
-        dedicated: those of ``open`` that are for commands that block, pub/sub and MONITOR.
+        open: all connections.
+        idle: unused connections.
+        in_use: connections that are checked out.
+        waiting: threads and tasks that wait for a connection.
+        dedicated: the dedicated connections among ``open``.
     """
 
     open: int = 0

@@ -1,7 +1,8 @@
-"""redis-py's clients for one database of many on a server: small, quickly made, and aware of what needs a connection alone.
+"""redis-py clients for one of many databases on an endpoint.
 
-A client of redis-py costs 22 kB, most of it callbacks that are the same for all. These share them, and see the server's pool
-through a *view*, which says which database is meant.
+A client of redis-py needs 22 kB, mostly response callbacks that are equal for all. These clients share them. They use the
+endpoint's pool through a :class:`PoolView`, which knows their database. Blocking, unknown and connection-altering commands use
+dedicated connections.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from tenantlimpyd._commands import row_of
 from tenantlimpyd._connections.borrower import Borrower
 from tenantlimpyd._connections.pool import AsyncPool, Pool
-from tenantlimpyd._connections.redis_internals import awatched, watched
+from tenantlimpyd._connections.redis_internals import async_is_instrumented, is_instrumented
 
 __all__ = ["AsyncClient", "AsyncPoolView", "Client", "PoolView"]
 
 
 class _PoolViewBase:
-    """What the pool of a server looks like to a client of one of its databases."""
+    """The pool of an endpoint as seen by the client of one database."""
 
-    __slots__ = ("_apart", "_pool", "user")
+    __slots__ = ("_dedicated", "_pool", "user")
 
     def __init__(self, pool: Any, dedicated: Any, user: Borrower) -> None:
         self._pool = pool
-        self._apart = dedicated
+        self._dedicated = dedicated
         self.user = user
 
     def __getattr__(self, name: str) -> Any:
@@ -42,47 +43,47 @@ class _PoolViewBase:
 
     @property
     def connection_kwargs(self) -> dict[str, Any]:
-        """What a connection is made with, its database number included."""
+        """The arguments of a connection, with the database number."""
         return {**self._pool.connection_kwargs, "db": self.user.db}
 
     @property
     def dedicated(self) -> Any:
-        """The view of connections that keep to themselves."""
-        return type(self)(self._apart, self._apart, self.user)
+        """The view of the pool of dedicated connections."""
+        return type(self)(self._dedicated, self._dedicated, self.user)
 
 
 class PoolView(_PoolViewBase):
-    """A server's blocking pool, as one of its databases uses it."""
+    """A sync pool as seen by the client of one database."""
 
     __slots__ = ()
     _pool: Pool
 
     def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:  # noqa: ARG002 - redis-py's
-        """Return a connection for this database."""
-        return self._pool.lend(self.user)
+        """Check out a connection for this database."""
+        return self._pool.checkout(self.user)
 
     def release(self, connection: Any) -> None:
-        """Give a connection back."""
+        """Return a connection."""
         self._pool.release(connection)
 
 
 class AsyncPoolView(_PoolViewBase):
-    """A server's asyncio pool, as one of its databases uses it."""
+    """An async pool as seen by the client of one database."""
 
     __slots__ = ()
     _pool: AsyncPool
 
     def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:  # noqa: ARG002 - redis-py's
-        """Return a connection for this database, to be awaited."""
-        return self._pool.lend(self.user)
+        """Check out a connection for this database; to be awaited."""
+        return self._pool.checkout(self.user)
 
     def release(self, connection: Any) -> Any:
-        """Give a connection back; to be awaited."""
+        """Return a connection; to be awaited."""
         return self._pool.release(connection)
 
 
 def _parsed(reply: Any, name: Any, callbacks: Any, options: dict[str, Any]) -> Any:
-    """Return a reply as redis-py gives it. ``keys`` among the options is for its client-side cache."""
+    """Apply the response callback to a reply. The option ``keys`` is for redis-py's client-side cache only."""
     callback = callbacks.get(name)
     if callback is None:
         return reply
@@ -91,7 +92,7 @@ def _parsed(reply: Any, name: Any, callbacks: Any, options: dict[str, Any]) -> A
 
 
 class Client(redis.Redis):
-    """A blocking client of one database."""
+    """A sync client of one database."""
 
     connection = None
     single_connection_lock = threading.RLock()
@@ -99,8 +100,8 @@ class Client(redis.Redis):
     auto_close_connection_pool = False
 
     @classmethod
-    def copied(cls, template: redis.Redis, view: PoolView) -> Client:
-        """Return a client that shares with ``template`` what isn't the database's own."""
+    def from_template(cls, template: redis.Redis, view: PoolView) -> Client:
+        """Return a client that shares the callbacks of ``template``."""
         client = cls.__new__(cls)
         client.connection_pool = view  # type: ignore[assignment]
         client.response_callbacks = template.response_callbacks
@@ -108,23 +109,23 @@ class Client(redis.Redis):
         return client
 
     def set_response_callback(self, command: str, callback: Any) -> None:
-        """Set a callback of this client's own."""
+        """Set a response callback for this client only."""
         callbacks: Any = redis.client.CaseInsensitiveDict({})
         dict.update(callbacks, self.response_callbacks)
         self.response_callbacks = callbacks
         super().set_response_callback(command, callback)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Execute a command; one that waits on the server, on a connection apart.
+        """Execute a command. Blocking and unknown commands use a dedicated connection.
 
-        It does as redis-py's own method, around which counters of telemetry are, unless somebody wants those.
+        It does the same as redis-py's method without its telemetry, unless telemetry is enabled.
         """
         if row_of(args).blocks(args):  # unknown commands too
-            return redis.Redis.execute_command(self._alone(), *args, **options)
-        if watched():
+            return redis.Redis.execute_command(self._dedicated_client(), *args, **options)
+        if is_instrumented():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         pool: Pool = self.connection_pool._pool  # type: ignore[attr-defined]
-        connection = pool.lend(self.connection_pool.user)  # type: ignore[attr-defined]
+        connection = pool.checkout(self.connection_pool.user)  # type: ignore[attr-defined]
 
         def ask() -> Any:
             connection.send_command(*args)
@@ -137,45 +138,45 @@ class Client(redis.Redis):
         finally:
             pool.release(connection)
 
-    def _alone(self) -> redis.Redis:
-        """Return a client whose connections nobody shares."""
-        alone = _Alone.copied(self, self.connection_pool.dedicated)  # type: ignore[attr-defined]
+    def _dedicated_client(self) -> redis.Redis:
+        """Return a client that uses dedicated connections."""
+        alone = _DedicatedClient.from_template(self, self.connection_pool.dedicated)  # type: ignore[attr-defined]
         alone.response_callbacks = self.response_callbacks
         return alone
 
     def pubsub(self, **kwargs: Any) -> Any:
-        """Return redis-py's pub/sub object, on a connection apart."""
-        return redis.Redis.pubsub(self._alone(), **kwargs)
+        """Return redis-py's pub/sub object on a dedicated connection."""
+        return redis.Redis.pubsub(self._dedicated_client(), **kwargs)
 
     def monitor(self) -> Any:
-        """Return redis-py's monitor, on a connection apart."""
-        return redis.Redis.monitor(self._alone())
+        """Return redis-py's monitor on a dedicated connection."""
+        return redis.Redis.monitor(self._dedicated_client())
 
     def client(self) -> Any:
-        """Return a client that keeps one connection, which is apart."""
+        """Return a client that holds one dedicated connection."""
         return redis.Redis(connection_pool=self.connection_pool.dedicated, single_connection_client=True)  # type: ignore[attr-defined]
 
 
-class _Alone(Client):
-    """A client of connections apart."""
+class _DedicatedClient(Client):
+    """A client that uses dedicated connections."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         return self._execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
 
 class AsyncClient(redis.asyncio.Redis):
-    """An asyncio client of one database, for one event loop."""
+    """An async client of one database, for one event loop."""
 
     connection = None
     single_connection_client = False
     auto_close_connection_pool = False
     _usage_counter = 0
     loop: Callable[[], asyncio.AbstractEventLoop | None]
-    """A weak reference to the event loop it is for."""
+    """A weak reference to the event loop."""
 
     @classmethod
-    def copied(cls, template: redis.asyncio.Redis, view: AsyncPoolView) -> AsyncClient:
-        """Return a client that shares with ``template`` what isn't the database's own."""
+    def from_template(cls, template: redis.asyncio.Redis, view: AsyncPoolView) -> AsyncClient:
+        """Return a client that shares the callbacks of ``template``."""
         client = cls.__new__(cls)
         client.connection_pool = view  # type: ignore[assignment]
         client.response_callbacks = template.response_callbacks
@@ -184,30 +185,30 @@ class AsyncClient(redis.asyncio.Redis):
         return client
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_single_conn_lock", "_usage_lock"):  # hardly ever needed
+        if name in ("_single_conn_lock", "_usage_lock"):  # rarely needed
             lock = asyncio.Lock()
             setattr(self, name, lock)
             return lock
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def set_response_callback(self, command: str, callback: Any) -> None:
-        """Set a callback of this client's own."""
+        """Set a response callback for this client only."""
         callbacks: Any = redis.client.CaseInsensitiveDict({})
         dict.update(callbacks, self.response_callbacks)
         self.response_callbacks = callbacks
         super().set_response_callback(command, callback)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Execute a command; as :meth:`Client.execute_command`, to be awaited."""
+        """Execute a command; see :meth:`Client.execute_command`."""
         if row_of(args).blocks(args):  # unknown commands too
-            return redis.asyncio.Redis.execute_command(self._alone(), *args, **options)
-        if awatched():
+            return redis.asyncio.Redis.execute_command(self._dedicated_client(), *args, **options)
+        if async_is_instrumented():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         return self._execute(args, options)
 
     async def _execute(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         pool: AsyncPool = self.connection_pool._pool  # type: ignore[attr-defined]
-        connection = await pool.lend(self.connection_pool.user)  # type: ignore[attr-defined]
+        connection = await pool.checkout(self.connection_pool.user)  # type: ignore[attr-defined]
 
         async def ask() -> Any:
             await connection.send_command(*args)
@@ -224,19 +225,19 @@ class AsyncClient(redis.asyncio.Redis):
         finally:
             await pool.release(connection)
 
-    def _alone(self) -> AsyncClient:
-        """Return a client whose connections nobody shares."""
-        return AsyncClient.copied(self, self.connection_pool.dedicated)  # type: ignore[attr-defined]
+    def _dedicated_client(self) -> AsyncClient:
+        """Return a client that uses dedicated connections."""
+        return AsyncClient.from_template(self, self.connection_pool.dedicated)  # type: ignore[attr-defined]
 
     def pubsub(self, **kwargs: Any) -> Any:
-        """Return redis-py's pub/sub object, on a connection apart."""
-        return redis.asyncio.Redis.pubsub(self._alone(), **kwargs)
+        """Return redis-py's pub/sub object on a dedicated connection."""
+        return redis.asyncio.Redis.pubsub(self._dedicated_client(), **kwargs)
 
     def monitor(self) -> Any:
-        """Return redis-py's monitor, on a connection apart."""
-        return redis.asyncio.Redis.monitor(self._alone())
+        """Return redis-py's monitor on a dedicated connection."""
+        return redis.asyncio.Redis.monitor(self._dedicated_client())
 
     def client(self) -> Any:
-        """Return a client that keeps one connection, which is apart."""
+        """Return a client that holds one dedicated connection."""
         pool = self.connection_pool.dedicated  # type: ignore[attr-defined]
         return redis.asyncio.Redis(connection_pool=pool, single_connection_client=True)

@@ -1,4 +1,4 @@
-"""Guarded connections that block."""
+"""Sync shared connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenantlimpyd import logs
 from tenantlimpyd._connections import fork, select_plan, select_replies
 from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCommands, reply_or_raise
 from tenantlimpyd._connections.deadline import current_deadline
-from tenantlimpyd._connections.redis_internals import NOTHING, ReadabilityProbe, come, ends
+from tenantlimpyd._connections.redis_internals import NOTHING, ReadabilityProbe, is_fatal, next_buffered_reply
 from tenantlimpyd._connections.select_plan import SelectPlan
 from tenantlimpyd._connections.select_replies import LeadingReplies, TransactionReplies
 
@@ -27,23 +27,23 @@ else:
 
 
 class SharedConnection(ConnectionBase, _Connection):
-    """A blocking connection that is never in doubt, and keeps the current limit."""
+    """A sync connection that tenants share. It observes the current deadline."""
 
-    _ears: ReadabilityProbe | None = None
+    _probe: ReadabilityProbe | None = None
 
-    def hears(self) -> bool:
-        """Return whether data has come that nobody asked for, or the server closed the connection; never waits."""
-        ears = self._ears
-        if ears is None or ears.sock is not self._sock:
-            ears = self._ears = ReadabilityProbe(self)
-        return ears.hear(self)
+    def has_unexpected_data(self) -> bool:
+        """Return whether unexpected data has arrived or the server has closed the connection. Never waits."""
+        probe = self._probe
+        if probe is None or probe.sock is not self._sock:
+            probe = self._probe = ReadabilityProbe(self)
+        return probe.has_data(self)
 
-    def failed(self, error: Exception, failures: int) -> None:  # noqa: ARG002 - as retry policies call it
-        """Close the connection before a command is tried again."""
+    def failed(self, error: Exception, failures: int) -> None:  # noqa: ARG002 - the signature that retry policies call
+        """Close the connection before a retry."""
         self.disconnect()
 
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
-        """Connect, unless it is connected; tell the breaker what became of it."""
+        """Connect unless connected, and report the result to the circuit breaker."""
         if self._sock is not None:
             return
         self.born = fork.generation
@@ -54,19 +54,19 @@ class SharedConnection(ConnectionBase, _Connection):
             self.socket_connect_timeout = limit.shorter(own)
         breaker, began = self.breaker, time.monotonic()
         self.handshaking = True
-        self._begin()
+        self._reset_for_connect()
         self.altered = self.in_transaction = False
         try:
-            if breaker is not None and breaker.refusing:
+            if breaker is not None and breaker.may_refuse:
                 breaker.admit(self)
             super().connect_check_health(*args, **kwargs)
         except BaseException as error:
-            # Connected, perhaps authenticated, but not sure to be in its database: redis-py would keep it.
+            # It may be connected and authenticated, but not in its database: redis-py would keep it.
             self.disconnect()
             if breaker is not None:
-                # A socket that was shut down because time is up is no fault of the server.
+                # A socket that was shut down at a deadline tells nothing about the server.
                 hurried = limit is not None and limit.over and isinstance(error, redis.ConnectionError)
-                breaker.failed(
+                breaker.record_failure(
                     self,
                     redis.TimeoutError("no time left") if hurried else error,
                     time.monotonic() - began,
@@ -75,31 +75,31 @@ class SharedConnection(ConnectionBase, _Connection):
             raise
         finally:
             self.socket_connect_timeout, self.handshaking = own, False
-        self._fresh()
+        self._handshake_done()
         logs.connection_opened(self)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        """Send a command, with what takes the connection to its database."""
+        """Send a command, together with the SELECT that it needs."""
         if not self.handshaking:
-            row = self.look_at(args)
-            if self.selected != self.db or self.armed:
-                if (packed := self._quick(row, args)) is not None:
+            row = self.check_command(args)
+            if self.selected != self.db or self.multi_open:
+                if (packed := self._pack_with_select(row, args)) is not None:
                     self.send_packed_command(packed, check_health=False)
                 else:
-                    self._send_elsewhere([args], kwargs.get("check_health", True))
+                    self._send_with_select([args], kwargs.get("check_health", True))
                 return
         packed = self._command_packer.pack(*args)
         check_health = kwargs.get("check_health", True)
-        self.owed += 1  # before it is sent: a signal may end this between sending and what comes after
+        self.owed += 1  # before sending: a signal handler may raise right after it
         if current_deadline() is None:
             super().send_packed_command(packed, check_health)  # type: ignore[no-untyped-call]
         else:
             self.send_packed_command(packed, check_health)
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send what is packed, within the current limit."""
+        """Send encoded commands, within the current deadline."""
         if command.__class__ is UnpackedCommands:
-            self._send_elsewhere(command, check_health)
+            self._send_with_select(command, check_health)
             return
         limit = current_deadline()
         if limit is None:
@@ -108,50 +108,52 @@ class SharedConnection(ConnectionBase, _Connection):
         with limit.using(self._sock):
             super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
-    def _send_elsewhere(self, commands: Sequence[Any], check_health: bool) -> None:
-        """Send commands over a connection that is in another database, or armed."""
+    def _send_with_select(self, commands: Sequence[Any], check_health: bool) -> None:
+        """Send commands over a connection that is in another database or has MULTI pre-opened."""
         if self._sock is None:
             self.connect_check_health(check_health=False)
         if check_health:
             self.check_health()  # type: ignore[no-untyped-call]
-        if self.selected == self.db and not self.armed:
+        if self.selected == self.db and not self.multi_open:
             plan = SelectPlan((), commands, None)
         else:
             plan = select_plan.plan(self, commands)
         self._send(plan, commands)
 
     def _send(self, plan: SelectPlan, commands: Sequence[Any]) -> None:
-        if plan.trip:
-            self._planned = plan
-            self.send_packed_command(self._pack(plan.trip), check_health=False)
-            error = select_replies.settle_trip(self, plan.trip, self._several((True,) * len(plan.trip)))
+        if plan.preparation:
+            self._pending_plan = plan
+            self.send_packed_command(self._pack(plan.preparation), check_health=False)
+            error = select_replies.apply_preparation(
+                self, plan.preparation, self._read_replies((True,) * len(plan.preparation))
+            )
             if error is not None:
                 self.disconnect()
                 raise error
-            if isinstance(plan.reading, TransactionReplies) and not self.armed:  # the user may not send MULTI
+            if isinstance(plan.replies, TransactionReplies) and not self.multi_open:  # the user may not send MULTI
                 plan = SelectPlan((), commands, None)
         packed = self._pack(plan.sent)
-        self._reading, self._planned = plan.reading, None
+        self._pending_replies, self._pending_plan = plan.replies, None
         self.send_packed_command(packed, check_health=False)
 
-    def _several(self, raw: Sequence[bool]) -> list[Any]:
-        """Return so many replies, errors as objects.
+    def _read_replies(self, raw: Sequence[bool]) -> list[Any]:
+        """Read replies; errors are returned as exceptions.
 
         Args:
-            raw: for each of them, whether it is left undecoded.
+            raw: for each reply, whether it is not decoded.
         """
         replies: list[Any] = []
         for flag in raw:
-            reply: Any = come(self, flag) if replies else NOTHING
+            reply: Any = next_buffered_reply(self, flag) if replies else NOTHING
             while reply.__class__ is PushNotification:
                 self._parser.handle_push_response(reply)
-                reply = come(self, flag)
+                reply = next_buffered_reply(self, flag)
             if reply is NOTHING:
                 try:
                     reply = self._read(flag)
                 except redis.ResponseError as error:
                     reply = error.with_traceback(None)
-            elif ends(reply):
+            elif is_fatal(reply):
                 self.disconnect()
                 raise reply if isinstance(reply, Exception) else reply[0]
             else:
@@ -177,42 +179,42 @@ class SharedConnection(ConnectionBase, _Connection):
             if self.breaker is not None and not self.waits and not self.handshaking:
                 own = self.socket_timeout
                 waited = (own or 0.0) if limit is None else time.monotonic() - began
-                self.breaker.failed(self, error, waited, own)
+                self.breaker.record_failure(self, error, waited, own)
             raise
         self.owed -= 1
-        if self.breaker is not None and self.breaker.troubled:
-            self.breaker.succeeded()
+        if self.breaker is not None and self.breaker.has_failures:
+            self.breaker.record_success()
         return reply
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the next reply to the caller's commands."""
-        if self._reading is None or self.handshaking:
+        """Return the next reply to the commands of the caller."""
+        if self._pending_replies is None or self.handshaking:
             return self._read(*args, **kwargs)
-        reading = self._reading
+        reading = self._pending_replies
         raw = bool(args[0] if args else kwargs.get("disable_decoding", False))
         if isinstance(reading, LeadingReplies):
-            replies = self._several(reading.raw(raw))
+            replies = self._read_replies(reading.undecoded(raw))
             if (error := reading.settle(self, replies)) is not None:
                 self.disconnect()
                 raise error
-            self._reading = None
+            self._pending_replies = None
             return reply_or_raise(replies[-1])
         if reading.results is None:
-            settled = reading.settle(self, self._several(reading.raw(raw)))
+            settled = reading.settle(self, self._read_replies(reading.undecoded(raw)))
             if isinstance(settled, Exception):
                 self.disconnect()
                 raise settled
             if not settled:
-                self._reading = None
-                self._send(select_plan.verified(self, reading.commands), reading.commands)
+                self._pending_replies = None
+                self._send(select_plan.plan_confirmed(self, reading.commands), reading.commands)
                 return self._read(*args, **kwargs)
-        return self._taken(reading, raw=raw)
+        return self._next_result(reading, raw=raw)
 
-    def _leave_to_parent(self) -> None:
-        self.disconnect()  # closes this process's copy of the socket, and leaves the parent's open
-        raise self._inherited()
+    def _abandon_after_fork(self) -> None:
+        self.disconnect()  # closes this process's copy of the socket only
+        raise self._forked_error()
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
         """Close the connection."""
-        self._gone()
+        self._reset_state()
         super().disconnect(*args, **kwargs)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What guarded connections of both colours know: what they owe, where they are, and what may be sent over them."""
+"""The base class of shared connections: it tracks pending replies, the selected database and changes of state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import redis
 
 from tenantlimpyd._commands import CommandRow, row_of
 from tenantlimpyd._connections import fork, select_plan
-from tenantlimpyd._connections.breaker import Breaker
+from tenantlimpyd._connections.breaker import CircuitBreaker
 from tenantlimpyd._connections.select_plan import SelectPlan
 from tenantlimpyd._connections.select_replies import EndpointCapabilities, LeadingReplies, TransactionReplies
 from tenantlimpyd.exceptions import ImplementationError
@@ -20,20 +20,21 @@ _NOWHERE = -1
 
 
 class ConnectionBase:
-    """Knows whether a connection is as its next user expects it. Mixed into redis-py's connections, of both colours.
+    """Tracks whether a connection is in the state that its next borrower expects. A mixin for sync and async connections.
 
     Attributes:
-        owed: the replies that were asked for and not read yet.
-        alone: whether what was packed last is all that is asked for.
-        unsent: what was put off, in asyncio, to be sent together with that of other connections.
-        altered: a command changed the connection's own state.
-        in_transaction: MULTI or WATCH was sent, and not the EXEC or DISCARD that ends it.
-        handshaking: redis-py is making the connection what it should be.
-        selected, armed, highest, stays, reach: see :class:`tenantlimpyd._connections.select_replies.SwitchableConnection`.
-        user: who has checked it out.
-        since: when it came back to its pool, by the monotonic clock, in seconds.
-        breaker: its server's; None: there is none.
-        waits: whether it is for commands that wait on purpose, whose time-outs say nothing of the server.
+        owed: the number of pending replies.
+        alone: whether the last encoded command is the only one with a pending reply.
+        unsent: bytes that are deferred, in asyncio, to be sent together with those of other connections.
+        altered: whether a command altered the connection.
+        in_transaction: whether MULTI or WATCH was sent without the EXEC or DISCARD that ends it.
+        handshaking: whether redis-py performs the handshake.
+        selected, multi_open, highest, unneeded_multi, capabilities: see
+            :class:`tenantlimpyd._connections.select_replies.SwitchableConnection`.
+        user: the borrower that has checked the connection out.
+        since: when the connection was returned to its pool, in seconds of the monotonic clock.
+        breaker: the circuit breaker of its server; None if there is none.
+        waits: whether it is a dedicated connection for blocking commands, whose timeouts tell nothing about the server.
     """
 
     owed: int = 0
@@ -43,16 +44,16 @@ class ConnectionBase:
     in_transaction: bool = False
     handshaking: bool = False
     selected: int = _NOWHERE
-    armed: bool = False
+    multi_open: bool = False
     highest: int = 0
-    stays: int = 0
+    unneeded_multi: int = 0
     capabilities: EndpointCapabilities = EndpointCapabilities()
     user: Any = None
     since: float = 0.0
-    breaker: Breaker | None = None
+    breaker: CircuitBreaker | None = None
     waits: bool = False
-    _reading: TransactionReplies | LeadingReplies | None = None
-    _planned: SelectPlan | None = None
+    _pending_replies: TransactionReplies | LeadingReplies | None = None
+    _pending_plan: SelectPlan | None = None
 
     if TYPE_CHECKING:
         db: Any
@@ -62,7 +63,7 @@ class ConnectionBase:
 
         health_check_interval: Any
 
-        def _leave_to_parent(self) -> None: ...
+        def _abandon_after_fork(self) -> None: ...
 
         def pack_command(self, *args: Any) -> list[Any]: ...
 
@@ -72,60 +73,63 @@ class ConnectionBase:
 
     @property
     def own_timeout(self) -> float | None:
-        """The seconds after which connecting, or waiting for a reply, times out by itself."""
+        """The connection's own timeout for connecting or reading, in seconds, whichever is shorter."""
         own = [seconds for seconds in (self.socket_connect_timeout, self.socket_timeout) if seconds]
         return min(own, default=None)
 
     def answered(self) -> None:
-        """Tell the breaker that the server answered."""
-        if self.breaker is not None and self.breaker.troubled:
-            self.breaker.succeeded()
+        """Report a reply to the circuit breaker."""
+        if self.breaker is not None and self.breaker.has_failures:
+            self.breaker.record_success()
 
     @property
     def doubtful(self) -> bool:
-        """Whether the connection must be closed, not kept."""
+        """Whether the state of the connection is not certain, so that it must be closed."""
         return (
             bool(self.owed)
+            or self.handshaking
             or self.altered
             or self.in_transaction
-            or self._reading is not None
-            or self._planned is not None
+            or self._pending_replies is not None
+            or self._pending_plan is not None
         )
 
     @property
-    def meant(self) -> tuple[str, ...] | None:
-        """The names of the commands in what is sent now, without those that are there to move; None: all are meant."""
-        if self._planned is not None:
+    def caller_commands(self) -> tuple[str, ...] | None:
+        """The names of the caller's commands in the current write, without SELECT and MULTI; None if the write has no
+        others.
+        """
+        if self._pending_plan is not None:
             return ()
-        reading = self._reading
+        reading = self._pending_replies
         return None if reading is None else tuple(row_of(command).name for command in reading.commands)
 
-    def _begin(self) -> None:
-        """Take down that the connection is about to be made. What is owed by now is for a command that goes out after."""
+    def _reset_for_connect(self) -> None:
+        """Reset the state before connecting. Pending replies belong to a command that is sent after the handshake."""
         owed = self.owed
-        self._gone()
+        self._reset_state()
         self.owed = owed
 
-    def _fresh(self) -> None:
-        """Take down that the handshake is over: the server selected the database."""
+    def _handshake_done(self) -> None:
+        """Record the end of the handshake, in which the server has selected the database."""
         self.selected = int(self.db)
         self.highest = max(self.highest, self.selected)
 
-    def _gone(self) -> None:
-        """Take down that the connection is closed."""
-        if self.breaker is not None and self.breaker.refusing and not self.handshaking:
-            self.breaker.leave(self)
-        self.owed, self.armed, self.selected, self.highest, self.stays = 0, False, _NOWHERE, 0, 0
+    def _reset_state(self) -> None:
+        """Reset the state of a closed connection."""
+        if self.breaker is not None and self.breaker.may_refuse and not self.handshaking:
+            self.breaker.abandon(self)
+        self.owed, self.multi_open, self.selected, self.highest, self.unneeded_multi = 0, False, _NOWHERE, 0, 0
         self.alone, self.unsent = False, None
-        self._reading = self._planned = None
+        self._pending_replies = self._pending_plan = None
 
-    def _inherited(self) -> redis.ConnectionError:
-        """Take down that a fork has copied the connection to this process, and return the error to raise."""
+    def _forked_error(self) -> redis.ConnectionError:
+        """Mark the connection as copied by a fork, and return the error to raise."""
         self.born = fork.generation
-        return redis.ConnectionError("this connection is that of the process that was forked, which may be using it")
+        return redis.ConnectionError("this connection belongs to the parent process, which may be using it")
 
-    def look_at(self, command: Sequence[Any]) -> CommandRow:
-        """Refuse a command that would move the connection to another database; note one that alters it.
+    def check_command(self, command: Sequence[Any]) -> CommandRow:
+        """Refuse a command that would select another database, and record one that alters the connection.
 
         Args:
             command: the command's words as redis-py takes them, in any spelling.
@@ -134,17 +138,17 @@ class ConnectionBase:
             The command's row.
 
         Raises:
-            ImplementationError: the command is SELECT, or RESET, which selects database 0.
+            ImplementationError: If the command is SELECT, or RESET, which selects database 0.
         """
         if self.born != fork.generation:
-            self._leave_to_parent()
+            self._abandon_after_fork()
         row = row_of(command)
         if row.effect == "none":
             return row
         if row.effect == "moves":
             raise ImplementationError(
-                f"{row.name} is refused: the connection stays in its database, which may be one tenant's, and its next user "
-                "may be another. Make a RedisDatabase with another db, or call connect(db=...)."
+                f"{row.name} is refused: other tenants share this connection, so it must stay in its database. For another "
+                "database, make a RedisDatabase with another db, or call connect(db=...)."
             )
         if row.effect == "alters":
             self.altered = True
@@ -153,12 +157,12 @@ class ConnectionBase:
         return row
 
     def pack_commands(self, commands: Iterable[Any]) -> Any:
-        """Pack commands of a pipeline, and count the replies they ask for."""
+        """Encode the commands of a pipeline, and count their replies as pending."""
         commands = list(commands)
         if not self.handshaking:
             for command in commands:
-                self.look_at(command)
-            if (self.selected != self.db or self.armed) and commands:
+                self.check_command(command)
+            if (self.selected != self.db or self.multi_open) and commands:
                 return UnpackedCommands(commands)
         packed = super().pack_commands(commands)  # type: ignore[misc]
         self.alone = not self.owed
@@ -171,35 +175,35 @@ class ConnectionBase:
         self.owed += len(commands)
         return packed
 
-    def _quick(self, row: CommandRow, args: Sequence[Any]) -> Any:
-        """Return one command, packed with what takes an armed connection where it belongs, or None if that isn't simple."""
+    def _pack_with_select(self, row: CommandRow, args: Sequence[Any]) -> Any:
+        """Return a command encoded together with its SELECT, or None if it needs a plan."""
         if self.selected >= 0 and not self.health_check_interval:
             quick = select_plan.quick(self, row, self.pack_command(*args), args)
             if quick is not None:
                 packed, reading = quick
-                self._reading = reading
+                self._pending_replies = reading
                 self.alone = not self.owed
                 self.owed += 2 if isinstance(reading, LeadingReplies) else 3 + reading.selects
                 return packed
         return None
 
-    def _taken(self, frame: TransactionReplies, *, raw: bool) -> Any:
-        """Return the next reply of a frame; drop the frame with the last one."""
+    def _next_result(self, frame: TransactionReplies, *, raw: bool) -> Any:
+        """Return the next result of a transaction, and forget the transaction after the last one."""
         reply = frame.take()
         if not frame.results:
-            self._reading = None
+            self._pending_replies = None
         return reply_or_raise(reply if raw or frame.single else _decoded(reply, self.encoder))
 
 
 def reply_or_raise(reply: Any) -> Any:
-    """Return a reply, or raise it where it is an error."""
+    """Return a reply, or raise it if it is an error."""
     if isinstance(reply, Exception):
         raise reply
     return reply
 
 
 def _decoded(reply: Any, encoder: Any) -> Any:
-    """Decode a reply that came as bytes, as the parser would have done."""
+    """Decode a reply as the parser would have done."""
     if isinstance(reply, bytes):
         return encoder.decode(reply)
     if isinstance(reply, list):
@@ -212,4 +216,4 @@ def _decoded(reply: Any, encoder: Any) -> Any:
 
 
 class UnpackedCommands(list[Any]):
-    """Commands of a pipeline that are packed when they are sent: only then is it sure where the connection is."""
+    """Commands of a pipeline that are encoded when they are sent, when the selected database is certain."""

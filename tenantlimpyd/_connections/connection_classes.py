@@ -1,12 +1,12 @@
-"""redis-py's connections, with what sharing them between tenants needs.
+"""The classes of shared connections: redis-py's classes with a mixin.
 
-- *In doubt, disconnect*: a connection knows whether it still owes a reply, whether its handshake (and so its SELECT) is
-  finished, and whether a command altered it. Pools close one in doubt instead of keeping it.
-- It knows the database it is in, and goes to that of its next user in the same write as the next command
-  (:mod:`tenantlimpyd._connections.select_plan`). A command of the user's that would move it is refused.
-- It keeps the limit on a thread's commands (:mod:`tenantlimpyd._connections.deadline`).
-- In asyncio, many of them send together (:mod:`tenantlimpyd._connections.write_coalescer`).
-- It tells its server's breaker (:mod:`tenantlimpyd._connections.breaker`) what became of connecting and of waiting for replies.
+- *In doubt, disconnect*: a connection tracks pending replies, an unfinished handshake (and its SELECT), and commands that alter
+  it. Pools close a connection whose state is not certain.
+- It tracks the selected database, and selects that of the next borrower in the same write as the next command
+  (:mod:`tenantlimpyd._connections.select_plan`). A caller's command that would select a database is refused.
+- It observes the deadline of a thread (:mod:`tenantlimpyd._connections.deadline`).
+- In asyncio, several connections write at once (:mod:`tenantlimpyd._connections.write_coalescer`).
+- It reports connection attempts and replies to the circuit breaker (:mod:`tenantlimpyd._connections.breaker`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["shared_connection_class"]
 
 @functools.cache
 def shared_connection_class(connection_class: type) -> type:
-    """Return redis-py's connection class (plain, TLS, unix socket; either colour) with the guard mixed in."""
+    """Return a shared connection class for a class of redis-py: plain, TLS or unix socket, sync or async."""
     is_async = issubclass(connection_class, redis.asyncio.connection.AbstractConnection)
     guard = AsyncSharedConnection if is_async else SharedConnection
     return type(f"{guard.__name__}{connection_class.__name__}", (guard, connection_class), {})

@@ -1,4 +1,4 @@
-"""A database's way to its server: which server, which number, and the clients, made at first use."""
+"""The clients of a database: the endpoint, the database number, and redis-py clients that are made at first use."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["DatabaseClients"]
 
 
 class DatabaseClients:
-    """A database's clients for one set of settings: a blocking one, and one for each event loop.
+    """The clients of a database for one set of settings: a sync client, and an async one for each event loop.
 
     Attributes:
-        server: whose connections it uses.
-        db: the number of its database there.
-        retired: whether the database has let go of it.
+        server: the endpoint whose connections they use.
+        db: the database number.
+        retired: whether the database has released them.
     """
 
     __slots__ = ("__weakref__", "_aclient", "_client", "db", "retired", "server")
 
     def __init__(self, settings: Settings, budget: Budget | None = None, *, shared: bool = True) -> None:
-        self.retired = True  # should the next line fail
+        self.retired = True  # in case the next line fails
         self.server: Endpoint = endpoint_for(settings, budget, shared=shared)
         self.db: int = settings.db
         self._client: Client | None = None
@@ -35,17 +35,17 @@ class DatabaseClients:
 
     def __del__(self) -> None:
         if not self.retired:
-            with contextlib.suppress(Exception):  # while the interpreter shuts down, anything may be gone
-                self.server.scope.defer_cleanup(self.server.endpoint_state.leave)
+            with contextlib.suppress(Exception):  # at interpreter shutdown anything may be missing
+                self.server.budget_limiter.defer_cleanup(self.server.endpoint_state.leave)
 
     @property
     def client(self) -> Client:
-        """The blocking client. Making it connects to nothing."""
+        """The sync client. Making it does not connect."""
         client = self._client
         if client is None:
             shared, dedicated = self.server.pools()
-            client = Client.copied(self.server.client, PoolView(shared, dedicated, self))
-            with self.server.scope.making:
+            client = Client.from_template(self.server.client, PoolView(shared, dedicated, self))
+            with self.server.budget_limiter.creation_lock:
                 if self._client is None:
                     self._client = client
                 client = self._client
@@ -53,39 +53,37 @@ class DatabaseClients:
 
     @property
     def aclient(self) -> AsyncClient:
-        """The asyncio client of the running event loop. Making it connects to nothing.
+        """The async client of the running event loop. Making it does not connect.
 
         Raises:
-            RuntimeError: no event loop is running in this thread.
+            RuntimeError: If no event loop is running in this thread.
         """
         loop = asyncio.get_running_loop()
         client = self._aclient
         if client is not None and client.loop() is loop:
             return client
-        of_loop = self.server.of_loop()
-        # Of several loops that use it at once, the last one's client is remembered; the others' are made again.
-        self._aclient = client = AsyncClient.copied(
-            of_loop.client, AsyncPoolView(of_loop.pool, of_loop.dedicated, self)
+        loop_pools = self.server.loop_pools()
+        # Only the client of the loop used last is cached; those of other loops are made again.
+        self._aclient = client = AsyncClient.from_template(
+            loop_pools.client, AsyncPoolView(loop_pools.pool, loop_pools.dedicated, self)
         )
         return client
 
     def _let_go(self) -> bool:
-        with self.server.scope.making:
+        with self.server.budget_limiter.creation_lock:
             first, self.retired = not self.retired, True
         return first and self.server.detach()
 
     def retire(self) -> None:
-        """Let commands in flight finish. Where no other database uses the server, close what is idle, and every other
-        connection when it comes back.
+        """Release the endpoint. Commands in flight finish. After the last database, connections are closed when they are idle.
 
-        Connections of other event loops are closed in their own turn; those of loops that don't run now, when their loop
-        is closed.
+        Connections of other event loops are closed in those loops; those of loops that do not run, when the loop is closed.
         """
         self._let_go()
 
     async def aretire(self) -> None:
-        """Do as :meth:`retire`, and wait until the idle connections of the running loop are closed."""
-        with self.server.scope.making:
+        """Release the endpoint like :meth:`retire`, and wait until idle connections of the running loop are closed."""
+        with self.server.budget_limiter.creation_lock:
             alone = not self.retired and self.server.endpoint_state.users == 1
         if alone:
             await self.server.aclose_idle()

@@ -1,10 +1,10 @@
-"""Deadlines for blocking commands that win over redis-py's own timeouts and retries.
+"""Deadlines and retries of sync commands.
 
-redis-py's defaults spend 3 to 4 seconds on a server that refuses and close to a minute on one that accepts and never
-answers. A :class:`Deadline` bounds everything a thread does on our connections while it is the current one, and can be
-cancelled from another thread, which wakes a thread that waits for a reply.
+With its defaults redis-py spends 3 to 4 seconds on a server that refuses connections, and close to a minute on one that
+accepts them and never replies. A :class:`Deadline` limits everything that a thread does on shared connections while it
+is active. Another thread can cancel it, which wakes a thread that waits for a reply.
 
-asyncio needs none of this: there a task is cancelled.
+Async code needs no deadline object: its task is cancelled.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from redis.retry import Retry
 from tenantlimpyd.context import left_behind
 from tenantlimpyd.exceptions import ServerUnavailableError
 
-__all__ = ["GRACE", "AsyncBoundedRetry", "BoundedRetry", "Deadline", "current_deadline"]
+__all__ = ["GRACE_SECONDS", "AsyncBoundedRetry", "BoundedRetry", "Deadline", "current_deadline"]
 
-GRACE = 0.1
-"""Seconds a thread has, after its deadline, to notice it by itself; and again after its socket was shut down. Ten times as long
-is waited for threads at the end."""
+GRACE_SECONDS = 0.1
+"""Seconds that a thread has after its deadline to notice it, and again after its socket was shut down. Closing waits
+ten times as long for threads."""
 
 _current: ContextVar[Deadline | None] = ContextVar("tenantlimpyd.limit", default=None)
 left_behind.append(_current)
 
 
 def current_deadline() -> Deadline | None:
-    """Return the limit on this thread's commands, or None."""
+    """Return the deadline of this thread's commands, or None."""
     return _current.get()
 
 
 class Deadline:
-    """A deadline, and a way to end what runs under it earlier. Safe to share between threads."""
+    """A deadline that can be cancelled. Threads may share it."""
 
     def __init__(self, seconds: float | None = None) -> None:
         """Start the clock.
 
         Args:
-            seconds: how long commands under this limit may take in all; None: no deadline, only :meth:`cancel`.
+            seconds: seconds that commands may take in total; None if only :meth:`cancel` ends them.
         """
         self.seconds = seconds
         self._expires = None if seconds is None else time.monotonic() + seconds
         self._cancelled = threading.Event()
-        self._lock = threading.RLock()  # what the garbage collector finds may cancel it in the middle of something
+        self._lock = threading.RLock()  # reentrant: the garbage collector may call cancel() while this thread holds it
         self._sockets: set[socket.socket] = set()
         self._wakers: set[Callable[[], object]] = set()
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Make this the limit of the current context's commands."""
+        """Apply the deadline to commands in the current context."""
         token = _current.set(self)
         try:
             yield
@@ -67,13 +67,13 @@ class Deadline:
             _current.reset(token)
 
     def remaining(self) -> float | None:
-        """Return the seconds left, at least 0; None: no deadline."""
+        """Return the remaining seconds, at least 0; None without a deadline."""
         expires = self._expires
         return None if expires is None else max(0.0, expires - time.monotonic())
 
     @property
     def overdue(self) -> float:
-        """The seconds by which the deadline has passed; negative before it, minus infinity where there is none."""
+        """The seconds since the deadline; negative before it, minus infinity without a deadline."""
         expires = self._expires
         return -math.inf if expires is None else time.monotonic() - expires
 
@@ -84,16 +84,16 @@ class Deadline:
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was cancelled."""
+        """Whether :meth:`cancel` was called."""
         return self._cancelled.is_set()
 
     @property
     def over(self) -> bool:
-        """Whether nothing more may be done: expired, or cancelled."""
+        """Whether the deadline has passed or was cancelled."""
         return self._cancelled.is_set() or self.expired
 
     def cancel(self) -> None:
-        """End what runs under this limit: sockets in use are shut down, later commands are refused."""
+        """End all commands under the deadline: shut down their sockets and refuse later ones."""
         with self._lock:
             self._cancelled.set()
             for used in self._sockets:
@@ -103,22 +103,26 @@ class Deadline:
                 wake()
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not past the deadline nor a cancellation."""
+        """Sleep until the time, the deadline or a cancellation."""
         left = self.remaining()
         self._cancelled.wait(seconds if left is None else min(seconds, left))
 
     def error(self) -> redis.TimeoutError:
-        """Return the error of what may not be done any more."""
+        """Return the error for a command after the deadline."""
         return redis.TimeoutError("cancelled" if self.cancelled else "no time left for this command")
 
     def check(self) -> None:
-        """Raise redis-py's ``TimeoutError`` if nothing more may be done."""
+        """Raise if the deadline has passed or was cancelled.
+
+        Raises:
+            redis.TimeoutError: If it has.
+        """
         if self.over:
             raise self.error()
 
     @contextlib.contextmanager
     def using(self, used: socket.socket | None) -> Iterator[None]:
-        """Let :meth:`cancel` wake a thread that is about to wait on a socket."""
+        """Let :meth:`cancel` shut down a socket that the thread waits for."""
         if used is None:
             yield
             return
@@ -133,10 +137,10 @@ class Deadline:
 
     @contextlib.contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
-        """Let :meth:`cancel` wake a thread that is about to wait for something else than a reply.
+        """Let :meth:`cancel` wake a thread that waits for something other than a reply.
 
         Args:
-            wake: called by another thread; must not block.
+            wake: called by the cancelling thread; must not block.
         """
         with self._lock:
             self._wakers.add(wake)
@@ -148,7 +152,7 @@ class Deadline:
                 self._wakers.discard(wake)
 
     def shorter(self, seconds: float | None) -> float | None:
-        """Return the shorter of a timeout and the time left. Never 0, which would mean "don't block" to a socket."""
+        """Return the shorter of a timeout and the remaining time. Never 0, which makes a socket non-blocking."""
         left = self.remaining()
         if left is None:
             return seconds
@@ -156,22 +160,24 @@ class Deadline:
         return left if seconds is None else min(seconds, left)
 
 
-class _Ends:
-    """Mixed into redis-py's retry policies: stops retrying when the breaker opens."""
+class _BreakerAwareRetry:
+    """A mixin for redis-py's retry policies that stops retries when the circuit breaker opens."""
 
     def __init__(self, *args: Any) -> None:
-        """Take the arguments of redis-py's policy, and the server's breaker last; None: there is none."""
+        """Initialize the policy with redis-py's arguments and, last, the circuit breaker or None."""
         *arguments, self._breaker = args
         super().__init__(*arguments)
 
-    def _ended(self, error: Exception, failures: int) -> bool:
-        if isinstance(error, redis.AuthenticationError):  # a renewed token may be right, a wrong password stays wrong
+    def _must_stop(self, error: Exception, failures: int) -> bool:
+        if isinstance(
+            error, redis.AuthenticationError
+        ):  # one retry: a renewed token may be valid, a wrong password is not
             return failures > 1
-        return isinstance(error, ServerUnavailableError) or (self._breaker is not None and self._breaker.refusing)
+        return isinstance(error, ServerUnavailableError) or (self._breaker is not None and self._breaker.may_refuse)
 
 
-class BoundedRetry(_Ends, Retry):
-    """A retry policy of redis-py that stops retrying, and sleeping, when the current limit is over or the breaker opens."""
+class BoundedRetry(_BreakerAwareRetry, Retry):
+    """A sync retry policy that stops at the current deadline and when the circuit breaker opens."""
 
     __hash__ = Retry.__hash__
 
@@ -182,7 +188,7 @@ class BoundedRetry(_Ends, Retry):
         is_retryable: Callable[[Exception], bool] | None = None,
         with_failure_count: bool = False,
     ) -> Any:
-        """Do as the base class does, within the current limit."""
+        """Retry like the base class, within the current deadline."""
         limit = _current.get()
         self._backoff.reset()
         failures = 0
@@ -196,7 +202,11 @@ class BoundedRetry(_Ends, Retry):
                     raise
                 failures += 1
                 fail(error, failures) if with_failure_count else fail(error)
-                if 0 <= self._retries < failures or self._ended(error, failures) or (limit is not None and limit.over):
+                if (
+                    0 <= self._retries < failures
+                    or self._must_stop(error, failures)
+                    or (limit is not None and limit.over)
+                ):
                     raise
                 pause = self._backoff.compute(failures)
                 if limit is None:
@@ -207,8 +217,8 @@ class BoundedRetry(_Ends, Retry):
                     raise
 
 
-class AsyncBoundedRetry(_Ends, AsyncRetry):
-    """A retry policy of redis-py's asyncio that stops retrying, and sleeping, when the breaker opens."""
+class AsyncBoundedRetry(_BreakerAwareRetry, AsyncRetry):
+    """An async retry policy that stops when the circuit breaker opens."""
 
     __hash__ = AsyncRetry.__hash__
 
@@ -219,7 +229,7 @@ class AsyncBoundedRetry(_Ends, AsyncRetry):
         is_retryable: Callable[[Exception], bool] | None = None,
         with_failure_count: bool = False,
     ) -> Any:
-        """Do as the base class does."""
+        """Retry like the base class."""
         self._backoff.reset()
         failures = 0
         while True:
@@ -230,6 +240,6 @@ class AsyncBoundedRetry(_Ends, AsyncRetry):
                     raise
                 failures += 1
                 await (fail(error, failures) if with_failure_count else fail(error))
-                if 0 <= self._retries < failures or self._ended(error, failures):
+                if 0 <= self._retries < failures or self._must_stop(error, failures):
                     raise
                 await asyncio.sleep(self._backoff.compute(failures))

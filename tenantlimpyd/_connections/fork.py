@@ -1,4 +1,4 @@
-"""Forks: a child process has copies of its parent's connections, and must not use one of them."""
+"""Forks: a child process has copies of its parent's connections and must not use them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, Protocol
 __all__ = ["ForkAware", "generation", "kept", "watch"]
 
 generation = 0
-"""How many forks lie between this process and the one that imported this module."""
+"""The number of forks between this process and the one that imported this module."""
 
 kept: list[Any] = []
-"""What a child must not close, and so must not let go of: it is the parent's too."""
+"""Objects that a child must keep, because freeing them would close sockets of the parent."""
 
 
 class ForkAware(Protocol):
-    """What has to begin anew in a child process."""
+    """An object that must be reset in a forked child."""
 
     def reset_after_fork(self) -> None:
-        """Forget what is the parent's. No other thread runs."""
+        """Reset the state of the parent process. No other thread runs."""
 
 
 _watched: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
 def watch(forked: ForkAware) -> None:
-    """Let something begin anew in children of this process."""
+    """Reset an object in forked children of this process."""
     _watched.add(forked)
 
 

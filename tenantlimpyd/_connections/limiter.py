@@ -1,7 +1,8 @@
-"""Who may have a connection: the counts behind a budget, shared by pools of both colours, and the queue of those who wait.
+"""Limiters: they count connections against a budget and keep the queue of waiters. Sync and async pools share them.
 
-A *lane* is one kind of connections to one server; the lanes of one budget are in a *scope*, whose lock guards all that is
-here and the pools' lists of idle connections. It is held for a few steps at a time, never while something is sent.
+A :class:`ConnectionLimiter` counts the shared or the dedicated connections of one endpoint. The :class:`BudgetLimiter` of a
+budget holds them all. Its lock guards all counts and the pools' lists of idle connections. It is held for a few steps at a time
+and never during I/O.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from tenantlimpyd._connections.budget import Budget, PoolStats
 
 __all__ = ["BudgetLimiter", "ConnectionLimiter"]
 
-NEAR = 4
-"""Idle connections that are looked at for one that needs no move."""
+NEAREST_CANDIDATES = 4
+"""Idle connections that are searched for one that is in the wanted database."""
 
-SWEEP = 1.0
-"""Seconds between two looks for connections that have been idle for too long."""
+SWEEP_SECONDS = 1.0
+"""Seconds between two searches for connections that have been idle for too long."""
 
 
 class BudgetLimiter:
-    """The lanes that share a budget.
+    """The limiters that share a budget.
 
     Attributes:
-        budget: its bounds.
-        open: connections of all lanes, those that are being made included.
-        waiting: who waits, in all lanes.
-        next_sweep: when to look for idle connections again, by the monotonic clock.
-        limiters: the lanes.
-        deferred: what is to be done, with the lock held, for databases and servers that nothing refers to any more.
-        lock: guards all these, and the pools' lists.
-        making: held while pools are made.
+        budget: the budget.
+        open: the number of open connections of all limiters, including those that are being made.
+        waiting: the number of waiters of all limiters.
+        next_sweep: when to search for expired idle connections again, by the monotonic clock.
+        limiters: the limiters.
+        deferred: cleanups that run when the lock is free, for databases and endpoints that were garbage-collected.
+        lock: guards all of these and the pools' lists.
+        creation_lock: held while pools are made.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -52,40 +53,40 @@ class BudgetLimiter:
         self.next_sweep = 0.0
         self.limiters: weakref.WeakSet[ConnectionLimiter] = weakref.WeakSet()
         self.deferred: deque[Callable[[], object]] = deque()
-        self.lock = threading.RLock()  # held once at a time: `held_here` is all that is used of its being one
-        self.making = threading.Lock()
+        self.lock = threading.RLock()  # never entered twice: only is_locked_by_this_thread() needs an RLock
+        self.creation_lock = threading.Lock()
         fork.watch(self)
 
     def reset_after_fork(self) -> None:
-        """Forget what is a parent process's."""
-        self.lock, self.making = threading.RLock(), threading.Lock()
+        """Reset the counts and locks of the parent process."""
+        self.lock, self.creation_lock = threading.RLock(), threading.Lock()
         self.open = self.waiting = 0
         for limiter in list(self.limiters):
             limiter.reset_after_fork()
 
     def defer_cleanup(self, cleanup: Callable[[], object]) -> None:
-        """Do something for what is being dropped: now, or where the lock is held, soon.
+        """Run a cleanup for an object that was garbage-collected: now, or soon if the lock is held.
 
-        The garbage collector calls this, in the middle of anything, perhaps of what holds the lock in this thread.
+        The garbage collector may call this at any point, even while this thread holds the lock.
         """
         self.deferred.append(cleanup)
-        if not self.held_here() and self.lock.acquire(blocking=False):
+        if not self.is_locked_by_this_thread() and self.lock.acquire(blocking=False):
             try:
                 self.run_deferred()
             finally:
                 self.lock.release()
 
-    def held_here(self) -> bool:
-        """Return whether this thread holds the lock: then the garbage collector, or a signal, came in between."""
-        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # as threading.Condition asks it
+    def is_locked_by_this_thread(self) -> bool:
+        """Return whether this thread holds the lock, because the garbage collector or a signal handler interrupted it."""
+        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # as threading.Condition does
 
     def run_deferred(self) -> None:
-        """Do what is to be done for what was dropped. Lock held."""
+        """Run the deferred cleanups. The caller holds the lock."""
         while self.deferred:
             self.deferred.popleft()()
 
-    def evict(self) -> bool:
-        """Close the connection of all lanes that has been idle for longest; return whether there was one. Lock held."""
+    def evict_oldest(self) -> bool:
+        """Close the connection that has been idle for longest, and return whether there was one. The caller holds the lock."""
         idle = [
             (pool.idle[0].since, at, limiter, pool) for at, (limiter, pool) in enumerate(self._pools()) if pool.idle
         ]
@@ -99,14 +100,18 @@ class BudgetLimiter:
         return [(limiter, pool) for limiter in list(self.limiters) for pool in limiter.pools]
 
     def trim(self, seconds: float | None = None) -> int:
-        """Close connections that have been idle for so many seconds, None: as long as the budget says; return how many."""
-        with self.lock:
-            return self.sweep(seconds)
+        """Close idle connections and return how many.
 
-    def sweep(self, seconds: float | None = None) -> int:
-        """Do as :meth:`trim`. Lock held."""
+        Args:
+            seconds: the idle time from which connections are closed; None for the budget's ``idle``.
+        """
+        with self.lock:
+            return self.close_expired(seconds)
+
+    def close_expired(self, seconds: float | None = None) -> int:
+        """Close idle connections like :meth:`trim`. The caller holds the lock."""
         now = time.monotonic()
-        self.next_sweep = now + SWEEP
+        self.next_sweep = now + SWEEP_SECONDS
         seconds = self.budget.idle if seconds is None else seconds
         if seconds is None:
             return 0
@@ -116,105 +121,109 @@ class BudgetLimiter:
                 limiter.close_oldest(pool)
                 closed += 1
         if closed and self.waiting:
-            self.serve()
+            self.grant_waiters()
         return closed
 
-    def serve(self) -> None:
-        """Give what is free to those who wait, of whatever lane. Lock held."""
+    def grant_waiters(self) -> None:
+        """Grant free permits to waiters of all limiters. The caller holds the lock."""
         for limiter in list(self.limiters):
             if limiter.waiting:
-                limiter.serve()
+                limiter.grant_waiters()
 
 
 _WAIT = object()
 
 
-def _nearest(idle: list[Any], db: int) -> Any:
-    """Take one of the connections that came back last, if possible one that is in the database already."""
-    for at in range(-1, -min(len(idle), NEAR) - 1, -1):
+def _pop_nearest(idle: list[Any], db: int) -> Any:
+    """Remove and return a recently used connection, preferably one that is in the wanted database."""
+    for at in range(-1, -min(len(idle), NEAREST_CANDIDATES) - 1, -1):
         if idle[at].selected == db:
             return idle.pop(at)
     return idle.pop()
 
 
 class ConnectionLimiter:
-    """One kind of connections to one server.
+    """Counts the shared or the dedicated connections of one endpoint.
 
     Attributes:
-        open: how many there are, those that are being made included.
-        limit: how many there may be.
-        share: how many of them one user may have at once.
-        used: how many each user has.
-        waiting: who waits, first come first.
-        pools: the pools they are in.
+        budget_limiter: the limiter of the budget.
+        server: the name of the server.
+        limit: the largest number of connections.
+        share: the largest number that one borrower may use at a time.
+        open: the number of connections, including those that are being made.
+        used: the number of connections that each borrower uses.
+        waiting: the waiters in order of arrival.
+        pools: the pools of the connections.
     """
 
-    def __init__(self, scope: BudgetLimiter, server: str, limit: int) -> None:
-        self.scope = scope
+    def __init__(self, budget_limiter: BudgetLimiter, server: str, limit: int) -> None:
+        self.budget_limiter = budget_limiter
         self.server = server
         self.limit = limit
-        self.share = scope.budget.share(limit)
+        self.share = budget_limiter.budget.share(limit)
         self.open = 0
         self.used: dict[Borrower, int] = {}
         self.waiting: deque[Waiter] = deque()
         self.pools: list[IdlePool] = []
-        with scope.lock:
-            scope.limiters.add(self)
+        with budget_limiter.lock:
+            budget_limiter.limiters.add(self)
 
     def reset_after_fork(self) -> None:
-        """Forget what is a parent process's."""
+        """Reset the counts and locks of the parent process."""
         self.open = 0
         self.used.clear()
         self.waiting.clear()
         for pool in self.pools:
             pool.reset_after_fork()
 
-    def take(self, pool: IdlePool, user: Borrower, *, may_wait: bool = True) -> Any:
-        """Return an idle connection, None where one is to be made, or a :class:`Waiter`.
+    def acquire(self, pool: IdlePool, user: Borrower, *, may_wait: bool = True) -> Any:
+        """Acquire a permit. Return an idle connection, None if the caller may make one, or a :class:`Waiter`.
 
         Args:
-            pool: where it is to be idle again.
-            user: for whom.
-            may_wait: whether to wait, where the budget allows it.
+            pool: the pool that the connection belongs to.
+            user: the borrower.
+            may_wait: whether to wait if the budget allows it.
 
         Raises:
-            CrowdedError: none is free, and nobody is to wait.
-            redis.exceptions.MaxConnectionsError: none is free, and the budget says not to wait.
+            NoPermitError: If no permit is available and ``may_wait`` is False.
+            redis.exceptions.MaxConnectionsError: If no permit is available and the budget's ``on_full`` is ``raise``.
         """
-        with self.scope.lock:
-            if self.scope.deferred:
-                self.scope.run_deferred()
+        with self.budget_limiter.lock:
+            if self.budget_limiter.deferred:
+                self.budget_limiter.run_deferred()
             granted = self._grant(pool, user)
             if granted is not _WAIT:
                 return granted
-            if self.scope.deferred:  # come in the meantime
-                self.scope.run_deferred()
+            if self.budget_limiter.deferred:  # deferred in the meantime
+                self.budget_limiter.run_deferred()
                 granted = self._grant(pool, user)
                 if granted is not _WAIT:
                     return granted
             if not may_wait:
-                raise NoPermitError("there is no place for a further connection")
-            if self.scope.budget.on_full == "wait":
+                raise NoPermitError("no permit is available for a further connection")
+            if self.budget_limiter.budget.on_full == "wait":
                 waiter = Waiter(pool, user)
                 self.waiting.append(waiter)
-                self.scope.waiting += 1
+                self.budget_limiter.waiting += 1
                 return waiter
-        raise self._full(user, None)
+        raise self._exhausted_error(user, None)
 
     def has_permit(self, user: Borrower) -> bool:
-        """Return whether there is a place for a connection of a user's now."""
-        with self.scope.lock:
+        """Return whether a permit is available to a borrower now."""
+        with self.budget_limiter.lock:
             if self.used.get(user, 0) >= self.share:
                 return False
             if any(pool.idle for pool in self.pools):
                 return True
             if self.open >= self.limit:
                 return False
-            return self.scope.open < self.scope.budget.total or any(pool.idle for _, pool in self.scope._pools())
+            return self.budget_limiter.open < self.budget_limiter.budget.total or any(
+                pool.idle for _, pool in self.budget_limiter._pools()
+            )
 
-    def take_idle(self, pool: IdlePool, user: Borrower) -> Any:
-        """Return an idle connection; None: there is none."""
-        with self.scope.lock:
+    def acquire_idle(self, pool: IdlePool, user: Borrower) -> Any:
+        """Return an idle connection, or None if there is none."""
+        with self.budget_limiter.lock:
             if not pool.idle:
                 return None
             granted = self._grant(pool, user)
@@ -225,50 +234,59 @@ class ConnectionLimiter:
         if used >= self.share:
             return _WAIT
         if pool.idle:
-            connection = _nearest(pool.idle, user.db)
+            connection = _pop_nearest(pool.idle, user.db)
         elif self._has_room():
             connection = None
             self.open += 1
-            self.scope.open += 1
+            self.budget_limiter.open += 1
         else:
             return _WAIT
         self.used[user] = used + 1
         return connection
 
     def _has_room(self) -> bool:
-        """Return whether one more may be opened; something idle in another pool may be closed for that."""
+        """Return whether a connection may be opened, after closing an idle one of another pool if necessary."""
         if self.open >= self.limit:
             pool = next((pool for pool in self.pools if pool.idle), None)
             if pool is None:
                 return False
             self.close_oldest(pool)
-        return self.scope.open < self.scope.budget.total or self.scope.evict()
+        return self.budget_limiter.open < self.budget_limiter.budget.total or self.budget_limiter.evict_oldest()
 
     def close_oldest(self, pool: IdlePool) -> None:
-        """Close the connection of a pool that has been idle for longest. Lock held."""
+        """Close the connection of a pool that has been idle for longest. The caller holds the lock."""
         self.open -= 1
-        self.scope.open -= 1
+        self.budget_limiter.open -= 1
         pool.drop(pool.idle.pop(0))
 
-    def put(self, pool: IdlePool, user: Borrower, connection: Any, *, keep: bool) -> None:
-        """Take a connection back: to be idle, or where it isn't kept, to be no more."""
-        scope = self.scope
-        if scope.held_here():  # the garbage collector found what has a connection: a pipeline that watches, say
-            scope.deferred.append(functools.partial(self._put, pool, user, connection, keep=keep))
-            return
-        with scope.lock:
-            now = self._put(pool, user, connection, keep=keep)
-            if scope.deferred:
-                scope.run_deferred()
-            if scope.waiting:
-                if self.waiting:
-                    self.serve()
-                scope.serve()
-            if now >= scope.next_sweep:
-                scope.sweep()
+    def release(self, pool: IdlePool, user: Borrower, connection: Any, *, keep: bool) -> None:
+        """Return a connection and its permit.
 
-    def _put(self, pool: IdlePool, user: Borrower, connection: Any, *, keep: bool) -> float:
-        """Take a connection back; return when, by the monotonic clock. Lock held."""
+        Args:
+            pool: the pool that it belongs to.
+            user: the borrower.
+            connection: the connection; None if it could not be made.
+            keep: whether it becomes idle. Otherwise it is closed, and its permit is free.
+        """
+        budget_limiter = self.budget_limiter
+        if (
+            budget_limiter.is_locked_by_this_thread()
+        ):  # called by the garbage collector, for example for a pipeline that watches keys
+            budget_limiter.deferred.append(functools.partial(self._release, pool, user, connection, keep=keep))
+            return
+        with budget_limiter.lock:
+            now = self._release(pool, user, connection, keep=keep)
+            if budget_limiter.deferred:
+                budget_limiter.run_deferred()
+            if budget_limiter.waiting:
+                if self.waiting:
+                    self.grant_waiters()
+                budget_limiter.grant_waiters()
+            if now >= budget_limiter.next_sweep:
+                budget_limiter.close_expired()
+
+    def _release(self, pool: IdlePool, user: Borrower, connection: Any, *, keep: bool) -> float:
+        """Return a connection; the result is the time by the monotonic clock. The caller holds the lock."""
         used = self.used.pop(user, 0)
         if used > 1:
             self.used[user] = used - 1
@@ -278,73 +296,73 @@ class ConnectionLimiter:
             pool.idle.append(connection)
         else:
             self.open -= 1
-            self.scope.open -= 1
+            self.budget_limiter.open -= 1
         return now
 
     def close_idle(self) -> None:
-        """Close every idle connection. Lock held."""
+        """Close every idle connection. The caller holds the lock."""
         for pool in self.pools:
             while pool.idle:
                 self.close_oldest(pool)
-        if self.scope.waiting:
-            self.scope.serve()
+        if self.budget_limiter.waiting:
+            self.budget_limiter.grant_waiters()
 
-    def serve(self) -> None:
-        """Give what is free to those who wait. Lock held."""
+    def grant_waiters(self) -> None:
+        """Grant free permits to waiters. The caller holds the lock."""
         for waiter in list(self.waiting):
             granted = self._grant(waiter.pool, waiter.user)
             if granted is _WAIT:
-                continue  # its tenant has its share: the next one's may not
+                continue  # this borrower has its share; the next waiter's may not
             self.waiting.remove(waiter)
-            self.scope.waiting -= 1
+            self.budget_limiter.waiting -= 1
             waiter.connection, waiter.granted = granted, True
             waiter.wake()
 
-    def waited(self, waiter: Waiter) -> Any:
-        """Return what a waiter was granted, or take it out of the queue because it waits no longer.
+    def finish_wait(self, waiter: Waiter) -> Any:
+        """End the wait of a waiter, and return what it was granted.
 
         Raises:
-            redis.exceptions.MaxConnectionsError: nothing was.
+            redis.exceptions.MaxConnectionsError: If nothing was granted.
         """
-        with self.scope.lock:
+        with self.budget_limiter.lock:
             if not waiter.granted:
-                self._leave(waiter)
+                self._remove_waiter(waiter)
         seconds = time.monotonic() - waiter.since
         if not waiter.granted:
-            raise self._full(waiter.user, seconds)
+            raise self._exhausted_error(waiter.user, seconds)
         logs.emit("connection_waited", server=self.server, seconds=round(seconds, 6))
         return waiter.connection
 
-    def abandon(self, waiter: Waiter) -> Any:
-        """Take a waiter out of the queue that was cancelled; return what it was granted nevertheless, or False."""
-        with self.scope.lock:
+    def cancel_wait(self, waiter: Waiter) -> Any:
+        """Remove a cancelled waiter from the queue, and return what it was granted in the meantime, or False."""
+        with self.budget_limiter.lock:
             if waiter.granted:
                 return waiter.connection
-            self._leave(waiter)
+            self._remove_waiter(waiter)
         return False
 
-    def _leave(self, waiter: Waiter) -> None:
-        with contextlib.suppress(ValueError):  # after a fork, the queue is another one
+    def _remove_waiter(self, waiter: Waiter) -> None:
+        with contextlib.suppress(ValueError):  # the queue was reset after a fork
             self.waiting.remove(waiter)
-            self.scope.waiting -= 1
+            self.budget_limiter.waiting -= 1
 
-    def _full(self, user: Borrower, seconds: float | None) -> MaxConnectionsError:
+    def _exhausted_error(self, user: Borrower, seconds: float | None) -> MaxConnectionsError:
         used = self.used.get(user, 0)
         if used >= self.share and self.share < self.limit:
             what = f"this database uses its {self.share} connections to {self.server} already (per_tenant)"
         elif self.open >= self.limit:
             what = f"all {self.limit} connections to {self.server} are in use"
         else:
-            what = f"all {self.scope.budget.total} connections of the budget are in use"
+            what = f"all {self.budget_limiter.budget.total} connections of the budget are in use"
         logs.emit("connections_exhausted", server=self.server, open=self.open, waiting=len(self.waiting))
-        came = "" if seconds is None else f", and none came back within {seconds:.3g} s"
+        came = "" if seconds is None else f", and none was returned within {seconds:.3g} s"
         return MaxConnectionsError(
-            f"{what}{came}. Give connections back sooner (scans, watched pipelines and pub/sub hold one), or allow more: "
+            f"{what}{came}. Return connections sooner (scans, watched pipelines and pub/sub hold one), or allow more: "
             "Budget(per_server=..., per_tenant=..., total=...)."
         )
 
     def pool_stats(self) -> PoolStats:
-        """Return the counts of now."""
-        with self.scope.lock:
+        """Return the current counts."""
+        with self.budget_limiter.lock:
             idle = sum(len(pool.idle) for pool in self.pools)
             return PoolStats(self.open, idle, self.open - idle, len(self.waiting), 0)

@@ -1,7 +1,7 @@
-"""One connection for a conversation that another connection can't go on with: a scan, whose cursor is the server process's.
+"""Pinned connections: a scan uses one connection, because its cursor is valid for one server process only.
 
-redis-py would reconnect and send the cursor to whatever server is there by then, where it means something else, or
-nothing: keys would be missing, and nobody would know.
+redis-py would reconnect and send the cursor to the server that answers then, where it has another meaning or none: keys
+would be missing without an error.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ __all__ = ["AsyncPinnedConnection", "PinnedConnection"]
 
 
 def _lost(error: Exception) -> redis.ConnectionError:
-    lost = redis.ConnectionError(f"the connection was lost during the scan, and the place in it: {error}")
+    lost = redis.ConnectionError(
+        f"the connection was lost during the scan, and with it the position of the scan: {error}"
+    )
     lost.__cause__ = error
     return lost
 
 
 def _check(connection: Any, pid: int, *, begun: bool) -> None:
-    """Raise if a conversation can't go on."""
+    """Raise if the scan can't continue on this connection."""
     if pid != os.getpid():
         raise redis.ConnectionError(
-            "this scan was begun in another process, which may be reading on: begin another one"
+            "this scan was started in another process, which may still use its connection: start a new scan"
         )
     if begun and not connection.is_connected:
         raise redis.ConnectionError("the connection of this scan was closed")
@@ -41,13 +43,13 @@ def _parsed(reply: Any, word: str, callbacks: Mapping[Any, Any], options: dict[s
 
 
 class PinnedConnection(CloseOnExit):
-    """Sends commands over one connection of a client's pool; it goes back to the pool when this is closed.
+    """Sends commands over one connection of a client's pool, and returns it to the pool when closed.
 
-    The first command is retried as the client would. When the connection fails later, that is an error.
+    The first command is retried as by the client. A later failure of the connection is an error.
 
     Args:
-        client: whose pool it is.
-        check: called before each command; raises if it must not be sent any more.
+        client: the client.
+        check: called before each command; raises if the command must not be sent.
     """
 
     def __init__(self, client: redis.Redis, check: Callable[[], None]) -> None:
@@ -61,7 +63,7 @@ class PinnedConnection(CloseOnExit):
         """Send a command and return its reply, as a client does.
 
         Raises:
-            redis.ConnectionError: the connection was lost.
+            redis.ConnectionError: If the connection is lost.
         """
         self._check()
         undecoded = options.pop(NEVER_DECODE, False)
@@ -86,14 +88,14 @@ class PinnedConnection(CloseOnExit):
         return _parsed(reply, args[0], self._client.response_callbacks, options)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection to the pool."""
         connection, self._connection = self._connection, None
         if connection is not None and self._pid == os.getpid():
             self._client.connection_pool.release(connection)
 
 
 class AsyncPinnedConnection(AsyncCloseOnExit):
-    """Sends commands over one connection of an asyncio client's pool; see :class:`PinnedConnection`."""
+    """Sends commands over one connection of an async client's pool; see :class:`PinnedConnection`."""
 
     def __init__(self, client: redis.asyncio.Redis, check: Callable[[], None]) -> None:
         self._client = client
@@ -106,7 +108,7 @@ class AsyncPinnedConnection(AsyncCloseOnExit):
         """Send a command and return its reply, as a client does.
 
         Raises:
-            redis.ConnectionError: the connection was lost.
+            redis.ConnectionError: If the connection is lost.
         """
         self._check()
         undecoded = options.pop(NEVER_DECODE, False)
@@ -134,7 +136,7 @@ class AsyncPinnedConnection(AsyncCloseOnExit):
         return _parsed(reply, args[0], self._client.response_callbacks, options)
 
     async def aclose(self) -> None:
-        """Give the connection back."""
+        """Return the connection to the pool."""
         connection, self._connection = self._connection, None
         if connection is not None and self._pid == os.getpid():
             await self._client.connection_pool.release(connection)

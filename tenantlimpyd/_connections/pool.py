@@ -1,7 +1,8 @@
-"""redis-py's connection pools, with what sharing them between tenants needs.
+"""Connection pools that tenants share, based on redis-py's.
 
-A pool is that of a server: its connections go to the database of whoever checks one out. They keep no connection in doubt
-(:mod:`tenantlimpyd._connections.connection_classes`), and ask the budget (:mod:`tenantlimpyd._connections.limiter`) before they make one.
+A pool belongs to an endpoint. Its connections switch to the database of the borrower that checks them out. A pool closes every
+connection whose state is not certain (:mod:`tenantlimpyd._connections.connection_classes`), and acquires a permit
+before it makes one (:mod:`tenantlimpyd._connections.limiter`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from tenantlimpyd._connections import fork
 from tenantlimpyd._connections.borrower import Borrower, Waiter
-from tenantlimpyd._connections.breaker import PATIENCE
+from tenantlimpyd._connections.breaker import PROBE_WAIT_SECONDS
 from tenantlimpyd._connections.connection_classes import shared_connection_class
 from tenantlimpyd._connections.deadline import current_deadline
-from tenantlimpyd._connections.redis_internals import ahears
+from tenantlimpyd._connections.redis_internals import async_has_unexpected_data
 from tenantlimpyd._connections.write_coalescer import WriteCoalescer
 
 if TYPE_CHECKING:
@@ -33,18 +34,18 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPool", "Pool", "pool_arguments"]
 
-_UNASKED = "a new connection holds data that nobody asked for"
+_UNASKED = "a new connection has received data that was not requested"
 _LOOK = 0.002
-"""Seconds between two looks at what became of another's attempt."""
+"""Seconds between two checks of another caller's probe of an unavailable server."""
 _FAILURES = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
-def _made(pool: Pool | AsyncPool, user: Borrower) -> Any:
-    """Make a connection, for which there is leave already."""
+def _make_connection(pool: Pool | AsyncPool, user: Borrower) -> Any:
+    """Make a connection, for which the caller holds a permit."""
     try:
         connection: Any = pool.connection_class(**pool.connection_kwargs)
     except BaseException:
-        pool.limiter.put(pool, user, None, keep=False)
+        pool.limiter.release(pool, user, None, keep=False)
         raise
     connection.capabilities = pool.endpoint_state.capabilities
     connection.breaker = pool.endpoint_state.breaker
@@ -52,11 +53,11 @@ def _made(pool: Pool | AsyncPool, user: Borrower) -> Any:
     return connection
 
 
-def _keeps(pool: Pool | AsyncPool, connection: Any, user: Borrower) -> bool:
-    """Return whether a connection that comes back from a user may be idle; let others try a server that is away."""
+def _is_reusable(pool: Pool | AsyncPool, connection: Any, user: Borrower) -> bool:
+    """Return whether a returned connection may be used again, and end its probe of an unavailable server."""
     breaker, master = pool.endpoint_state.breaker, pool.master
-    if breaker is not None and breaker.refusing:
-        breaker.leave(connection)
+    if breaker is not None and breaker.may_refuse:
+        breaker.abandon(connection)
     return connection.is_connected and not (
         user.retired
         or connection.doubtful
@@ -66,56 +67,56 @@ def _keeps(pool: Pool | AsyncPool, connection: Any, user: Borrower) -> bool:
 
 
 class Pool(redis.ConnectionPool):
-    """A blocking pool of a server.
+    """A sync pool of an endpoint.
 
-    Checking out and giving back are written anew: redis-py's do the same around counters of its own telemetry, which
-    cost more than all that tenants add to a command.
+    Checkout and release replace redis-py's methods, whose telemetry costs more than all that tenants add to a command.
     """
 
     def __init__(self, endpoint_state: EndpointState, limiter: ConnectionLimiter, arguments: Mapping[str, Any]) -> None:
         super().__init__(**arguments)
         self.endpoint_state = endpoint_state
         self.limiter = limiter
-        self.master = arguments.get("connection_pool")  # finds the server, where sentinels say which one it is
+        self.master = arguments.get("connection_pool")  # locates the master, if sentinels are configured
         self.idle: list[Any] = self._available_connections
         limiter.pools.append(self)
 
     def reset_after_fork(self) -> None:
-        """Forget all connections: they are a parent process's."""
+        """Forget all connections, which belong to the parent process."""
         self.reset()
         self.idle = self._available_connections
 
-    def lend(self, user: Borrower, *, may_wait: bool = True) -> Any:
-        """Return a connection that is connected, is or will be in the user's database, and owes nothing.
+    def checkout(self, user: Borrower, *, may_wait: bool = True) -> Any:
+        """Check out a connected connection that has no pending reply and will be in the borrower's database.
 
         Args:
-            user: for whom.
-            may_wait: whether to wait for a place, where the budget allows it.
+            user: the borrower.
+            may_wait: whether to wait for a permit if the budget allows it.
 
         Raises:
-            redis.exceptions.MaxConnectionsError: the budget is spent.
+            redis.exceptions.MaxConnectionsError: If no permit is available within the budget's ``timeout``.
+            ServerUnavailableError: If the circuit breaker is open.
         """
         endpoint_state = self.endpoint_state
         breaker = endpoint_state.breaker
-        if breaker is not None and breaker.refusing:
-            ends = time.monotonic() + PATIENCE
+        if breaker is not None and breaker.may_refuse:
+            ends = time.monotonic() + PROBE_WAIT_SECONDS
             while breaker.probing and time.monotonic() < ends:
                 time.sleep(_LOOK)
             breaker.check()
-        connection = self.limiter.take(self, user, may_wait=may_wait)
+        connection = self.limiter.acquire(self, user, may_wait=may_wait)
         if connection.__class__ is Waiter:
             connection = self._wait(connection)
         if connection is None:
-            connection = _made(self, user)
+            connection = _make_connection(self, user)
         connection.user = user
         connection.db = user.db
         self._in_use_connections.add(connection)
         try:
-            if breaker is not None and breaker.refusing:
+            if breaker is not None and breaker.may_refuse:
                 breaker.admit(connection)
             if self.master is not None and self.master.left(connection):
                 connection.disconnect()
-            if not self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
+            if not self._ready(connection):  # the server has closed it, or it has received unexpected data
                 connection.disconnect()
                 if not self._ready(connection):
                     raise redis.ConnectionError(_UNASKED)
@@ -124,11 +125,11 @@ class Pool(redis.ConnectionPool):
             raise
         return connection
 
-    def lend_idle(self, user: Borrower) -> Any:
-        """Return a connection as :meth:`lend`; None: none is idle, or it is not as it should be. Never waits."""
-        if self.endpoint_state.breaker is not None and self.endpoint_state.breaker.refusing:
+    def checkout_idle(self, user: Borrower) -> Any:
+        """Check out an idle connection, or return None if no usable one is idle. Never waits."""
+        if self.endpoint_state.breaker is not None and self.endpoint_state.breaker.may_refuse:
             return None
-        connection = self.limiter.take_idle(self, user)
+        connection = self.limiter.acquire_idle(self, user)
         if connection is None:
             return None
         connection.user = user
@@ -138,7 +139,7 @@ class Pool(redis.ConnectionPool):
         try:
             left = self.master is not None and self.master.left(connection)
             with contextlib.suppress(*_FAILURES):
-                ready = connection.is_connected and not left and not connection.hears()
+                ready = connection.is_connected and not left and not connection.has_unexpected_data()
         finally:
             if not ready:
                 connection.disconnect()
@@ -149,8 +150,8 @@ class Pool(redis.ConnectionPool):
         come = threading.Event()
         waiter.wake = come.set
         limit = current_deadline()
-        seconds = self.limiter.scope.budget.timeout
-        if waiter.granted:  # before it could be woken
+        seconds = self.limiter.budget_limiter.budget.timeout
+        if waiter.granted:  # granted before `wake` was set
             come.set()
         try:
             if limit is None:
@@ -159,60 +160,60 @@ class Pool(redis.ConnectionPool):
                 with limit.waking(come.set):
                     come.wait(limit.shorter(seconds))
         except BaseException:
-            self._unwanted(waiter)
+            self._cancel_wait(waiter)
             raise
         try:
-            return self.limiter.waited(waiter)
+            return self.limiter.finish_wait(waiter)
         except redis.exceptions.MaxConnectionsError as error:
             if limit is not None and limit.over:
                 raise limit.error() from error
             raise
 
-    def _unwanted(self, waiter: Waiter) -> None:
-        granted = self.limiter.abandon(waiter)
+    def _cancel_wait(self, waiter: Waiter) -> None:
+        granted = self.limiter.cancel_wait(waiter)
         if granted is not False:
-            self.limiter.put(self, waiter.user, granted, keep=granted is not None)
+            self.limiter.release(self, waiter.user, granted, keep=granted is not None)
 
     @staticmethod
     def _ready(connection: Any) -> bool:
         if not connection.is_connected:
             connection.connect()
         try:
-            return not connection.hears()
+            return not connection.has_unexpected_data()
         except _FAILURES:
             return False
 
     def release(self, connection: Any) -> None:
-        """Take a connection back; close it if it is in doubt, or if no database uses the server any more."""
+        """Return a connection. It is closed if its state is not certain or no database uses the endpoint any more."""
         try:
             self._in_use_connections.remove(connection)
-        except KeyError:  # of before a fork, or not of this pool
+        except KeyError:  # checked out before a fork, or from another pool
             return
         endpoint_state, user = self.endpoint_state, connection.user
         connection.user = None
         keep = False
         try:
-            keep = _keeps(self, connection, user)
-        finally:  # an interrupt must not cost the budget a place
+            keep = _is_reusable(self, connection, user)
+        finally:  # an interrupt must not lose the permit
             try:
                 if not keep:
                     connection.disconnect()
             finally:
-                self.limiter.put(self, user, connection, keep=keep)
-        if keep and not endpoint_state.users:  # the last one left in between
+                self.limiter.release(self, user, connection, keep=keep)
+        if keep and not endpoint_state.users:  # the last database was closed in the meantime
             endpoint_state.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
-            # A new token may have come while it was in use.
+            # A new token may have arrived while the connection was in use.
             self._event_dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
 
     @staticmethod
     def drop(connection: Any) -> None:
-        """Close a connection that was idle."""
+        """Close an idle connection."""
         connection.disconnect()
 
 
 class AsyncPool(redis.asyncio.ConnectionPool):
-    """An asyncio pool of a server, for one event loop."""
+    """An async pool of an endpoint, for one event loop."""
 
     def __init__(
         self,
@@ -228,50 +229,51 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         self.master = arguments.get("connection_pool")
         self.idle: list[Any] = self._available_connections
         told = arguments.get("maint_notifications_config")
-        # Where something may come unasked, that must not look as if a reply did.
+        # Push notifications must not be taken for replies to writes that were deferred.
         self._together = limiter is endpoint_state.shared and told is not None and not told.enabled
-        self._outbox = WriteCoalescer(self._in_use_connections)
+        self._write_coalescer = WriteCoalescer(self._in_use_connections)
         limiter.pools.append(self)
 
     def reset_after_fork(self) -> None:
-        """Forget all connections: they are a parent process's, and so is the event loop."""
+        """Forget all connections, which belong to the parent process together with the event loop."""
         fork.kept.append((self.idle, self._in_use_connections))
         self._available_connections = self.idle = []
         self._in_use_connections = set()
-        self._outbox = WriteCoalescer(self._in_use_connections)
+        self._write_coalescer = WriteCoalescer(self._in_use_connections)
 
-    async def lend(self, user: Borrower, *, may_wait: bool = True) -> Any:
-        """Return a connection that is connected, is or will be in the user's database, and owes nothing.
+    async def checkout(self, user: Borrower, *, may_wait: bool = True) -> Any:
+        """Check out a connected connection that has no pending reply and will be in the borrower's database.
 
         Args:
-            user: for whom.
-            may_wait: whether to wait for a place, where the budget allows it.
+            user: the borrower.
+            may_wait: whether to wait for a permit if the budget allows it.
 
         Raises:
-            redis.exceptions.MaxConnectionsError: the budget is spent.
+            redis.exceptions.MaxConnectionsError: If no permit is available within the budget's ``timeout``.
+            ServerUnavailableError: If the circuit breaker is open.
         """
         endpoint_state = self.endpoint_state
         breaker = endpoint_state.breaker
-        if breaker is not None and breaker.refusing:
-            ends = time.monotonic() + PATIENCE
-            while breaker.probing and time.monotonic() < ends:  # noqa: ASYNC110 - who ends it may be a thread
+        if breaker is not None and breaker.may_refuse:
+            ends = time.monotonic() + PROBE_WAIT_SECONDS
+            while breaker.probing and time.monotonic() < ends:  # noqa: ASYNC110 - a thread may end the probe
                 await asyncio.sleep(_LOOK)
             breaker.check()
-        connection = self.limiter.take(self, user, may_wait=may_wait)
+        connection = self.limiter.acquire(self, user, may_wait=may_wait)
         if connection.__class__ is Waiter:
             connection = await self._wait(connection)
         if connection is None:
-            connection = _made(self, user)
-            connection.outbox = self._outbox if self._together else None
+            connection = _make_connection(self, user)
+            connection.write_coalescer = self._write_coalescer if self._together else None
         connection.user = user
         connection.db = user.db
         self._in_use_connections.add(connection)
         try:
-            if breaker is not None and breaker.refusing:
+            if breaker is not None and breaker.may_refuse:
                 breaker.admit(connection)
             if self.master is not None and self.master.left(connection):
                 await connection.disconnect()
-            if not await self._ready(connection):  # closed by the server meanwhile, or with a reply that nobody read
+            if not await self._ready(connection):  # the server has closed it, or it has received unexpected data
                 await connection.disconnect()
                 if not await self._ready(connection):
                     raise redis.ConnectionError(_UNASKED)
@@ -285,70 +287,70 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         come: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop closed in between: its waiter is no more
+            with contextlib.suppress(RuntimeError):  # the loop was closed together with the waiter
                 loop.call_soon_threadsafe(_resolve, come)
 
         waiter.wake = wake
         try:
             if not waiter.granted:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self.limiter.scope.budget.timeout):
+                    async with asyncio.timeout(self.limiter.budget_limiter.budget.timeout):
                         await come
         except BaseException:
-            granted = self.limiter.abandon(waiter)
+            granted = self.limiter.cancel_wait(waiter)
             if granted is not False:
-                self.limiter.put(self, waiter.user, granted, keep=granted is not None)
+                self.limiter.release(self, waiter.user, granted, keep=granted is not None)
             raise
-        return self.limiter.waited(waiter)
+        return self.limiter.finish_wait(waiter)
 
     @staticmethod
     async def _ready(connection: Any) -> bool:
         if not connection.is_connected:
             await connection.connect()
         try:
-            return not await ahears(connection)
+            return not await async_has_unexpected_data(connection)
         except _FAILURES:
             return False
 
     async def release(self, connection: Any) -> None:
-        """Take a connection back; close it if it is in doubt, or if no database uses the server any more."""
+        """Return a connection. It is closed if its state is not certain or no database uses the endpoint any more."""
         try:
             self._in_use_connections.remove(connection)
-        except KeyError:  # not of this pool
+        except KeyError:  # checked out from another pool
             return
         endpoint_state, user = self.endpoint_state, connection.user
         connection.user = None
         keep = False
         try:
-            keep = _keeps(self, connection, user)
+            keep = _is_reusable(self, connection, user)
         finally:
             try:
                 if not keep:
                     await connection.disconnect(nowait=True)
             finally:
-                self.limiter.put(self, user, connection, keep=keep)
+                self.limiter.release(self, user, connection, keep=keep)
         if keep and not endpoint_state.users:
             endpoint_state.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
             await self._event_dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
 
     def drop(self, connection: Any) -> None:
-        """Close a connection that was idle, in the turn of its own event loop. Called in any thread."""
+        """Close an idle connection in its own event loop. Any thread may call this."""
         loop = self.loop()
         if loop is not None and loop.is_running():
-            with contextlib.suppress(RuntimeError):  # it closed in between
+            with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
                 loop.call_soon_threadsafe(connection._close)
                 return
-        with contextlib.suppress(RuntimeError):  # a loop that has ended closes nothing any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             connection._close()
 
     async def close_idle(self) -> None:
-        """Close the idle connections, and wait until they are."""
-        with self.limiter.scope.lock:
+        """Close the idle connections and wait for it."""
+        with self.limiter.budget_limiter.lock:
             idle = self.idle[:]
             del self.idle[:]
             self.limiter.open -= len(idle)
-            self.limiter.scope.open -= len(idle)
+            self.limiter.budget_limiter.open -= len(idle)
         for connection in idle:
             await connection.disconnect()
 
@@ -359,11 +361,11 @@ def _resolve(come: asyncio.Future[None]) -> None:
 
 
 def pool_arguments(client_class: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what redis-py makes of a client's settings, as arguments for a pool of ours.
+    """Return the arguments of a pool for a client's settings.
 
-    With its maintenance notifications on (the default for RESP3), a pool of redis-py does not look at checkout whether a
-    connection still holds the reply of an earlier command: that reply would go to another caller. So they are off, unless
-    they are asked for.
+    With maintenance notifications (redis-py's default for RESP3), redis-py does not check at checkout whether a
+    connection still holds the reply of an earlier command, which would reach another caller. They are off unless they
+    are requested.
     """
     quiet = {"maint_notifications_config": MaintNotificationsConfig(enabled=False), **settings}
     template = client_class(**quiet).connection_pool

@@ -1,8 +1,8 @@
-"""What is used of redis-py that it doesn't document, in one place. ``tests/database/test_redispy.py`` tells when it moves.
+"""The adapter to redis-py's undocumented internals. ``tests/database/test_redispy.py`` fails if they change.
 
-A connection keeps its parser in ``_parser``, and that, where it is hiredis's, its reader in ``_reader``. The reader gives the
-replies that have come already, errors as objects, at a tenth of the cost; ``read_response`` of the connection waits for one,
-and turns what goes wrong on the socket into redis-py's errors.
+A connection has its parser in ``_parser``; hiredis's parser has its reader in ``_reader``. The reader returns replies that have
+arrived already, errors as exceptions, at a tenth of the cost of the connection's ``read_response``, which waits for a reply and
+translates errors of the socket.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from redis.observability.providers import get_observability_instance
 __all__ = [
     "NOTHING",
     "ReadabilityProbe",
-    "ahears",
-    "asends",
-    "awatched",
-    "come",
-    "drop_unsent",
-    "ends",
-    "has_come",
-    "reader_of",
+    "abort_unsent",
+    "async_has_unexpected_data",
+    "async_is_instrumented",
+    "has_unread_data",
+    "is_fatal",
+    "is_instrumented",
+    "is_send_unmodified",
+    "new_reader",
+    "next_buffered_reply",
     "socket_of",
     "stream_of",
-    "watched",
 ]
 
 _HIREDIS = (_HiredisParser, _AsyncHiredisParser)
 
 
 NOTHING = NOT_ENOUGH_DATA
-"""Says that a reply has not come yet."""
+"""The value that stands for a reply that has not arrived."""
 
 
-def come(connection: Any, raw: bool) -> Any:
-    """Return the next reply if it has come already together with the one before, errors as objects; else :data:`NOTHING`.
+def next_buffered_reply(connection: Any, raw: bool) -> Any:
+    """Return the next reply if it is buffered, with errors as exceptions, else :data:`NOTHING`.
 
-    The parser would do the same, after some ten calls. What is out of the ordinary is left to it.
+    The parser would do the same with about ten calls.
 
     Args:
-        connection: a connection of either colour, from which a reply was read.
-        raw: whether the reply is left undecoded.
+        connection: a sync or async connection from which a reply was read.
+        raw: whether the reply is not decoded.
     """
     parser = connection._parser
     if parser.__class__ not in _HIREDIS:
@@ -61,17 +61,17 @@ def come(connection: Any, raw: bool) -> Any:
     return reader.gets(False) if raw else reader.gets()
 
 
-def ends(reply: Any) -> bool:
-    """Return whether a reply that came says that the connection is at its end, as LOADING does; a parser raises it."""
+def is_fatal(reply: Any) -> bool:
+    """Return whether a reply means that the connection must be closed, as LOADING does. A parser raises such replies."""
     return isinstance(reply, redis.ConnectionError) or (
         reply.__class__ is list and bool(reply) and isinstance(reply[0], redis.ConnectionError)
     )
 
 
-def reader_of(connection: Any) -> hiredis.Reader:
-    """Return a new parser of replies, whose errors are those of a connection's own.
+def new_reader(connection: Any) -> hiredis.Reader:
+    """Return a new hiredis reader that raises the same errors as the connection's parser.
 
-    Text is UTF-8 for it, whatever the connection's settings say; bytes that are not become surrogates.
+    It decodes text as UTF-8 whatever the settings say; invalid bytes become surrogates.
     """
     return hiredis.Reader(
         protocolError=redis.InvalidResponse,
@@ -83,14 +83,14 @@ def reader_of(connection: Any) -> hiredis.Reader:
 
 
 def socket_of(connection: Any) -> Any:
-    """Return the socket of a blocking connection; None: it is not connected."""
+    """Return the socket of a sync connection, or None if it is not connected."""
     return connection._sock
 
 
-def drop_unsent(connection: Any) -> None:
-    """Close an asyncio connection's transport at once where there is something left to be sent.
+def abort_unsent(connection: Any) -> None:
+    """Abort an async connection's transport if its write buffer is not empty.
 
-    To close it in the usual way would be to wait until the server has read that, which it may never do.
+    A regular close would wait until the server has read the buffer, which it may never do.
     """
     writer = connection._writer
     if writer is not None and writer.transport.get_write_buffer_size():
@@ -98,21 +98,21 @@ def drop_unsent(connection: Any) -> None:
 
 
 def stream_of(connection: Any) -> asyncio.StreamReader | None:
-    """Return what is read from of an asyncio connection; None: it is not connected."""
+    """Return the stream reader of an async connection, or None if it is not connected."""
     stream: asyncio.StreamReader | None = connection._reader
     return stream
 
 
 class ReadabilityProbe:
-    """Hears what comes on a blocking connection that asked for nothing: data, or that the server closed it.
+    """Detects data, or the end of the stream, on a sync connection that has no pending reply.
 
-    redis-py's ``can_read`` asks the kernel the same, with an object made for each question.
+    redis-py's ``can_read`` does the same, but makes an object for each call.
 
     Args:
-        connection: a connection that is connected.
+        connection: a connected connection.
 
     Attributes:
-        sock: the connection's socket. Another one needs ears of its own.
+        sock: the connection's socket. A new socket needs a new probe.
     """
 
     __slots__ = ("_poll", "sock")
@@ -120,22 +120,22 @@ class ReadabilityProbe:
     def __init__(self, connection: Any) -> None:
         self.sock = connection._sock
         self._poll: Any = None
-        # TLS may hold back what it has decrypted, other parsers what they have read: those are asked themselves.
+        # TLS may hold decrypted data, and other parsers data they have read: they are asked by can_read().
         if hasattr(select, "poll") and not hasattr(self.sock, "pending") and type(connection._parser) is _HiredisParser:
             poller = select.poll()
             poller.register(self.sock, select.POLLIN)
             self._poll = poller.poll
 
-    def hear(self, connection: Any) -> bool:
-        """Return whether something has come; never waits."""
+    def has_data(self, connection: Any) -> bool:
+        """Return whether data or the end of the stream has arrived. Never waits."""
         if self._poll is None:
             return bool(connection.can_read())
         reader = connection._parser._reader
         return reader is None or reader.has_data() or bool(self._poll(0))
 
 
-async def ahears(connection: Any) -> bool:
-    """Return whether something has come on an asyncio connection that asked for nothing: data, or that it was closed."""
+async def async_has_unexpected_data(connection: Any) -> bool:
+    """Return whether data, or the end of the stream, has arrived on an async connection without a pending reply."""
     parser = connection._parser
     if parser.__class__ is not _AsyncHiredisParser or not parser._connected:
         return bool(await connection.can_read())
@@ -144,13 +144,13 @@ async def ahears(connection: Any) -> bool:
     return bool(reader.has_data() or stream.at_eof() or stream._buffer)
 
 
-def has_come(stream: asyncio.StreamReader) -> bool:
-    """Return whether a stream of asyncio, which all asyncio connections read from, holds data that nobody has read."""
-    return bool(stream._buffer)  # type: ignore[attr-defined]  # as redis-py's own parsers look at it
+def has_unread_data(stream: asyncio.StreamReader) -> bool:
+    """Return whether an asyncio stream holds unread data."""
+    return bool(stream._buffer)  # type: ignore[attr-defined]  # as redis-py's parsers do
 
 
 def _own(owner: Any, method: str) -> Any:
-    """Return redis-py's own method of a class; None: something else is there already."""
+    """Return redis-py's own method of a class, or None if it has been replaced."""
     found = vars(owner)[method]
     own = type(found) is FunctionType and found.__code__.co_filename == inspect.getfile(owner)
     return found if own else None
@@ -161,23 +161,23 @@ _blocking, _awaiting = _own(redis.Redis, "execute_command"), _own(redis.asyncio.
 _sending = _own(_Connection, "send_packed_command")
 
 
-def asends() -> bool:
-    """Return whether what asyncio connections send goes through redis-py's own method: nobody put himself into it.
+def is_send_unmodified() -> bool:
+    """Return whether async connections send through redis-py's own method, which no library has replaced.
 
-    That method gives what is to be sent to the connection's ``_writer``, and waits until there is room in its buffer.
+    That method writes to the connection's ``_writer`` and waits for room in its buffer.
     """
     return _Connection.send_packed_command is _sending
 
 
-def watched() -> bool:
-    """Return whether somebody wants to hear of each command: redis-py's telemetry, or a library that put itself into it."""
+def is_instrumented() -> bool:
+    """Return whether commands are observed: by redis-py's telemetry, or by a library that has replaced its method."""
     return (
         redis.Redis.execute_command is not _blocking or get_observability_instance().get_provider_manager() is not None
     )
 
 
-def awatched() -> bool:
-    """Return the same for redis-py's asyncio."""
+def async_is_instrumented() -> bool:
+    """Return whether async commands are observed; see :func:`is_instrumented`."""
     return (
         redis.asyncio.Redis.execute_command is not _awaiting
         or get_observability_instance().get_provider_manager() is not None

@@ -1,20 +1,21 @@
-"""How a connection goes to another database in the same write as the commands meant for it, and never runs them elsewhere.
+"""Plans for switching the database: how commands and their SELECT are sent in one write, and never run in another database.
 
-Sending ``SELECT`` ahead of a command isn't enough: where the server refuses the SELECT, it carries out the command all the
-same, in the database of whoever had the connection before. So the commands are sent such that they can't run then:
+It is not enough to send ``SELECT`` before a command: if the server refuses SELECT, it still runs the command, in the
+database of the previous borrower. Therefore commands are sent so that they can't run then:
 
-- A connection that goes from database to database rests *armed*: a MULTI was sent at the end of the last write, and its
-  reply was read. What comes next is queued by the server, not carried out. ``SELECT n``, the commands and EXEC go out in
-  one write. A SELECT the server refuses (ACL) makes EXEC abort, and nothing runs. A number out of range would fail only
-  in EXEC: so a connection must first have been in a database of that number or a higher one.
-- A server looks at rights once more in EXEC, where a SELECT refused stops nothing. Between queueing and EXEC others are served
-  only where it reads a write piece by piece: so a long one goes out after a SELECT of its own whose reply was read.
-- What can't be in a transaction, or is only told apart there, is sent after a SELECT of its own whose reply was read.
-- Commands that change nothing may follow a SELECT that is not yet known to have worked: where it has not, their replies are
-  thrown away.
+- *MULTI pre-opened*: a connection that switches databases has sent MULTI at the end of its last write and has read the
+reply. The
+  server queues what follows. ``SELECT n``, the commands, EXEC and the next MULTI are one write. If the server refuses
+  the SELECT (ACL), EXEC aborts and nothing runs. A number out of range would fail only inside EXEC: a connection must
+  first have selected a database with that or a higher number.
+- The server checks permissions again in EXEC, where a refused SELECT stops nothing. Other clients are served between
+queueing and
+  EXEC only if the server reads a write in parts. Therefore a long write follows a SELECT whose reply was read.
+- Commands that are not allowed in MULTI, or behave differently there, follow a SELECT whose reply was read.
+- Commands that only read may follow a SELECT without waiting: if it fails, their replies are discarded.
 
-This module says what to send, :mod:`tenantlimpyd._connections.select_replies` what the replies mean. Sending and reading is the guards'
-(:mod:`tenantlimpyd._connections.connection_classes`).
+This module decides what to send. :mod:`tenantlimpyd._connections.select_replies` decodes the replies, and the
+connection classes (:mod:`tenantlimpyd._connections.connection_classes`) send and read.
 """
 
 from __future__ import annotations
@@ -31,89 +32,93 @@ from tenantlimpyd._connections.select_replies import (
     TransactionReplies,
 )
 
-__all__ = ["SHORT", "SelectPlan", "plan", "quick", "verified"]
+__all__ = ["SHORT_BYTES", "SelectPlan", "plan", "plan_confirmed", "quick"]
 
-LONGEST = 1_000
-"""Commands above which a pipeline is not made a transaction: a server does nothing else while it runs one."""
+MAX_COMMANDS = 1_000
+"""The largest pipeline that is sent as a transaction: a server serves no other client during EXEC."""
 
-RESTLESS = 8
-"""Uses in a row that didn't need it, after which a connection is armed no more."""
+MAX_UNNEEDED = 8
+"""Consecutive uses that did not need MULTI, after which it is not pre-opened any more."""
 
 TAIL = b"*1\r\n$4\r\nEXEC\r\n*1\r\n$5\r\nMULTI\r\n"
-"""EXEC and MULTI as they are sent."""
+"""EXEC and MULTI, encoded."""
 
-SHORT = 6_000
-"""Bytes up to which what is sent is put together for one write, and may write to a database that it goes to in the same one."""
+SHORT_BYTES = 6_000
+"""The largest write in bytes that is joined with its SELECT."""
 
 
 class SelectPlan:
-    """What to send.
+    """A plan for a write.
 
     Attributes:
-        trip: commands of a round trip of its own that comes first; empty: none.
-        sent: the commands of the write, in order.
-        reading: what makes the command's replies of those of the write; None: they are the replies.
+        preparation: commands of a preceding round preparation; empty if there is none.
+        sent: the commands of the write in order.
+        replies: decodes the replies to the write; None if they are the caller's replies.
     """
 
-    __slots__ = ("reading", "sent", "trip")
+    __slots__ = ("preparation", "replies", "sent")
 
     def __init__(
-        self, trip: Sequence[Any], sent: Sequence[Any], reading: TransactionReplies | LeadingReplies | None
+        self, preparation: Sequence[Any], sent: Sequence[Any], replies: TransactionReplies | LeadingReplies | None
     ) -> None:
-        self.trip = trip
+        self.preparation = preparation
         self.sent = sent
-        self.reading = reading
+        self.replies = replies
 
 
 def plan(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectPlan:
-    """Return how to send commands over a connection that is elsewhere, or armed."""
+    """Return a plan for commands on a connection that is in another database or has MULTI pre-opened."""
     rows = [row_of(command) for command in commands]
     words = [row.name for row in rows]
     moves = at.selected != at.db
     reads = all(row.reads for row in rows)
-    if words == ["WATCH"] or (reads and not at.armed) or (at.armed and at.stays >= RESTLESS and (reads or not moves)):
-        lead = [*([DISCARD] if at.armed else []), *([("SELECT", at.db)] if moves else [])]
+    if (
+        words == ["WATCH"]
+        or (reads and not at.multi_open)
+        or (at.multi_open and at.unneeded_multi >= MAX_UNNEEDED and (reads or not moves))
+    ):
+        lead = [*([DISCARD] if at.multi_open else []), *([("SELECT", at.db)] if moves else [])]
         return SelectPlan((), [*lead, *commands], LeadingReplies(lead, commands))
     grouped = _groups(rows)
-    if grouped is None or not at.capabilities.may_arm:
-        return verified(at, commands)
-    at.stays = 0 if moves and not reads else at.stays + 1
-    trip: list[Any] = []
-    if not at.armed or (moves and (int(at.db) > at.highest or (not reads and _is_long(commands)))):
-        trip = [*([DISCARD] if at.armed else []), *_selects(at), MULTI]
+    if grouped is None or not at.capabilities.may_use_multi:
+        return plan_confirmed(at, commands)
+    at.unneeded_multi = 0 if moves and not reads else at.unneeded_multi + 1
+    preparation: list[Any] = []
+    if not at.multi_open or (moves and (int(at.db) > at.highest or (not reads and _is_long(commands)))):
+        preparation = [*([DISCARD] if at.multi_open else []), *_selects(at), MULTI]
         moves = False
     inside = [command for command, word in zip(commands, words, strict=True) if word not in ("MULTI", "EXEC")]
     sent = [*([("SELECT", at.db)] if moves else []), *inside, ("EXEC",), MULTI]
-    return SelectPlan(trip, sent, TransactionReplies(commands, grouped, len(inside), selects=moves))
+    return SelectPlan(preparation, sent, TransactionReplies(commands, grouped, len(inside), selects=moves))
 
 
 def quick(
     at: SwitchableConnection, row: CommandRow, packed: list[Any], command: Sequence[Any]
 ) -> tuple[list[Any], TransactionReplies | LeadingReplies] | None:
-    """Do as :func:`plan` for one command, in the cases that occur most, or return None.
+    """Encode one command with its SELECT in the most frequent cases, or return None if it needs :func:`plan`.
 
     Args:
         at: the connection.
         row: the command's row.
-        packed: the command as it is sent.
+        packed: the encoded command.
         command: the command.
     """
     db: int = at.db
     moves = at.selected != db
-    if not at.armed:
+    if not at.multi_open:
         if not row.reads:
             return None
         return [_select(db) + packed[0], *packed[1:]], LeadingReplies((("SELECT", db),), (command,))
     reads = row.reads
-    short = len(packed) == 1 and len(packed[0]) < SHORT
+    short = len(packed) == 1 and len(packed[0]) < SHORT_BYTES
     if not row.in_multi or (moves and (db > at.highest or not (short or reads))):
         return None
     if moves and not reads:
-        at.stays = 0
-    elif at.stays >= RESTLESS:
+        at.unneeded_multi = 0
+    elif at.unneeded_multi >= MAX_UNNEEDED:
         return None
     else:
-        at.stays += 1
+        at.unneeded_multi += 1
     ahead = _select(db) if moves else b""
     if short:
         return [ahead + packed[0] + TAIL], TransactionReplies([command], (), 1, selects=moves)
@@ -125,22 +130,22 @@ def _select(db: int) -> bytes:
     return b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%b\r\n" % (len(number), number)
 
 
-def verified(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectPlan:
-    """Return how to send commands that must not be queued: after a SELECT whose reply was read."""
-    trip = [*([DISCARD] if at.armed else []), *(_selects(at) if at.selected != at.db else [])]
-    return SelectPlan(trip, commands, None)
+def plan_confirmed(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectPlan:
+    """Return a plan for commands that must not be queued: they follow a SELECT whose reply was read."""
+    preparation = [*([DISCARD] if at.multi_open else []), *(_selects(at) if at.selected != at.db else [])]
+    return SelectPlan(preparation, commands, None)
 
 
 def _selects(at: SwitchableConnection) -> list[Any]:
-    """SELECT the database; first the highest that is in use, which tells that all those below exist."""
+    """Return the SELECT commands for the database, preceded by the highest one in use, which shows that lower ones exist."""
     highest = at.capabilities.top
     top = [("SELECT", highest)] if highest > max(at.highest, int(at.db)) else []
     return [*top, ("SELECT", at.db)]
 
 
 def _is_long(commands: Sequence[Sequence[Any]]) -> bool:
-    """Return whether commands are about as long as :data:`SHORT`, or longer."""
-    left = SHORT
+    """Return whether commands have about :data:`SHORT_BYTES` bytes or more."""
+    left = SHORT_BYTES
     for command in commands:
         for word in command:
             left -= 12 + (len(word) if isinstance(word, str | bytes | bytearray) else 20)
@@ -150,10 +155,10 @@ def _is_long(commands: Sequence[Sequence[Any]]) -> bool:
 
 
 def _groups(rows: list[CommandRow]) -> list[tuple[int, int]] | None:
-    """Return where transactions begin and end among commands; None: they can't be part of one."""
+    """Return the positions of MULTI and EXEC among commands; None if the commands can't be part of a transaction."""
     if len(rows) == 1:
         return [] if rows[0].in_multi else None
-    if len(rows) > LONGEST:
+    if len(rows) > MAX_COMMANDS:
         return None
     groups: list[tuple[int, int]] = []
     begun = -1

@@ -1,6 +1,6 @@
-"""What the replies mean that come for commands which move a connection to another database, and for those they are there for.
+"""Decoding of the replies to commands that were sent together with a SELECT.
 
-:mod:`tenantlimpyd._connections.select_plan` says what is sent, and why in that way.
+:mod:`tenantlimpyd._connections.select_plan` describes what is sent, and why.
 """
 
 from __future__ import annotations
@@ -20,74 +20,74 @@ __all__ = [
     "LeadingReplies",
     "SwitchableConnection",
     "TransactionReplies",
-    "settle_trip",
+    "apply_preparation",
 ]
 
 DISCARD, MULTI = ("DISCARD",), ("MULTI",)
-"""The commands, told from those of callers by being these objects."""
+"""The commands; identity distinguishes them from commands of callers."""
 
 _OK, _QUEUED = (b"OK", "OK"), (b"QUEUED", "QUEUED")
 _NOT_INSIDE = "inside a transaction", "MULTI"
 
 
 class SwitchableConnection(Protocol):
-    """What is known of a connection here, and in :mod:`tenantlimpyd._connections.select_plan`.
+    """The state of a connection that plans and decoders use.
 
     Attributes:
-        db: the database it is meant to be in.
-        selected: the one it is in.
-        armed: whether the server queues what comes next, for EXEC.
-        highest: the highest number it has been in: lower ones exist.
-        stays: how often in a row it was armed in vain: used where it was, or to read.
-        altered: a command changed its state: it is to be closed.
-        capabilities: what its server's connections have found out.
+        db: the database number that the borrower wants.
+        selected: the database number that is selected.
+        multi_open: whether MULTI is pre-opened, so that the server queues the next commands.
+        highest: the highest number that was selected; lower ones exist.
+        unneeded_multi: the number of consecutive uses that did not need MULTI.
+        altered: whether a command altered the connection, so that it must be closed.
+        capabilities: what the endpoint's connections have found out about the server.
     """
 
     db: Any
     selected: int
-    armed: bool
+    multi_open: bool
     highest: int
-    stays: int
+    unneeded_multi: int
     altered: bool
     capabilities: EndpointCapabilities
 
 
 class EndpointCapabilities:
-    """What the connections to a server, with one user's rights, have found out so far. A wrong guess costs a round trip.
+    """What the connections of an endpoint have found out about the server. A wrong guess costs a round trip.
 
     Attributes:
-        top: the highest database number in use, or if that is refused the highest one that was selected.
-        may_arm: whether the user may send MULTI.
+        top: the highest database number in use, or after a refusal the highest one that was selected.
+        may_use_multi: whether the user may send MULTI.
     """
 
-    __slots__ = ("_refused", "may_arm", "top")
+    __slots__ = ("_refused", "may_use_multi", "top")
 
     def __init__(self) -> None:
         self.top = 0
-        self.may_arm = True
+        self.may_use_multi = True
         self._refused = 2**63
 
     def uses(self, db: int) -> None:
-        """Take down that a database is in use."""
+        """Register a database number that is in use."""
         if self.top < db < self._refused:
             self.top = db
 
     def refused(self, db: int, highest: int) -> None:
-        """Take down that the server refused to select a database, on a connection that was in ``highest``."""
+        """Record that the server refused to select a database, on a connection that had selected ``highest``."""
         self._refused = min(self._refused, db)
         if self.top >= self._refused:
             self.top = highest
 
 
 def _out_of_step() -> ConnectionError:
-    """Return the error for a reply that can't be the one to its command: another one's would come next."""
+    """Return the error for a reply that can't belong to its command."""
     return ConnectionError("the connection's replies are out of step with its commands")
 
 
-def settle_trip(at: SwitchableConnection, commands: Sequence[Any], replies: Sequence[Any]) -> Exception | None:
-    """Take down what a plan's round trip did; return the error that keeps the command from being sent.
+def apply_preparation(at: SwitchableConnection, commands: Sequence[Any], replies: Sequence[Any]) -> Exception | None:
+    """Apply the replies to a plan's preparation, and return the error that prevents the command.
 
-    The error of a database above the one that is meant doesn't matter, nor that of MULTI: it tells what can't be done.
+    An error of a database above the wanted one, or of MULTI, does not prevent it.
     """
     for command, reply in zip(commands, replies, strict=True):
         failed = isinstance(reply, Exception)
@@ -96,9 +96,9 @@ def settle_trip(at: SwitchableConnection, commands: Sequence[Any], replies: Sequ
         if command is DISCARD:
             if failed:
                 return reply  # type: ignore[no-any-return]
-            at.armed = False
+            at.multi_open = False
         elif command is MULTI:
-            at.armed = at.capabilities.may_arm = not failed
+            at.multi_open = at.capabilities.may_use_multi = not failed
         elif not failed:
             at.selected = int(command[1])
             at.highest = max(at.highest, at.selected)
@@ -110,10 +110,10 @@ def settle_trip(at: SwitchableConnection, commands: Sequence[Any], replies: Sequ
 
 
 class LeadingReplies:
-    """Commands ahead of the caller's own, in the same write. Where one fails, so does the caller's.
+    """Decodes a write in which SELECT or DISCARD precede the caller's commands. If one of them fails, so do the commands.
 
     Attributes:
-        commands: those of the caller.
+        commands: the caller's commands.
     """
 
     __slots__ = ("_ahead", "commands")
@@ -122,21 +122,21 @@ class LeadingReplies:
         self._ahead = ahead
         self.commands = commands
 
-    def raw(self, first: bool) -> tuple[bool, ...]:
-        """Return for each reply ahead, and for that of the caller's first command, whether it is not decoded.
+    def undecoded(self, first: bool) -> tuple[bool, ...]:
+        """Return for each preceding reply, and for that of the caller's first command, whether it is not decoded.
 
         Args:
-            first: whether the last of them isn't.
+            first: whether the reply to the first command is not decoded.
         """
         return (True, first) if len(self._ahead) == 1 else (*(True,) * len(self._ahead), first)
 
     def settle(self, at: SwitchableConnection, replies: Sequence[Any]) -> Exception | None:
-        """Take down what the commands ahead did; return the error of the first that failed."""
+        """Apply the replies to the preceding commands, and return the first error."""
         for command, reply in zip(self._ahead, replies, strict=False):
             if reply not in _OK:
                 return reply if isinstance(reply, Exception) else _out_of_step()
             if command is DISCARD:
-                at.armed, at.stays = False, 0
+                at.multi_open, at.unneeded_multi = False, 0
             else:
                 at.selected = int(command[1])
                 at.highest = max(at.highest, at.selected)
@@ -144,11 +144,11 @@ class LeadingReplies:
 
 
 class TransactionReplies:
-    """Commands queued by the server and carried out by one EXEC, with SELECT as the first of them where that is needed.
+    """Decodes a write whose commands the server queued and ran in one EXEC, after a SELECT if necessary.
 
     Attributes:
-        commands: those of the caller.
-        selects: whether SELECT comes first.
+        commands: the caller's commands.
+        selects: whether SELECT is the first command.
         results: the replies to the caller's commands, once they are known.
     """
 
@@ -165,15 +165,14 @@ class TransactionReplies:
 
     @property
     def single(self) -> bool:
-        """Whether there is one command only, whose reply is decoded as its caller asks."""
+        """Whether there is only one command, whose reply is decoded as the caller asks."""
         return len(self.commands) == 1
 
-    def raw(self, executed: bool) -> tuple[bool, ...]:
-        """Return for each reply, those of EXEC and of the next MULTI included, whether it is not decoded.
+    def undecoded(self, executed: bool) -> tuple[bool, ...]:
+        """Return for each reply, including those of EXEC and the next MULTI, whether it is not decoded.
 
         Args:
-            executed: whether that of a single command isn't. Those of several come undecoded: each is decoded, or not, as
-                its caller asks.
+            executed: whether the reply to a single command is not decoded. Replies to several commands are decoded one by one.
         """
         return (*(True,) * self._queued, executed or not self.single, True)
 
@@ -185,30 +184,30 @@ class TransactionReplies:
             replies: those that came.
 
         Returns:
-            An error: the connection must be closed, and the error is the caller's. False: nothing was carried out, and
-            the commands are to be sent anew outside of a transaction. True: :attr:`results` are there.
+            An error if the connection must be closed; the error is the caller's. False if nothing ran and the commands must be
+            sent again outside a transaction. True if :attr:`results` are set.
         """
-        *queued, executed, armed = replies
+        *queued, executed, multi_open = replies
         for reply in queued:
             if reply not in _QUEUED and not isinstance(reply, Exception):
                 return _out_of_step()
-        if armed not in _OK and not isinstance(armed, Exception):
+        if multi_open not in _OK and not isinstance(multi_open, Exception):
             return _out_of_step()
-        at.armed = not isinstance(armed, Exception)
-        at.altered = at.altered or not at.armed
+        at.multi_open = not isinstance(multi_open, Exception)
+        at.altered = at.altered or not at.multi_open
         refused = queued.pop(0) if self.selects else None
         if isinstance(refused, Exception):
             return refused
         if isinstance(executed, list):
             if self.selects:
                 selected = executed.pop(0)
-                if selected not in _OK:  # the rights changed between two parts of one write
+                if selected not in _OK:  # the permissions changed between two parts of the write
                     return selected if isinstance(selected, Exception) else _out_of_step()
                 at.selected = int(at.db)
             self.results = self._laid_out(executed)
             return True
         if not isinstance(executed, ExecAbortError):
-            return executed if isinstance(executed, Exception) else ResponseError("EXEC was not answered by replies")
+            return executed if isinstance(executed, Exception) else ResponseError("the reply to EXEC is not a list")
         if self.single:
             error = next((reply for reply in queued if isinstance(reply, Exception)), executed)
             if any(text in str(error) for text in _NOT_INSIDE):

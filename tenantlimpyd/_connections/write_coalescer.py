@@ -1,10 +1,9 @@
-"""What connections of one event loop send, put off until the loop has run what is ready, then sent in one go.
+"""Coalescing of writes: the connections of an event loop defer their writes and send them at the loop's next iteration.
 
-Where many tasks ask at the same time, each does its part of the work between two sends. A server that is done before the
-next one has to be woken each time, which doubles what the kernel takes of the sender's time. Sent one right after the other,
-the first wakes it and the others find it awake.
+If many tasks send at the same time, each task works between two sends. A server that is idle in between must be woken for each
+command, which doubles the sender's time in the kernel. With writes right after one another only the first one wakes the server.
 
-What is put off has not been sent: what comes until then answers nothing, and is never taken for its reply.
+Deferred bytes have not been sent: data that arrives before is never taken for their reply.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ __all__ = ["WriteCoalescer"]
 
 
 class WriteCoalescer:
-    """What the connections of a pool are about to send.
+    """The deferred writes of a pool's connections.
 
     Args:
-        used: the pool's connections that are in use, as the pool keeps them.
+        used: the pool's collection of connections in use.
     """
 
     __slots__ = ("_born", "_kept", "_used")
@@ -37,30 +36,30 @@ class WriteCoalescer:
         self._kept: deque[AsyncSharedConnection] = deque()
 
     @property
-    def worth_it(self) -> bool:
-        """Whether others may be about to send too: alone, a command had better go out at once."""
+    def is_useful(self) -> bool:
+        """Whether other connections may send too. A single command is better sent at once."""
         return len(self._used) > 1
 
     def keep(self, connection: AsyncSharedConnection, packed: bytes) -> None:
-        """Keep what a connection sends until the loop's next turn."""
+        """Defer a write until the loop's next iteration."""
         if not self._kept:
             asyncio.get_running_loop().call_soon(self.send)
         connection.unsent = packed
         self._kept.append(connection)
 
     def send(self) -> None:
-        """Send what is kept; each connection looks whether it still may."""
+        """Send the deferred writes. Each connection checks whether it still may."""
         kept = self._kept
-        if self._born != fork.generation:  # the parent sends it
+        if self._born != fork.generation:  # the parent process sends them
             kept.clear()
         try:
             while kept:
                 try:
-                    kept[0].post()
+                    kept[0].flush_unsent()
                 except Exception:
-                    kept.popleft()  # whoever waits for its reply has a time-out
+                    kept.popleft()  # the caller that waits for the reply times out
                     raise
                 kept.popleft()
         finally:
-            if kept:  # a signal handler raised something: the others still wait
+            if kept:  # a signal handler has raised: the others are still waiting
                 asyncio.get_running_loop().call_soon(self.send)

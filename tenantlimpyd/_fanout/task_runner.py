@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tenantlimpyd._connections.deadline import GRACE
+from tenantlimpyd._connections.deadline import GRACE_SECONDS
 from tenantlimpyd._fanout.outcomes import Job, JobResult, timed_out
 from tenantlimpyd._fanout.plan import AsyncJobQueue, JobPlan, JobSource, StuckError
 
@@ -92,7 +92,7 @@ class _Alarm:
     def _ring(self) -> None:
         self._rung += 1
         self._task.cancel()
-        self._handle = asyncio.get_running_loop().call_later(GRACE, self._ring)
+        self._handle = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._ring)
 
     def stop(self) -> bool:
         """Stop, and return whether the task was not cancelled by this object alone."""
@@ -111,7 +111,7 @@ async def _result(tasks: Sequence[asyncio.Task[None]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
-        done, pending = await asyncio.wait(pending, timeout=GRACE)
+        done, pending = await asyncio.wait(pending, timeout=GRACE_SECONDS)
         for task in done:
             _ = task.cancelled() or task.exception()
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from tenantlimpyd._connections import fork
-from tenantlimpyd._connections.deadline import GRACE, Deadline
+from tenantlimpyd._connections.deadline import GRACE_SECONDS, Deadline
 from tenantlimpyd._fanout.outcomes import Job, JobResult, timed_out
 from tenantlimpyd._fanout.plan import JobPlan, ThreadJobQueue
 
@@ -101,7 +101,7 @@ class ThreadRunner:
             running = list(self._running)
         for job_run in running:
             job_run.limit.cancel()
-        deadline = time.monotonic() + 10 * GRACE
+        deadline = time.monotonic() + 10 * GRACE_SECONDS
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -170,15 +170,15 @@ class ThreadRunner:
                 self._change.wait(self._until_next_deadline())
                 if self._events:
                     continue
-                late = [job_run for job_run in self._running if job_run.limit.overdue > GRACE]
+                late = [job_run for job_run in self._running if job_run.limit.overdue > GRACE_SECONDS]
             for job_run in late:
                 job_run.limit.cancel()
-                if job_run.limit.overdue > 2 * GRACE:
+                if job_run.limit.overdue > 2 * GRACE_SECONDS:
                     self._give_up(job_run)
 
     def _until_next_deadline(self) -> float | None:
         nearest = min((-job_run.limit.overdue for job_run in self._running), default=math.inf)
-        return None if nearest == math.inf else max(nearest, 0.0) + GRACE
+        return None if nearest == math.inf else max(nearest, 0.0) + GRACE_SECONDS
 
     def _give_up(self, job_run: JobRun) -> None:
         """Abandon a thread that does not return, and start another one."""

@@ -1,8 +1,8 @@
 """Operations: conversations with Redis as generators of steps, written once and run blocking or awaiting.
 
 An operation is a generator. It yields *steps*, is sent the reply of each, and returns its result; it knows no socket, no
-event loop and no context variable. What it may yield is the closed list below. The drivers (:mod:`tenantlimpyd._operations.drivers`)
-run it; :func:`twins` makes the pair of public methods from it::
+event loop and no context variable. What it may yield is the closed list below. The drivers
+(:mod:`tenantlimpyd._operations.drivers`) run it; :func:`twins` makes the pair of public methods from it::
 
     def _getset(self, value: str) -> Operation[str | None]:
         return (yield Command("GETSET", self.key, value))

@@ -1,8 +1,9 @@
 """The script for changes of single values and of whole new objects: what applications do most, so it is written for speed.
 
-It keeps the promises of :data:`tenantlimpyd.atomic.general_script.CHANGE`, which carries out every other change, with fewer commands.
-Where the server's own check of a key's kind is as good, it asks for none: reads of guards refuse other kinds, so do commands
-that add and remove entries, and those that write for the first time are preceded by one ``EXISTS`` of all their keys.
+It keeps the promises of :data:`tenantlimpyd.atomic.general_script.CHANGE`, which carries out every other change, with
+fewer commands. Where the server's own check of a key's kind is as good, it asks for none: reads of guards refuse other
+kinds, so do commands that add and remove entries, and those that write for the first time are preceded by one
+``EXISTS`` of all their keys.
 
 Its arguments are lists that end with an empty word; each item begins with a word that is never empty. Counting them in Lua
 would take longer.

@@ -213,8 +213,9 @@ class BulkOperations:
         Args:
             function: called with the tenant's database, while that tenant is current: models reach the same one. Commands
                 it sends to that tenant end when its time is up; other work it does can't be ended, only no longer waited for.
-                Or a :class:`~tenantlimpyd._operations.steps.Command` or :class:`~tenantlimpyd._operations.steps.Script`, such as
-                ``Command("DBSIZE")``: it travels to many databases in one write, over at most 8 connections to a server.
+                Or a :class:`~tenantlimpyd._operations.steps.Command` or
+                :class:`~tenantlimpyd._operations.steps.Script`, such as ``Command("DBSIZE")``: it travels to many
+                databases in one write, over at most 8 connections to a server.
                 Its words are the same for all tenants: ``key_prefix`` is not applied. It is sent once: where the connection
                 fails then, the server may have carried it out.
             tenants: tenant ids; None: all.

@@ -77,12 +77,12 @@ class CommandCounter:
         self.sent.clear()
         self.wire.clear()
 
-    def note(self, place: _Place, names: tuple[str, ...], meant: tuple[str, ...]) -> None:
+    def note(self, place: _Place, names: tuple[str, ...], caller_commands: tuple[str, ...]) -> None:
         """Take down one round trip, if it went to a place of this counter: all that was sent, and what of it was meant."""
         if self._places is None or place in self._places:
             self.wire.append(names)
-            if meant:
-                self.sent.append(meant)
+            if caller_commands:
+                self.sent.append(caller_commands)
 
 
 @contextlib.contextmanager
@@ -212,10 +212,10 @@ def _noted(connection: Any, command: Any) -> Any:
     names = tuple(
         command_names(b"".join(chunk.encode() if isinstance(chunk, str) else bytes(chunk) for chunk in chunks))
     )
-    meant = getattr(connection, "meant", None)
+    caller_commands = getattr(connection, "caller_commands", None)
     place = _Place.of(lambda name: getattr(connection, name, None))
     for counter in _counters:
-        counter.note(place, names, names if meant is None else meant)
+        counter.note(place, names, names if caller_commands is None else caller_commands)
     return chunks
 
 

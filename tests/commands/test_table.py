@@ -72,7 +72,7 @@ def test_every_command_the_library_sends_has_a_row():
         (b"select\r3",), (bytearray(b"Select"), 3),
         (memoryview(b"SELECT"), 3), ("\x0bSELECT\x1c3",), ("\xa0SELECT\u20033",),
     ],
-    ids=repr,
+    ids=lambda command: str(bytes(command[0])) if isinstance(command[0], memoryview) else repr(command),
 )  # fmt: skip
 def test_every_spelling_finds_the_row(command):
     assert row_of(command) is ROWS["SELECT"]

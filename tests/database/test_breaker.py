@@ -88,7 +88,7 @@ async def test_it_closes_when_the_server_is_back(mode):
                 with pytest.raises(redis.ConnectionError):
                     await ping(database, mode)
             breaker = database.server.breaker
-            assert breaker.refusing
+            assert breaker.may_refuse
             eventually(lambda: breaker.status.state == "half-open")
             with pytest.raises(redis.ConnectionError) as caught:
                 await ping(database, mode)
@@ -107,7 +107,7 @@ async def test_all_who_come_as_the_server_is_back_find_it(server, mode):
             with pytest.raises(redis.ConnectionError):
                 await ping(database, mode)
             breaker = database.server.breaker
-            assert breaker.refusing
+            assert breaker.may_refuse
             proxy.accept()
             proxy.disturb(latency=0.005)
             eventually(lambda: breaker.status.state == "half-open")
@@ -132,7 +132,7 @@ async def test_a_command_without_a_reply_counts_and_both_modes_know(mode):
                 await ping(other, "sync" if mode == "async" else "async")
             server.resume()
             assert await until_back(other, mode)
-            assert not database.server.breaker.refusing
+            assert not database.server.breaker.may_refuse
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -149,7 +149,7 @@ async def test_a_hurried_fan_out_takes_the_server_from_nobody(mode):
             )
         assert not any(outcome.ok for outcome in outcomes.values())
         server.resume()
-        assert not databases["t0"].server.breaker.troubled
+        assert not databases["t0"].server.breaker.has_failures
         assert await ping(databases["t0"], mode)
         await router.aclose()
 
@@ -210,7 +210,7 @@ async def test_a_wrong_password_is_an_answer(mode):
         async with RedisDatabase(host="127.0.0.1", port=server.port, password="wrong") as database:
             with pytest.raises(redis.AuthenticationError):
                 await ping(database, mode)
-            assert not database.server.breaker.troubled
+            assert not database.server.breaker.has_failures
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -226,7 +226,7 @@ async def test_a_subscriber_that_hears_nothing_is_no_failure(mode, server):
                 await listening.subscribe("quiet")
                 assert await listening.get_message(timeout=1)
                 assert await listening.get_message(timeout=0.05) is None
-        assert not database.server.breaker.troubled
+        assert not database.server.breaker.has_failures
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -254,7 +254,7 @@ async def test_a_command_that_waits_on_purpose_is_no_failure(mode, server):
                 database.connection.blpop("no-such-list", timeout=30)
             else:
                 await database.aconnection.blpop("no-such-list", timeout=30)
-        assert not database.server.breaker.troubled
+        assert not database.server.breaker.has_failures
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -272,7 +272,7 @@ async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_modes(mode):
         else:
             outcomes = await router.afan_out(lambda each: each.aconnection.ping(), timeout=1.1, on_error="collect")
         assert not outcomes["acme"].ok
-        assert breaker.refusing
+        assert breaker.may_refuse
         server.resume()
         await router.aclose()
 

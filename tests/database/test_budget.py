@@ -66,7 +66,7 @@ async def test_waiting_ends_with_an_error_that_says_how_long(opened):
     one, other = opened(db=1, budget=budget), opened(db=2, budget=budget)
     back = held(one)
     for ask in (lambda: asyncio.to_thread(other.connection.ping), other.aconnection.ping):
-        with pytest.raises(Full, match=r"none came back within 0\.\d+ s"):
+        with pytest.raises(Full, match=r"none was returned within 0\.\d+ s"):
             await ask()
     assert one.server.pool_stats() == PoolStats(open=1, idle=0, in_use=1, waiting=0, dedicated=0)
     back()
@@ -269,8 +269,8 @@ async def test_a_router_gives_its_budget_to_its_databases(opened):
         await router.database_for(tenant).aconnection.ping()
     a, b, c = (database.server for database in databases.values())
     assert a is b
-    assert a.scope.budget is budget
-    assert c.scope.budget is own
+    assert a.budget_limiter.budget is budget
+    assert c.budget_limiter.budget is own
     assert router.pool_stats() == {a.name: PoolStats(open=4, idle=4)}
     await router.aclose()
     assert router.pool_stats() == {}

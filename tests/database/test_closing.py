@@ -116,9 +116,9 @@ def test_a_loop_that_was_closed_without_its_shutdown_is_forgotten_at_the_next(op
     loop = asyncio.new_event_loop()
     loop.run_until_complete(touch())
     loop.close()
-    assert len(database.server._of_loops) == 1
+    assert len(database.server._loop_pools) == 1
     asyncio.run(touch())
-    assert len(database.server._of_loops) == 0
+    assert len(database.server._loop_pools) == 0
 
 
 def test_the_asyncio_client_needs_a_running_loop(database):
@@ -170,7 +170,7 @@ def test_a_database_dropped_while_connections_are_counted_holds_nothing_up(opene
     kept, deferred = opened(db=1), RedisDatabase(**flushed_server.settings, client_name=client_name, socket_timeout=9)
     deferred.connection.ping()
     kept.connection.ping()
-    with kept.server.scope.lock:
+    with kept.server.budget_limiter.lock:
         del deferred
         gc.collect()
     kept.connection.ping()
@@ -187,7 +187,7 @@ def test_a_connection_dropped_while_connections_are_counted_holds_nothing_up(ope
         pipeline.itself = pipeline  # found by the garbage collector only
 
     def collect():
-        with database.server.scope.lock:
+        with database.server.budget_limiter.lock:
             gc.collect()
 
     gc.disable()

@@ -79,11 +79,11 @@ def test_a_connection_held_over_the_fork_is_refused_in_the_child(opened):
 def test_a_lock_held_at_the_fork_does_not_hang_the_child(opened):
     database = opened(db=1)
     database.connection.ping()
-    scope = database.server.scope
+    scope = database.server.budget_limiter
     locked, done = threading.Event(), threading.Event()
 
     def hold():
-        with scope.lock, scope.making:
+        with scope.lock, scope.creation_lock:
             locked.set()
             done.wait(10)
 

@@ -16,7 +16,14 @@ import redis.connection
 from redis.observability.providers import get_observability_instance
 
 from tenantlimpyd._connections.client import AsyncClient, Client
-from tenantlimpyd._connections.redis_internals import NOTHING, asends, has_come, reader_of, socket_of, stream_of
+from tenantlimpyd._connections.redis_internals import (
+    NOTHING,
+    has_unread_data,
+    is_send_unmodified,
+    new_reader,
+    socket_of,
+    stream_of,
+)
 from tenantlimpyd.database import RedisDatabase
 from tests.database.watching import aeventually
 
@@ -55,7 +62,7 @@ def test_sending_is_writing_to_a_stream_and_waiting_for_room():
         *("is_connected", "connect_check_health", "check_health", "disconnect"),  # ours do these before, and on errors
         *("socket_timeout", "_send_packed_command", "_writer.writelines", "_writer.drain"),
     }
-    assert asends()
+    assert is_send_unmodified()
 
 
 async def test_who_puts_himself_into_sending_is_called(opened, monkeypatch):
@@ -70,7 +77,7 @@ async def test_who_puts_himself_into_sending_is_called(opened, monkeypatch):
     await database.aconnection.get("k")
     with monkeypatch.context() as patch:
         patch.setattr(AWAITING, "send_packed_command", send_packed_command)
-        assert not asends()
+        assert not is_send_unmodified()
         await database.aconnection.get("k")
     await database.aconnection.get("k")
     assert heard == [b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"]
@@ -84,11 +91,11 @@ async def test_what_has_come_is_in_the_stream_until_it_is_read(opened):
     stream = connection._reader
     assert isinstance(stream, asyncio.StreamReader)
     assert isinstance(connection._writer, asyncio.StreamWriter)
-    assert not has_come(stream)
+    assert not has_unread_data(stream)
     await connection.send_command("PING")
-    await aeventually(lambda: has_come(stream))
+    await aeventually(lambda: has_unread_data(stream))
     assert await connection.read_response() == "PONG"
-    assert not has_come(stream)
+    assert not has_unread_data(stream)
     await pool.release(connection)
     await database.aclose()
 
@@ -98,14 +105,14 @@ async def test_a_parser_returns_errors_as_objects(opened, protocol):
     database = opened(db=1, protocol=protocol)
     connection = database.connection.connection_pool.get_connection()
     connection.send_packed_command(connection._pack([("GET",), ("PING",)]))
-    error, pong = connection._several((True, False))
+    error, pong = connection._read_replies((True, False))
     assert isinstance(error, redis.ResponseError)
     assert pong == "PONG"
     database.connection.connection_pool.release(connection)
     pool = database.aconnection.connection_pool
     connection = await pool.get_connection()
     await connection.send_packed_command(connection._pack([("GET",), ("PING",)]))
-    error, pong = await connection._several((True, False))
+    error, pong = await connection._read_replies((True, False))
     assert isinstance(error, redis.ResponseError)
     assert pong == "PONG"
     await pool.release(connection)
@@ -118,14 +125,14 @@ async def test_replies_that_came_together_are_read_together(opened):
     flags = (True, False, True, False)
     connection = database.connection.connection_pool.get_connection()
     connection.send_packed_command(connection._pack(commands))
-    done, error, value, none = connection._several(flags)
+    done, error, value, none = connection._read_replies(flags)
     assert (done, value, none, connection.owed) == (b"OK", b"v", [], 0)
     assert isinstance(error, redis.ResponseError)
     database.connection.connection_pool.release(connection)
     pool = database.aconnection.connection_pool
     connection = await pool.get_connection()
     await connection.send_packed_command(connection._pack(commands))
-    done, error, value, none = await connection._several(flags)
+    done, error, value, none = await connection._read_replies(flags)
     assert (done, value, none, connection.owed) == (b"OK", b"v", [], 0)
     assert isinstance(error, redis.ResponseError)
     await pool.release(connection)
@@ -142,11 +149,11 @@ async def test_what_is_not_a_reply_among_replies_that_came_together(opened, prot
         connection = await settled(pool.get_connection())
         connection._parser._reader.feed(b"+OK\r\n" + told + b"$1\r\nv\r\n")
         connection.owed = 2
-        assert await settled(connection._several((True, False))) == [b"OK", "v"]
+        assert await settled(connection._read_replies((True, False))) == [b"OK", "v"]
         connection._parser._reader.feed(b"+OK\r\n-LOADING soon\r\n")
         connection.owed = 2
         with pytest.raises(redis.exceptions.BusyLoadingError):
-            await settled(connection._several((True, False)))
+            await settled(connection._read_replies((True, False)))
         assert not connection.is_connected
         await settled(pool.release(connection))
     await database.aclose()
@@ -239,9 +246,9 @@ async def test_what_redis_py_refuses_to_pack_is_refused(opened, refused):
 
 async def test_a_copied_client_has_all_that_a_client_has(opened):
     database = opened(db=1)
-    for copied, made in ((database.connection, redis.Redis()), (database.aconnection, redis.asyncio.Redis())):
+    for from_template, made in ((database.connection, redis.Redis()), (database.aconnection, redis.asyncio.Redis())):
         for name in vars(made):
-            assert hasattr(copied, name), name
+            assert hasattr(from_template, name), name
     assert isinstance(database.connection, Client)
     assert isinstance(database.aconnection, AsyncClient)
     await database.aclose()
@@ -293,7 +300,7 @@ async def test_a_parser_of_ones_own_reads_what_a_connection_receives(opened, pro
     connection.send_packed_command(connection._pack(commands))
     await aconnection.send_packed_command(aconnection._pack(commands))
     for each in (connection, aconnection):
-        reader, replies = reader_of(each), []
+        reader, replies = new_reader(each), []
         while len(replies) < len(commands):
             data = socket_of(each).recv(4096) if each is connection else await stream_of(each).read(4096)
             reader.feed(data)

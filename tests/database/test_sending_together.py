@@ -14,7 +14,7 @@ from redis.retry import Retry
 from tenantlimpyd._connections import connection_async
 from tenantlimpyd._connections.budget import Budget
 from tenantlimpyd._connections.connection_async import AsyncSharedConnection
-from tenantlimpyd._connections.redis_internals import has_come
+from tenantlimpyd._connections.redis_internals import has_unread_data
 from tenantlimpyd._connections.write_coalescer import WriteCoalescer
 from tenantlimpyd.testing import count_commands
 from tests.database.test_forks import in_child
@@ -99,18 +99,18 @@ async def paired(opened, raw):
 def steps(monkeypatch):
     """Note what outboxes do: ("keep", connection), ("post", connection)."""
     taken = []
-    keep, post = WriteCoalescer.keep, AsyncSharedConnection.post
+    keep, flush_unsent = WriteCoalescer.keep, AsyncSharedConnection.flush_unsent
 
     def kept(self, connection, packed):
         taken.append(("keep", connection))
         keep(self, connection, packed)
 
     def posted(self):
-        taken.append(("post", self))
-        post(self)
+        taken.append(("flush_unsent", self))
+        flush_unsent(self)
 
     monkeypatch.setattr(WriteCoalescer, "keep", kept)
-    monkeypatch.setattr(AsyncSharedConnection, "post", posted)
+    monkeypatch.setattr(AsyncSharedConnection, "flush_unsent", posted)
     return taken
 
 
@@ -157,7 +157,7 @@ async def test_what_many_tasks_ask_for_goes_out_together(several, steps):
     found = await asyncio.gather(*map(ask, databases))
     assert found == [[str(db)] * 5 for db in range(1, 9)]
     # The first one is alone as it sends.
-    assert [step for step, _ in steps[:14]] == ["keep"] * 7 + ["post"] * 7
+    assert [step for step, _ in steps[:14]] == ["keep"] * 7 + ["flush_unsent"] * 7
     assert [connection for _, connection in steps[:7]] == [connection for _, connection in steps[7:14]]
     assert len({connection for _, connection in steps[:7]}) == 7
 
@@ -177,7 +177,7 @@ async def test_whatever_the_way_it_is_put_off_and_answered(paired, steps, way):
     pair = await paired(way)
     steps.clear()
     assert await pair.ask(way) == pair.right(way)
-    assert [step for step, _ in steps] == ["keep", "post"]
+    assert [step for step, _ in steps] == ["keep", "flush_unsent"]
     await pair.check(way, asked=True)
 
 
@@ -206,7 +206,7 @@ async def test_what_was_put_off_on_a_connection_that_was_closed_is_not_sent(pair
     pair = await paired(way, TWICE)
 
     def close(connection):
-        connection._gone()
+        connection._reset_state()
         connection._close()
 
     works = meanwhile(close)
@@ -227,12 +227,12 @@ async def test_invariant_8_what_came_before_a_command_was_sent_is_not_its_reply(
         pass
 
     if without == "look":
-        monkeypatch.setattr(connection_async, "has_come", lambda _: False)
+        monkeypatch.setattr(connection_async, "has_unread_data", lambda _: False)
     elif without == "refusal":
         monkeypatch.setattr(AsyncSharedConnection, "_refuse", refuse)
     works = meanwhile(lambda connection: connection._reader.feed_data(STALE[way]))
     if without is None:
-        with pytest.raises(redis.ConnectionError, match="nobody asked for"):
+        with pytest.raises(redis.ConnectionError, match="not requested"):
             await pair.ask(way)
         await pair.check(way, asked=False)
     else:
@@ -283,8 +283,8 @@ async def test_a_child_does_not_send_what_its_parent_put_off(paired, meanwhile, 
     told, send = [], WriteCoalescer.send
 
     def fork(connection):
-        outbox = connection.outbox
-        told.append(in_child(lambda: [send(outbox), len(outbox._kept)]))
+        write_coalescer = connection.write_coalescer
+        told.append(in_child(lambda: [send(write_coalescer), len(write_coalescer._kept)]))
 
     meanwhile(fork)
     assert await pair.ask(way) == pair.right(way)
@@ -307,7 +307,7 @@ async def test_an_interrupt_as_one_is_sent_leaves_the_others(several, monkeypatc
             send(self)
             return
         with monkeypatch.context() as patch, pytest.raises(Interrupt):
-            patch.setattr(AsyncSharedConnection, "post", interrupt)
+            patch.setattr(AsyncSharedConnection, "flush_unsent", interrupt)
             send(self)
         interrupted.append(len(self._kept))
 
@@ -324,7 +324,7 @@ async def test_who_sends_again_before_reading_sends_in_that_order(paired, stale)
     assert connection.unsent
     connection._reader.feed_data(stale)
     if stale:
-        with pytest.raises(redis.ConnectionError, match="nobody asked for"):
+        with pytest.raises(redis.ConnectionError, match="not requested"):
             await connection.send_command("INCR", "n")
     else:
         await connection.send_command("INCR", "n")
@@ -339,7 +339,7 @@ async def test_what_is_asked_before_the_last_reply_was_read_is_not_put_off(paire
     pair = await paired("read here")
     connection = await pair.here.aconnection.connection_pool.get_connection()
     await connection.send_command("GET", "whose")
-    await aeventually(lambda: has_come(connection._reader))
+    await aeventually(lambda: has_unread_data(connection._reader))
     steps.clear()
     if piped:
         await connection.send_packed_command(connection.pack_commands([("INCR", "n")]))
@@ -373,4 +373,4 @@ async def test_they_are_counted(several, steps):
     assert counted.names == ["INCRBY"] * 4
     assert steps == []
     await asyncio.gather(*(each.aconnection.incr("n") for each in databases))
-    assert [step for step, _ in steps] == ["keep"] * 3 + ["post"] * 3
+    assert [step for step, _ in steps] == ["keep"] * 3 + ["flush_unsent"] * 3

@@ -41,13 +41,13 @@ class Held:
     """Connections of a server's that the application uses meanwhile."""
 
     def __init__(self, database, mode):
-        self._pool = database.server.pools()[0] if mode == "sync" else database.server.of_loop().pool
+        self._pool = database.server.pools()[0] if mode == "sync" else database.server.loop_pools().pool
         self._blocks = mode == "sync"
         self._held = []
 
     async def take(self, number):
         for _ in range(number):
-            lent = self._pool.lend(User())
+            lent = self._pool.checkout(User())
             self._held.append(lent if self._blocks else await lent)
 
     async def release(self):
@@ -105,7 +105,7 @@ async def test_with_no_place_at_all_the_budget_decides(full, mode):
 def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=1))})
     pool = router.database_for("t").server.pools()[0]
-    held = pool.lend(User())
+    held = pool.checkout(User())
     walk = router.scan_pages(on_error="collect", timeout=0.2)
     assert list(walk) == []
     error = walk.outcomes["t"].error
@@ -172,13 +172,13 @@ async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
     """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
     tried = []
     for owner in (Pool, AsyncPool):
-        lend = owner.lend
+        checkout = owner.checkout
 
-        def counted(pool, user, *, may_wait=True, lend=lend):
+        def counted(pool, user, *, may_wait=True, checkout=checkout):
             tried.append(pool)
-            return lend(pool, user, may_wait=may_wait)
+            return checkout(pool, user, may_wait=may_wait)
 
-        monkeypatch.setattr(owner, "lend", counted)
+        monkeypatch.setattr(owner, "checkout", counted)
     budget = Budget(total=1)
     with ChaosProxy(full.host, full.port) as proxy, contextlib.ExitStack() as stack:
         databases = {"slow": RedisDatabase(host="127.0.0.1", port=proxy.port, db=1, budget=budget)}

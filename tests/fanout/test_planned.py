@@ -483,7 +483,7 @@ async def test_connections_that_are_looked_after(flushed_server, mode):
         else:
             for n in (0, 1, 2, 0):
                 await router.database_for(f"t{n}").aconnection.get("x")
-            due(router.database_for("t0")._clients.server.of_loop().pool)
+            due(router.database_for("t0")._clients.server.loop_pools().pool)
             assert {item async for item in router.ascan_keys()} == expected
     await router.aclose()
 

@@ -47,9 +47,9 @@ async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connec
             else:
                 await database.aconnection.set("mine", tenant)
     server = router.database_for("t1").server
-    pool = server.pools()[0] if mode == "sync" else server.of_loop().pool
+    pool = server.pools()[0] if mode == "sync" else server.loop_pools().pool
     (connection,) = pool.idle
-    assert connection.armed
+    assert connection.multi_open
     with redis.Redis(**flushed_server.settings) as admin:
         admin.execute_command("ACL", "SETUSER", user, "-discard")
     keys, outcomes = await collected(router, mode)

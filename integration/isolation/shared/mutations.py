@@ -69,12 +69,12 @@ class Forgotten(redis.RedisError):
 
 def a_refused_select_is_overlooked(patch: Patch) -> None:
     """What says that SELECT failed is taken for its success."""
-    trip, led = select_replies.settle_trip, select_replies.LeadingReplies.settle
+    trip, led = select_replies.apply_preparation, select_replies.LeadingReplies.settle
 
     def settled(replies: Any) -> list[Any]:
         return [b"OK" if isinstance(reply, redis.exceptions.NoPermissionError) else reply for reply in replies]
 
-    swap(patch, select_replies, "settle_trip", lambda at, commands, replies: trip(at, commands, settled(replies)))
+    swap(patch, select_replies, "apply_preparation", lambda at, commands, replies: trip(at, commands, settled(replies)))
     swap(patch, select_replies.LeadingReplies, "settle", lambda self, at, replies: led(self, at, settled(replies)))
 
 
@@ -97,8 +97,8 @@ def numbers_are_not_proven_to_exist(patch: Patch) -> None:
 def forks_go_unnoticed(patch: Patch) -> None:
     """A child takes its parent's connections for its own."""
     patch.setattr(fork, "_watched", weakref.WeakSet())
-    swap(patch, SharedConnection, "_leave_to_parent", lambda self: setattr(self, "born", fork.generation))
-    swap(patch, AsyncSharedConnection, "_leave_to_parent", lambda self: setattr(self, "born", fork.generation))
+    swap(patch, SharedConnection, "_abandon_after_fork", lambda self: setattr(self, "born", fork.generation))
+    swap(patch, AsyncSharedConnection, "_abandon_after_fork", lambda self: setattr(self, "born", fork.generation))
 
 
 def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
@@ -165,10 +165,10 @@ def swap(patch: Patch, owner: Any, name: str, stand_in: Callable[..., Any]) -> N
 
 
 def _on_lending(patch: Patch, change: Callable[[Any], None]) -> None:
-    lend, alend = pool.Pool.lend, pool.AsyncPool.lend
+    checkout, alend = pool.Pool.checkout, pool.AsyncPool.checkout
 
     def lent(self: Any, user: Any, **options: Any) -> Any:
-        connection = lend(self, user, **options)
+        connection = checkout(self, user, **options)
         change(connection)
         return connection
 
@@ -177,5 +177,5 @@ def _on_lending(patch: Patch, change: Callable[[Any], None]) -> None:
         change(connection)
         return connection
 
-    swap(patch, pool.Pool, "lend", lent)
-    swap(patch, pool.AsyncPool, "lend", alent)
+    swap(patch, pool.Pool, "checkout", lent)
+    swap(patch, pool.AsyncPool, "checkout", alent)

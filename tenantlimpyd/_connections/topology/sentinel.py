@@ -1,9 +1,10 @@
-"""A master whose sentinels say where it is: asked before each connection, so that a failover is followed.
+"""The Sentinel topology: sentinels tell where the master is, and connections follow a failover.
 
-redis-py's own connections for this learn from a READONLY error that their server is a master no longer, and close. The
-sentinels are asked over connections of ours, so that deadlines hold there too, one after the other until one knows. Who is
-named has to say itself that it is a master (``ROLE``), where the user may ask: a round trip for each new connection. When
-another master is named, all connections to the old one close: idle ones at once, others when their command is done.
+redis-py's connections notice a failover by a READONLY error, and ask the sentinels only at checkout. Connections of
+this module ask each time they connect. The sentinels are asked one after another, over connections that observe
+deadlines. The named server must confirm with ``ROLE`` that it is a master, if the user may call it: one round trip per
+new connection. When the master changes, all
+connections to the previous one are closed: idle ones at once, others when they are returned.
 """
 
 from __future__ import annotations
@@ -18,33 +19,32 @@ import redis.asyncio.sentinel
 import redis.sentinel
 
 from tenantlimpyd import logs
-from tenantlimpyd._connections.breaker import Breaker
+from tenantlimpyd._connections.breaker import CircuitBreaker
 from tenantlimpyd._connections.connection_classes import shared_connection_class
 
-__all__ = ["AsyncMaster", "Master", "following"]
+__all__ = ["AsyncMaster", "Master", "master_connection_class"]
 
-if TYPE_CHECKING:  # what the mixins below are mixed into
+if TYPE_CHECKING:  # the base classes of the mixins below
     _Connection = redis.sentinel.SentinelManagedConnection
     _AsyncConnection = redis.asyncio.sentinel.SentinelManagedConnection
 else:
     _Connection = _AsyncConnection = object
 
-_DEMOTED = "the master that was written to is a replica by now"
+_DEMOTED = "the server is a replica by now, not the master"
 
 
 def _check_role(host: str, port: int, answer: Any) -> None:
-    """Raise if a server that the sentinels named says itself that it is no master: their word was of before."""
+    """Raise if a server that the sentinels named as master reports another role."""
     role = answer[0] if isinstance(answer, list) and answer else answer
     role = role.decode(errors="replace") if isinstance(role, bytes) else role
     if role != "master":
-        raise redis.ConnectionError(f"{host}:{port}, which is named as the master, says that it is a {role}")
+        raise redis.ConnectionError(f"{host}:{port}, which the sentinels name as the master, reports the role {role}")
 
 
-class _Following(_Connection):
-    """A blocking connection that asks for the master each time it connects.
+class _MasterConnection(_Connection):
+    """A sync connection that asks for the master each time it connects.
 
-    redis-py's own does so at checkout only: one that is cut, or learns that its server is a master no longer, would go back
-    to the same server as its command is tried again.
+    redis-py's connection asks at checkout only: a retry after a lost connection or a READONLY error would use the same server.
     """
 
     found = False
@@ -67,20 +67,20 @@ class _Following(_Connection):
         self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
         try:
             answer = self.read_response()
-        except redis.ResponseError:  # this user may not ask
+        except redis.ResponseError:  # the user may not call ROLE
             return
         _check_role(self.host, self.port, answer)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().read_response(*args, **kwargs)
-        except redis.ReadOnlyError:  # of a script in a transaction of ours, which the base class does not see
+        except redis.ReadOnlyError:  # of a script inside a transaction, which the base class does not see
             self.disconnect()  # type: ignore[no-untyped-call]
             raise redis.ConnectionError(_DEMOTED) from None
 
 
-class _AsyncFollowing(_AsyncConnection):
-    """An asyncio connection that asks for the master each time it connects."""
+class _AsyncMasterConnection(_AsyncConnection):
+    """An async connection that asks for the master each time it connects."""
 
     found = False
 
@@ -115,38 +115,38 @@ class _AsyncFollowing(_AsyncConnection):
 
 
 @functools.cache
-def following(connection_class: type) -> type:
-    """Return redis-py's class for connections to a master, with our guard and what is above mixed in.
+def master_connection_class(connection_class: type) -> type:
+    """Return the class of shared connections to a master.
 
     Args:
-        connection_class: the class there would be if the server's address were known; TLS or not, of either colour.
+        connection_class: the class for a server with a known address: plain or TLS, sync or async.
     """
     awaits = issubclass(connection_class, redis.asyncio.connection.AbstractConnection)
     module: Any = redis.asyncio.sentinel if awaits else redis.sentinel
     secure = issubclass(connection_class, redis.SSLConnection | redis.asyncio.SSLConnection)
     base = module.SentinelManagedSSLConnection if secure else module.SentinelManagedConnection
-    mixin = _AsyncFollowing if awaits else _Following
+    mixin = _AsyncMasterConnection if awaits else _MasterConnection
     return type(mixin.__name__.strip("_"), (mixin, shared_connection_class(base)), {})
 
 
 class _Master:
-    """What redis-py's sentinel connections ask of the pool they are in, of both colours.
+    """Locates the master. It has the interface that redis-py's sentinel connections expect of their pool.
 
     Args:
-        name: the master's.
-        server: how log events name it.
-        breaker: told of sentinels that know no master; None: there is none.
-        moved: called when the master is another one than before.
+        name: the name of the master.
+        server: the name of the server in log events.
+        breaker: the circuit breaker, which failures of the sentinels are reported to; None if there is none.
+        moved: called when the master has changed.
 
     Attributes:
-        is_master: the master is wanted, not a replica.
-        check_connection: no PING beside the handshake.
+        is_master: True: the master is wanted, not a replica.
+        check_connection: False: no PING after the handshake.
     """
 
     is_master = True
     check_connection = False
 
-    def __init__(self, name: str, server: str, breaker: Breaker | None, moved: Callable[[], object]) -> None:
+    def __init__(self, name: str, server: str, breaker: CircuitBreaker | None, moved: Callable[[], object]) -> None:
         self.service_name = name
         self._server = server
         self._breaker = breaker
@@ -154,22 +154,22 @@ class _Master:
         self._address: tuple[str, int] | None = None
 
     def left(self, connection: Any) -> bool:
-        """Return whether a connection leads to where the master is no longer."""
+        """Return whether a connection leads to a previous master."""
         return self._address is not None and (connection.host, connection.port) != self._address
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Let the breaker see what comes of asking the sentinels: without a master, there is nothing to connect to."""
+    def _report_failures(self) -> Iterator[None]:
+        """Report failures of the sentinels to the circuit breaker."""
         began = time.monotonic()
         try:
             yield
         except BaseException as error:
             if self._breaker is not None:
-                self._breaker.failed(self, error, time.monotonic() - began, None)
+                self._breaker.record_failure(self, error, time.monotonic() - began, None)
             raise
 
-    def _found(self, address: tuple[str, int]) -> tuple[str, int]:
-        """Note where the master is; close what leads elsewhere."""
+    def _set_address(self, address: tuple[str, int]) -> tuple[str, int]:
+        """Record the address of the master, and close connections to a previous one."""
         before, self._address = self._address, address
         if before is not None and before != address:
             logs.emit(
@@ -183,7 +183,7 @@ class _Master:
 
 
 class Master(_Master):
-    """The master, for blocking connections; ``clients`` are the sentinels'."""
+    """Locates the master for sync connections; ``clients`` are those of the sentinels."""
 
     def __init__(self, clients: Sequence[redis.Redis], *args: Any) -> None:
         super().__init__(*args)
@@ -191,14 +191,14 @@ class Master(_Master):
         self._manager.sentinels.extend(clients)
 
     def get_master_address(self) -> tuple[str, int]:
-        """Ask where the master is."""
-        with self._asking():
+        """Ask the sentinels for the address of the master."""
+        with self._report_failures():
             host, port = self._manager.discover_master(self.service_name)
-        return self._found((host, port))
+        return self._set_address((host, port))
 
 
 class AsyncMaster(_Master):
-    """The master, for the connections of one event loop; ``clients`` are the sentinels'."""
+    """Locates the master for connections of one event loop; ``clients`` are those of the sentinels."""
 
     def __init__(self, clients: Sequence[redis.asyncio.Redis], *args: Any) -> None:
         super().__init__(*args)
@@ -206,7 +206,7 @@ class AsyncMaster(_Master):
         self._manager.sentinels.extend(clients)
 
     async def get_master_address(self) -> tuple[str, int]:
-        """Ask where the master is."""
-        with self._asking():
+        """Ask the sentinels for the address of the master."""
+        with self._report_failures():
             host, port = await self._manager.discover_master(self.service_name)
-        return self._found((host, port))
+        return self._set_address((host, port))

@@ -18,7 +18,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-from tenantlimpyd._connections.select_plan import SHORT
+from tenantlimpyd._connections.select_plan import SHORT_BYTES
 from tenantlimpyd._fanout.multiplex.command_call import CommandCall, EncodedStep
 from tenantlimpyd._fanout.multiplex.protocol import (
     DISCONNECT,
@@ -232,7 +232,7 @@ class CommandWorker(Worker[CommandCall]):
         for position, call in enumerate(self._work):
             asked = (_select(call.db), self._encoded(call, first=not position))
             size += sum(map(len, asked))
-            if size > SHORT:
+            if size > SHORT_BYTES:
                 sent = max(1, position)
                 self._work, self._retry = self._work[:sent], [*self._work[sent:], *self._retry]
                 break

@@ -14,7 +14,7 @@ from collections import deque
 from contextvars import Context, copy_context
 from typing import Any
 
-from tenantlimpyd._connections.deadline import GRACE, Deadline
+from tenantlimpyd._connections.deadline import GRACE_SECONDS, Deadline
 from tenantlimpyd._fanout.multiplex.lease import Lease
 
 __all__ = ["ConnectAttempt", "ConnectorThreads"]
@@ -133,7 +133,7 @@ class ConnectorThreads:
 
     def close(self) -> None:
         """Wait for the threads for a limited time: a thread that resolves a name can't be interrupted."""
-        deadline = time.monotonic() + 10 * GRACE
+        deadline = time.monotonic() + 10 * GRACE_SECONDS
         try:
             for thread in self._threads:
                 if thread is not threading.current_thread():  # the garbage collector may close this in any thread

@@ -80,11 +80,11 @@ class Lease:
         Args:
             may_wait: whether to wait for a permit.
         """
-        return self._took(self._server.pools()[0].lend(self._borrower, may_wait=may_wait))
+        return self._took(self._server.pools()[0].checkout(self._borrower, may_wait=may_wait))
 
     def connect_at_once(self) -> int | None:
         """Take an idle connection and return the number of its database, or None if there is none. Never waits."""
-        connection = self._server.pools()[0].lend_idle(self._borrower)
+        connection = self._server.pools()[0].checkout_idle(self._borrower)
         return None if connection is None else self._took(connection)
 
     @property
@@ -114,7 +114,7 @@ class Lease:
         """Report a missing reply to the server's circuit breaker."""
         connection = self.connection
         if connection.breaker is not None:
-            connection.breaker.failed(connection, error, waited, self.read_timeout)
+            connection.breaker.record_failure(connection, error, waited, self.read_timeout)
 
     @property
     def received_replies(self) -> int:
@@ -221,7 +221,7 @@ class AsyncLease(AsyncCloseOnExit):
 
     async def connect(self, *, may_wait: bool = True) -> int:
         """Take a connection from the pool; see :meth:`Lease.connect`."""
-        self._connection = await self._server.of_loop().pool.lend(_Borrower(), may_wait=may_wait)
+        self._connection = await self._server.loop_pools().pool.checkout(_Borrower(), may_wait=may_wait)
         self._replies = ReplyReader(self._connection)
         return int(self._connection.selected)
 
@@ -256,7 +256,7 @@ class AsyncLease(AsyncCloseOnExit):
             if connection.breaker is not None:
                 once = isinstance(error, asyncio.CancelledError)
                 waited = time.monotonic() - began
-                connection.breaker.failed(connection, error, waited, connection.socket_timeout, once=once)
+                connection.breaker.record_failure(connection, error, waited, connection.socket_timeout, once=once)
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise silence_error(connection.socket_timeout) from error
@@ -272,7 +272,7 @@ class AsyncLease(AsyncCloseOnExit):
                 if db is None or not _settle(connection, db):
                     await connection.disconnect(nowait=True)
             finally:
-                await self._server.of_loop().pool.release(connection)
+                await self._server.loop_pools().pool.release(connection)
 
     async def aclose(self) -> None:
         """Close the connection; :meth:`connect` takes another."""

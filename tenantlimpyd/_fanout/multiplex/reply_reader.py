@@ -12,7 +12,7 @@ from typing import Any
 import redis
 from hiredis import PushNotification
 
-from tenantlimpyd._connections.redis_internals import NOTHING, reader_of
+from tenantlimpyd._connections.redis_internals import NOTHING, new_reader
 from tenantlimpyd._fanout.multiplex.protocol import SendRequest
 
 __all__ = ["ReplyReader", "UnfinishedTransactionError", "unexpected_data"]
@@ -33,7 +33,7 @@ class ReplyReader:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._reader = reader_of(connection)
+        self._reader = new_reader(connection)
         self._come: list[Any] = []
         self._count = self._before = 0
         self._text = self._opens = False
@@ -46,8 +46,8 @@ class ReplyReader:
         would become a command of that transaction.
         """
         connection = self._connection
-        self._before = int(connection.armed and not request.inside)
-        connection.armed = False
+        self._before = int(connection.multi_open and not request.inside)
+        connection.multi_open = False
         connection.owed += 1  # until the last reply has been read
         self._come, self._count = [], self._before + request.replies
         self._text, self._opens = request.text, request.opens
@@ -95,7 +95,7 @@ class ReplyReader:
         self._come, self._count = [], 0
         if self._before and isinstance(discarded := come.pop(0), Exception):
             raise UnfinishedTransactionError(f"the connection is in a transaction that can't be discarded: {discarded}")
-        connection.armed = self._opens and come[-1] in (b"OK", "OK")
+        connection.multi_open = self._opens and come[-1] in (b"OK", "OK")
         return come
 
     @property

@@ -17,7 +17,7 @@ import redis
 
 from tenantlimpyd._connections import fork
 from tenantlimpyd._connections.borrower import NoPermitError
-from tenantlimpyd._connections.deadline import GRACE, current_deadline
+from tenantlimpyd._connections.deadline import GRACE_SECONDS, current_deadline
 from tenantlimpyd._fanout.multiplex.connector import ConnectAttempt, ConnectorThreads
 from tenantlimpyd._fanout.multiplex.lease import READ, Lease
 from tenantlimpyd._fanout.multiplex.protocol import (
@@ -259,7 +259,7 @@ class SelectLoop:
             state.attempt = None
             raise UnreachableError from error
         state.attempt_started = self.now()
-        self._set_deadline(state, state.attempt_started + seconds + GRACE)
+        self._set_deadline(state, state.attempt_started + seconds + GRACE_SECONDS)
         return None
 
     def _connected(self, attempt: ConnectAttempt) -> None:
@@ -297,7 +297,7 @@ class SelectLoop:
         if attempt is not None:
             if not attempt.interrupted_socket:  # it has not timed out by itself
                 attempt.interrupt()
-                self._set_deadline(state, self.now() + GRACE)
+                self._set_deadline(state, self.now() + GRACE_SECONDS)
                 return
             state.attempt, state.deadline = None, math.inf
             attempt.abandon()
