@@ -209,7 +209,7 @@ class FanOutError(ExceptionGroup[Exception], LimpydException):
 
     Attributes:
         exceptions: the errors as they were raised, each with the tenant's id in its attribute ``tenant``.
-        outcomes: tenant id to :class:`~tenantlimpyd._fanout.Outcome`, for all tenants, healthy ones included. A value that
+        outcomes: tenant id to :class:`~tenantlimpyd.Outcome`, for all tenants, healthy ones included. A value that
             can't be pickled is None once the error has been.
     """
 

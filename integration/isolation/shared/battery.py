@@ -17,6 +17,8 @@ from integration.isolation.shared.clerk import at_once
 from integration.isolation.shared.interrupting import interrupted_at
 from integration.isolation.shared.spots import LIMITED
 from integration.isolation.shared.stage import Stage
+from tenantlimpyd._fanout.multiplex.lease import Lease
+from tenantlimpyd._fanout.multiplex.select_loop import SelectLoop
 
 __all__ = ["DRILLS", "NEVER", "Lines", "revoked"]
 
@@ -31,9 +33,9 @@ class Lines:
 
     def passing(self, frame: FrameType) -> None:
         name = frame.f_code.co_name
-        if name in ("read_from_socket", "_look"):
+        if name in ("read_from_socket", SelectLoop._wait.__name__):
             self.stage.proxy.release()
-        elif name in ("send_packed_command", "send_rest"):
+        elif name in ("send_packed_command", Lease.send_rest.__name__):
             self.stage.proxy.arm(hold=0, max_open_seconds=0.05)  # what cleans up after an interrupt isn't watched
 
     def ask(self, number: int, operation: Any, line: int = NEVER) -> bool:

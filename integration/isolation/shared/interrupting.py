@@ -17,7 +17,8 @@ import tenantlimpyd
 __all__ = ["LEFT_BEHIND", "Interrupt", "interrupted_at"]
 
 _HOME = Path(tenantlimpyd.__file__).parent
-_ELSEWHERE = {_HOME / name for name in ("context.py", "fleet.py", "router.py", "scopes.py")}
+_ELSEWHERE = {_HOME / name for name in ("context.py", "router/bulk.py", "router/router.py", "router/scope.py")}
+assert all(path.is_file() for path in _ELSEWHERE)
 """What enters and leaves tenants: an exception as it leaves one is Python's affair."""
 _PLACES = {
     *(str(path) for path in _HOME.rglob("*.py") if path not in _ELSEWHERE),

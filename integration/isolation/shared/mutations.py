@@ -44,7 +44,7 @@ def a_reply_is_left_unread(patch: Patch) -> None:
         if connection.handshaking or next(calls) % 10:
             return False
         connection.owed = 0
-        connection._reading = connection._planned = None
+        connection._pending_replies = connection._pending_plan = None
         return True
 
     read, aread = SharedConnection.read_response, AsyncSharedConnection.read_response
