@@ -47,7 +47,7 @@ ACL|USERS                     -                     read                        
 ACL|WHOAMI                    -                     read                         server     -         -
 APPEND                        1                     write,memory                 keys       string    -
 ASKING                        -                     alters,no-multi              connection -         -
-AUTH                          -                     alters,no-multi              connection -         -
+AUTH                          -                     alters,no-multi,repeatable   connection -         -
 BGREWRITEAOF                  -                     no-multi                     server     -         -
 BGSAVE                        -                     no-multi                     server     -         -
 BITCOUNT                      1                     read                         keys       string    -
@@ -142,7 +142,7 @@ DECR                          1                     write,memory                
 DECRBY                        1                     write,memory                 keys       string    -
 DEL                           1..                   write                        keys       -         -
 DELIFEQ                       1                     write                        keys       string    redis:no,valkey:9.0
-DISCARD                       -                     ends,no-multi                connection -         -
+DISCARD                       -                     ends,no-multi,repeatable     connection -         -
 DUMP                          1                     read,no-multi,raw            keys       -         -
 ECHO                          -                     read                         connection -         -
 EVAL                          #2                    write                        database   -         -
@@ -185,7 +185,7 @@ GETEX                         1                     write                       
 GETRANGE                      1                     read                         keys       string    -
 GETSET                        1                     write,memory                 keys       string    -
 HDEL                          1                     write                        keys       hash      -
-HELLO                         -                     alters,no-multi              connection -         -
+HELLO                         -                     alters,no-multi,repeatable   connection -         -
 HEXISTS                       1                     read                         keys       hash      -
 HEXPIRE                       1                     write                        keys       hash      redis:7.4,valkey:9.0
 HEXPIREAT                     1                     write                        keys       hash      redis:7.4,valkey:9.0
@@ -259,7 +259,7 @@ MOVE                          1                     write                       
 MSET                          1../2                 write,memory                 keys       string    -
 MSETEX                        #1/2                  write,memory                 keys       string    redis:no,valkey:9.1
 MSETNX                        1../2                 write,memory                 keys       string    -
-MULTI                         -                     begins,no-multi              connection -         -
+MULTI                         -                     begins,no-multi,repeatable   connection -         -
 OBJECT|ENCODING               2                     read                         keys       -         -
 OBJECT|FREQ                   2                     read                         keys       -         -
 OBJECT|HELP                   -                     read                         server     -         -
@@ -276,7 +276,7 @@ PFMERGE                       1,2..                 write,memory                
 PFSELFTEST                    -                     -                            server     string    -
 PING                          -                     read                         connection -         -
 PSETEX                        1                     write,memory                 keys       string    -
-PSUBSCRIBE                    -                     alters,no-multi              connection -         -
+PSUBSCRIBE                    -                     alters,no-multi,repeatable   connection -         -
 PSYNC                         -                     alters,no-multi              connection -         -
 PTTL                          1                     read                         keys       -         -
 PUBLISH                       -                     -                            channels   -         -
@@ -286,11 +286,11 @@ PUBSUB|NUMPAT                 -                     read                        
 PUBSUB|NUMSUB                 -                     read                         channels   -         -
 PUBSUB|SHARDCHANNELS          -                     read                         channels   -         7.0
 PUBSUB|SHARDNUMSUB            -                     read                         channels   -         7.0
-PUNSUBSCRIBE                  -                     no-multi                     connection -         -
+PUNSUBSCRIBE                  -                     no-multi,repeatable          connection -         -
 QUIT                          -                     alters,no-multi              connection -         -
 RANDOMKEY                     -                     read                         database   -         -
-READONLY                      -                     alters,no-multi              connection -         -
-READWRITE                     -                     alters,no-multi              connection -         -
+READONLY                      -                     alters,no-multi,repeatable   connection -         -
+READWRITE                     -                     alters,no-multi,repeatable   connection -         -
 RENAME                        1,2                   write                        keys       -         -
 RENAMENX                      1,2                   write                        keys       -         -
 REPLCONF                      -                     alters,no-multi              connection -         -
@@ -342,14 +342,14 @@ SPUBLISH                      -                     -                           
 SRANDMEMBER                   1                     read                         keys       set       -
 SREM                          1                     write                        keys       set       -
 SSCAN                         1                     read                         keys       set       -
-SSUBSCRIBE                    -                     alters,no-multi              connection -         7.0
+SSUBSCRIBE                    -                     alters,no-multi,repeatable   connection -         7.0
 STRALGO                       ?                     read                         keys       string    -
 STRLEN                        1                     read                         keys       string    -
-SUBSCRIBE                     -                     alters,no-multi              connection -         -
+SUBSCRIBE                     -                     alters,no-multi,repeatable   connection -         -
 SUBSTR                        1                     read                         keys       string    -
 SUNION                        1..                   read                         keys       set       -
 SUNIONSTORE                   1,2..                 write,memory                 keys       set       -
-SUNSUBSCRIBE                  -                     no-multi                     connection -         7.0
+SUNSUBSCRIBE                  -                     no-multi,repeatable          connection -         7.0
 SWAPDB                        -                     write                        databases  -         -
 SYNC                          -                     alters,no-multi              connection -         -
 TIME                          -                     read                         server     -         -
@@ -357,8 +357,8 @@ TOUCH                         1..                   read                        
 TTL                           1                     read                         keys       -         -
 TYPE                          1                     read                         keys       -         -
 UNLINK                        1..                   write                        keys       -         -
-UNSUBSCRIBE                   -                     no-multi                     connection -         -
-UNWATCH                       -                     no-multi                     connection -         -
+UNSUBSCRIBE                   -                     no-multi,repeatable          connection -         -
+UNWATCH                       -                     no-multi,repeatable          connection -         -
 VADD                          1                     write,memory                 keys       vectorset redis:8.0,valkey:no
 VCARD                         1                     read                         keys       vectorset redis:8.0,valkey:no
 VDIM                          1                     read                         keys       vectorset redis:8.0,valkey:no
@@ -373,7 +373,7 @@ VSETATTR                      1                     write                       
 VSIM                          1                     read                         keys       vectorset redis:8.0,valkey:no
 WAIT                          -                     blocks,no-multi              server     -         -
 WAITAOF                       -                     blocks,no-multi              server     -         7.2
-WATCH                         1..                   begins,no-multi              connection -         -
+WATCH                         1..                   begins,no-multi,repeatable   connection -         -
 XACK                          1                     write                        keys       stream    -
 XACKDEL                       1                     write                        keys       stream    redis:8.2,valkey:no
 XADD                          1                     write,memory                 keys       stream    -

@@ -22,7 +22,7 @@ from tenantlimpyd._connections.borrower import Borrower
 from tenantlimpyd._connections.pool import AsyncPool, Pool
 from tenantlimpyd._connections.redis_internals import async_is_instrumented, is_instrumented
 
-__all__ = ["AsyncClient", "AsyncPoolView", "Client", "PoolView"]
+__all__ = ["AsyncClient", "AsyncPoolView", "Client", "PoolView", "RedisPipeline"]
 
 
 class _PoolViewBase:
@@ -91,6 +91,22 @@ def _parsed(reply: Any, name: Any, callbacks: Any, options: dict[str, Any]) -> A
     return callback(reply, **options)
 
 
+class RedisPipeline(redis.client.Pipeline):
+    """A sync pipeline of redis-py that sends commands again only if the server certainly did not get them."""
+
+    def _disconnect_raise_on_watching(self, conn: Any, error: Exception, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._disconnect_raise_on_watching(conn, error, *args, **kwargs)
+        finally:  # redis-py raises WatchError even if EXEC was sent
+            conn.refuse_repeat(error)
+
+    def _disconnect_reset_raise_on_watching(self, conn: Any, error: Exception, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._disconnect_reset_raise_on_watching(conn, error, *args, **kwargs)
+        finally:
+            conn.refuse_repeat(error)
+
+
 class Client(redis.Redis):
     """A sync client of one database."""
 
@@ -143,6 +159,10 @@ class Client(redis.Redis):
         alone = _DedicatedClient.from_template(self, self.connection_pool.dedicated)  # type: ignore[attr-defined]
         alone.response_callbacks = self.response_callbacks
         return alone
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> RedisPipeline:
+        """Return a pipeline. Its writes are not sent again after their replies were lost."""
+        return RedisPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     def pubsub(self, **kwargs: Any) -> Any:
         """Return redis-py's pub/sub object on a dedicated connection."""

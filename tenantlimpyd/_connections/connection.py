@@ -12,7 +12,7 @@ from hiredis import PushNotification
 
 from tenantlimpyd import logs
 from tenantlimpyd._connections import fork, select_plan, select_replies
-from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCommands, reply_or_raise
+from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCommands, is_refusal, reply_or_raise
 from tenantlimpyd._connections.deadline import current_deadline
 from tenantlimpyd._connections.redis_internals import NOTHING, ReadabilityProbe, is_fatal, next_buffered_reply
 from tenantlimpyd._connections.select_plan import SelectPlan
@@ -38,9 +38,13 @@ class SharedConnection(ConnectionBase, _Connection):
             probe = self._probe = ReadabilityProbe(self)
         return probe.has_data(self)
 
-    def failed(self, error: Exception, failures: int) -> None:  # noqa: ARG002 - the signature that retry policies call
-        """Close the connection before a retry."""
-        self.disconnect()
+    def failed(self, error: Exception, failures: int) -> None:
+        """Close the connection before a retry.
+
+        Raises:
+            Exception: If a command was sent that must not be repeated: the error.
+        """
+        self.disconnect(error=error, failure_count=failures)
 
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         """Connect unless connected, and report the result to the circuit breaker."""
@@ -88,9 +92,12 @@ class SharedConnection(ConnectionBase, _Connection):
                 else:
                     self._send_with_select([args], kwargs.get("check_health", True))
                 return
+        if self._sock is None and not self.handshaking:
+            self.connect_check_health(check_health=False)
         packed = self._command_packer.pack(*args)
         check_health = kwargs.get("check_health", True)
         self.owed += 1  # before sending: a signal handler may raise right after it
+        self._sending()
         if current_deadline() is None:
             super().send_packed_command(packed, check_health)  # type: ignore[no-untyped-call]
         else:
@@ -101,6 +108,9 @@ class SharedConnection(ConnectionBase, _Connection):
         if command.__class__ is UnpackedCommands:
             self._send_with_select(command, check_health)
             return
+        if self._sock is None and not self.handshaking:
+            self.connect_check_health(check_health=False)
+        self._sending()
         limit = current_deadline()
         if limit is None:
             super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
@@ -154,10 +164,11 @@ class SharedConnection(ConnectionBase, _Connection):
                 except redis.ResponseError as error:
                     reply = error.with_traceback(None)
             elif is_fatal(reply):
+                self.unconfirmed = False  # refused
                 self.disconnect()
                 raise reply if isinstance(reply, Exception) else reply[0]
             else:
-                self.owed -= 1
+                self._reply_read()
             replies.append(reply)
         return replies
 
@@ -172,8 +183,12 @@ class SharedConnection(ConnectionBase, _Connection):
                     kwargs.setdefault("timeout", limit.shorter(self.socket_timeout))
                     reply = super().read_response(*args, **kwargs)
         except redis.ResponseError:
-            self.owed -= 1
+            self._reply_read()
             self.answered()
+            raise
+        except redis.ConnectionError as error:
+            if is_refusal(error):
+                self.unconfirmed = False
             raise
         except redis.TimeoutError as error:
             if self.breaker is not None and not self.waits and not self.handshaking:
@@ -181,7 +196,7 @@ class SharedConnection(ConnectionBase, _Connection):
                 waited = (own or 0.0) if limit is None else time.monotonic() - began
                 self.breaker.record_failure(self, error, waited, own)
             raise
-        self.owed -= 1
+        self._reply_read()
         if self.breaker is not None and self.breaker.has_failures:
             self.breaker.record_success()
         return reply
@@ -218,3 +233,5 @@ class SharedConnection(ConnectionBase, _Connection):
         """Close the connection."""
         self._reset_state()
         super().disconnect(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if kwargs.get("failure_count") is not None and isinstance(error := kwargs.get("error"), Exception):
+            self.refuse_repeat(error)  # called by a retry policy

@@ -14,7 +14,7 @@ from hiredis import PushNotification, pack_command
 
 from tenantlimpyd import logs
 from tenantlimpyd._connections import fork, select_plan, select_replies
-from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCommands, reply_or_raise
+from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCommands, is_refusal, reply_or_raise
 from tenantlimpyd._connections.redis_internals import (
     NOTHING,
     abort_unsent,
@@ -89,6 +89,7 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
             await self.connect_check_health(check_health=False)
         if check_health and self.health_check_interval:
             await self.check_health()  # type: ignore[no-untyped-call]
+        self._sending()
         alone, self.alone = self.alone, False
         if self.unsent is not None:  # the caller sends again before reading: keep the order
             self.flush_unsent()
@@ -129,7 +130,11 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
             stream.set_exception(OSError(str(error)))
 
     async def failed(self, error: Exception, failures: int) -> None:
-        """Close the connection before a retry."""
+        """Close the connection before a retry.
+
+        Raises:
+            Exception: If a command was sent that must not be repeated: the error.
+        """
         await self.disconnect(error=error, failure_count=failures)
 
     def pack_command(self, *args: Any) -> list[Any]:
@@ -192,10 +197,11 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
                 except redis.ResponseError as error:
                     reply = error.with_traceback(None)
             elif is_fatal(reply):
+                self.unconfirmed = False  # refused
                 await self.disconnect(nowait=True)
                 raise reply if isinstance(reply, Exception) else reply[0]
             else:
-                self.owed -= 1
+                self._reply_read()
             replies.append(reply)
         return replies
 
@@ -206,8 +212,12 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
         except redis.ResponseError:
             if self.unsent is not None:
                 await self._refuse()
-            self.owed -= 1
+            self._reply_read()
             self.answered()
+            raise
+        except redis.ConnectionError as error:
+            if is_refusal(error):
+                self.unconfirmed = False
             raise
         except (redis.TimeoutError, asyncio.CancelledError) as error:
             if self.breaker is not None and not self.waits and not self.handshaking:
@@ -216,7 +226,7 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
             raise
         if self.unsent is not None:
             await self._refuse()
-        self.owed -= 1
+        self._reply_read()
         if self.breaker is not None and self.breaker.has_failures:
             self.breaker.record_success()
         return reply
@@ -262,6 +272,8 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
         self._reset_state()
         abort_unsent(self)
         await super().disconnect(*args, **kwargs)
+        if kwargs.get("failure_count") is not None and isinstance(error := kwargs.get("error"), Exception):
+            self.refuse_repeat(error)  # called by a retry policy
 
 
 def _fits(packed: Any, writer: asyncio.StreamWriter) -> bool:

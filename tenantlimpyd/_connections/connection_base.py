@@ -14,9 +14,15 @@ from tenantlimpyd._connections.select_plan import SelectPlan
 from tenantlimpyd._connections.select_replies import EndpointCapabilities, LeadingReplies, TransactionReplies
 from tenantlimpyd.exceptions import ImplementationError
 
-__all__ = ["ConnectionBase", "UnpackedCommands", "reply_or_raise"]
+__all__ = ["UNKNOWN_OUTCOME", "ConnectionBase", "UnpackedCommands", "is_refusal", "reply_or_raise"]
 
 _NOWHERE = -1
+
+UNKNOWN_OUTCOME = (
+    "The outcome is unknown: the command was sent and its reply was lost, so the server may have executed it. It was not sent "
+    "again."
+)
+"""The note of errors after a command that must not be repeated."""
 
 
 class ConnectionBase:
@@ -29,6 +35,7 @@ class ConnectionBase:
         altered: whether a command altered the connection.
         in_transaction: whether MULTI or WATCH was sent without the EXEC or DISCARD that ends it.
         handshaking: whether redis-py performs the handshake.
+        unconfirmed: whether a command was sent that must not be sent again, and its reply has not been read.
         selected, multi_open, highest, unneeded_multi, capabilities: see
             :class:`tenantlimpyd._connections.select_replies.SwitchableConnection`.
         user: the borrower that has checked the connection out.
@@ -42,6 +49,8 @@ class ConnectionBase:
     unsent: bytes | None = None
     altered: bool = False
     in_transaction: bool = False
+    unconfirmed: bool = False
+    _not_repeatable: bool = False
     handshaking: bool = False
     selected: int = _NOWHERE
     multi_open: bool = False
@@ -115,11 +124,35 @@ class ConnectionBase:
         self.selected = int(self.db)
         self.highest = max(self.highest, self.selected)
 
+    def _sending(self) -> None:
+        """Record, before the first byte goes out, whether the commands of this write may be sent again."""
+        if self._not_repeatable and not self.handshaking:
+            self.unconfirmed, self._not_repeatable = True, False
+
+    def _reply_read(self) -> None:
+        """Count a reply as read. After the last one, the outcome of all commands is certain."""
+        self.owed -= 1
+        if not self.owed:
+            self.unconfirmed = False
+
+    def refuse_repeat(self, error: Exception) -> None:
+        """Raise an error instead of a retry if a command without a reply may have been executed.
+
+        Raises:
+            Exception: The error itself, with a note.
+        """
+        if self.unconfirmed:
+            self.unconfirmed = False
+            error.add_note(UNKNOWN_OUTCOME)
+            raise error
+
     def _reset_state(self) -> None:
         """Reset the state of a closed connection."""
         if self.breaker is not None and self.breaker.may_refuse and not self.handshaking:
             self.breaker.abandon(self)
         self.owed, self.multi_open, self.selected, self.highest, self.unneeded_multi = 0, False, _NOWHERE, 0, 0
+        if self.unsent is not None:
+            self.unconfirmed = False  # nothing was sent
         self.alone, self.unsent = False, None
         self._pending_replies = self._pending_plan = None
 
@@ -143,6 +176,8 @@ class ConnectionBase:
         if self.born != fork.generation:
             self._abandon_after_fork()
         row = row_of(command)
+        if not row.repeatable:
+            self._not_repeatable = True
         if row.effect == "none":
             return row
         if row.effect == "moves":
@@ -200,6 +235,11 @@ def reply_or_raise(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+def is_refusal(error: redis.ConnectionError) -> bool:
+    """Return whether a connection error stands for a reply by which the server refused the command: LOADING or READONLY."""
+    return isinstance(error, redis.exceptions.BusyLoadingError) or isinstance(error.__context__, redis.ReadOnlyError)
 
 
 def _decoded(reply: Any, encoder: Any) -> Any:

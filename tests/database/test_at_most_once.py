@@ -1,0 +1,117 @@
+"""Invariant 11: a command that may write is sent again only if the server certainly did not get it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd import fields, model
+from tenantlimpyd._connections.connection_base import UNKNOWN_OUTCOME
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+
+MODES = ["sync", "async"]
+
+
+@pytest.fixture
+def stalling():
+    """A server of its own, which tests pause."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+async def connected(database):
+    """Connect both clients, so that a test's command is the first thing they send."""
+    database.connection.ping()
+    await database.aconnection.ping()
+
+
+async def stalled(server, mode, database, *command):
+    """Send a command while the server is paused for longer than ``socket_timeout``; return what was raised or returned."""
+    server.pause()
+    resume = asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(0.45), server.resume()))
+    try:
+        if mode == "sync":
+            return await asyncio.to_thread(database.connection.execute_command, *command)
+        return await database.aconnection.execute_command(*command)
+    except redis.RedisError as error:
+        return error
+    finally:
+        await resume
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("command", "key", "once"),
+    [(("INCR", "n"), "n", "1"), (("APPEND", "s", "x"), "s", "x")],
+)
+async def test_write_whose_reply_is_late_is_executed_once_and_the_error_says_so(stalling, mode, command, key, once):
+    async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
+        await connected(database)
+        seen = await stalled(stalling, mode, database, *command)
+        assert isinstance(seen, redis.TimeoutError)
+        assert UNKNOWN_OUTCOME in seen.__notes__
+        assert database.connection.get(key) == once
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+async def test_read_whose_reply_is_late_is_sent_again(stalling, mode):
+    async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
+        await connected(database)
+        database.connection.set("k", "v")
+        assert await stalled(stalling, mode, database, "GET", "k") == "v"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+async def test_pipeline_with_a_write_is_not_sent_again(stalling, mode):
+    async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
+        await connected(database)
+
+        async def execute():
+            with database.pipeline() as pipe:
+                pipe.incr("n")
+                pipe.get("n")
+                return await asyncio.to_thread(pipe.execute) if mode == "sync" else await pipe.aexecute()
+
+        stalling.pause()
+        resume = asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(0.45), stalling.resume()))
+        with pytest.raises(redis.TimeoutError) as caught:
+            await execute()
+        await resume
+        await asyncio.sleep(0.1)
+        assert UNKNOWN_OUTCOME in caught.value.__notes__
+        assert database.connection.get("n") == "1"
+
+
+@pytest.mark.slow
+async def test_create_whose_reply_is_late_is_not_answered_by_a_uniqueness_error(stalling):
+    class Person(model.RedisModel):
+        database = RedisDatabase(**stalling.settings, socket_timeout=0.3)
+        name = fields.PKField()
+        visits = fields.InstanceHashField(indexable=True)
+
+    Person(name="bob", visits=0)
+    stalling.pause()
+    resume = asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(0.45), stalling.resume()))
+    with pytest.raises(redis.TimeoutError) as caught:
+        await asyncio.to_thread(Person, name="ann", visits=0)
+    await resume
+    assert UNKNOWN_OUTCOME in caught.value.__notes__
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_write_is_tried_again_while_it_can_not_be_sent(mode, stalling):
+    async with RedisDatabase(**stalling.settings, breaker=None) as database:
+        await connected(database)
+        port = stalling.port
+        stalling.restart()  # closes every connection
+        assert stalling.port == port
+        await asyncio.sleep(0.05)  # the event loop notices the end of the stream
+        assert (database.connection.incr("n") if mode == "sync" else await database.aconnection.incr("n")) == 1
