@@ -379,8 +379,13 @@ def _wrong_types(effective: dict[str, Any]) -> list[str]:
             problems.append(f"{name} must be a number of seconds, not {shown(value)}")
     if "retry" in effective and not isinstance(effective["retry"], Retry | AsyncRetry):
         problems.append(f"retry must be redis.retry.Retry(backoff, retries), not {shown(effective['retry'])}")
-    if effective.get("encoding_errors", "strict") not in ("strict", "surrogateescape"):
-        problems.append("encoding_errors must be 'strict' or 'surrogateescape': others change what is read")
+    encoding = effective.get("encoding", "utf-8")
+    if not isinstance(encoding, str) or encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        problems.append(f"encoding must be 'utf-8', not {shown(encoding)}: keys and values are UTF-8 text everywhere")
+    if effective.get("encoding_errors", "strict") != "strict":
+        problems.append(
+            "encoding_errors must be 'strict': other handlers change what is read, or fail in some commands only"
+        )
     if effective.get("protocol") not in (None, 2, 3, "2", "3"):
         problems.append(f"protocol must be 2 or 3, not {shown(effective['protocol'])}")
     return problems

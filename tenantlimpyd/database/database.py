@@ -79,6 +79,20 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         "_shared",
     )
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a subclass whose overrides would be ignored.
+
+        Raises:
+            ImplementationError: If it overrides ``connection`` or ``aconnection``, which models do not use.
+        """
+        super().__init_subclass__(**options)
+        ignored = sorted({"connection", "aconnection"} & vars(cls).keys())
+        if ignored and not cls.__module__.startswith("tenantlimpyd."):
+            raise ImplementationError(
+                f"{cls.__name__} overrides {' and '.join(ignored)}, which models do not use: they would write elsewhere. "
+                "Give the settings to the constructor, or choose the database with a DatabaseRouter and a resolver."
+            )
+
     def __init__(
         self, *, key_prefix: str = "", budget: Budget | None = None, shared: bool = True, **settings: Any
     ) -> None:

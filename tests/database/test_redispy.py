@@ -228,7 +228,7 @@ async def test_telemetry_of_redis_py_hears_of_commands(opened, monkeypatch, mode
         ("SET", "k", "v" * 100_000),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8"])
 async def test_commands_are_packed_as_redis_py_packs_them(opened, command, encoding):
     pool = opened(db=1, encoding=encoding).aconnection.connection_pool
     connection = pool.connection_class(**pool.connection_kwargs)

@@ -33,7 +33,7 @@ SECRET = "hunter2-very-secret"
         ({"ssl": "false"}, "ssl must be True or False"),
         ({"socket_timeout": 0}, "number of seconds"),
         ({"socket_timeout": float("inf")}, "number of seconds"),
-        ({"encoding_errors": "replace"}, "'strict' or 'surrogateescape'"),
+        ({"encoding_errors": "replace"}, "must be 'strict'"),
         ({"url": "redis://h/acme"}, "the number of a database"),
         ({"url": "redis://h/1/2"}, "the number of a database"),
         ({"unix_socket_path": b"/run/x"}, "unix_socket_path must be text"),
