@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,11 +13,12 @@ from tenantlimpyd import logs
 from tenantlimpyd._fanout.outcomes import ErrorPolicy, Job, JobResult, Outcome, OutcomeCollector
 from tenantlimpyd._fanout.task_runner import AsyncJobRun, Event, TaskRunner
 from tenantlimpyd._fanout.thread_runner import JobRun, ThreadRunner
+from tenantlimpyd.exceptions import shown
 
 if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
 
-__all__ = ["DEFAULT_TIMEOUT", "FunctionFanOut", "afan_out", "fan_out"]
+__all__ = ["DEFAULT_TIMEOUT", "FunctionFanOut", "afan_out", "checked_function", "fan_out"]
 
 T = TypeVar("T")
 TenantScope = Callable[[str], contextlib.AbstractContextManager[Any]]
@@ -62,6 +64,41 @@ class FunctionFanOut:
         return {tenant: self._collector.outcomes[tenant] for tenant in self._order}
 
 
+def checked_function(function: object, *, awaits: bool) -> None:
+    """Raise if a function can't be run for each tenant.
+
+    Args:
+        function: the function of a fan-out.
+        awaits: whether it is for ``afan_out``.
+
+    Raises:
+        TypeError: If it is not callable, or calling it would not run its body: a generator function, or for ``fan_out`` a
+            coroutine function.
+    """
+    bare: Any = function
+    while isinstance(bare, functools.partial):
+        bare = bare.func
+    if not callable(bare):
+        raise TypeError(f"a fan-out takes a function of a database, a Command or a Script, not {shown(function)}")
+    called = bare if inspect.isroutine(bare) else getattr(bare, "__call__", bare)  # noqa: B004 - the method itself is looked at
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+        raise TypeError("a fan-out can't run a generator function: nothing iterates over it. Return a list instead.")
+    if not awaits and inspect.iscoroutinefunction(called):
+        raise TypeError("fan_out can't run a coroutine function: nothing awaits it. Use `await router.afan_out(...)`.")
+
+
+def _checked_result(value: T) -> T:
+    """Return the result of a function, or raise if it would still have to be run."""
+    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
+        kind = type(value).__name__
+        if inspect.iscoroutine(value) or inspect.isgenerator(value):
+            value.close()
+        raise TypeError(
+            f"the function of fan_out returned a {kind}, which nothing runs. Use afan_out, or return a list."
+        )
+    return value
+
+
 def fan_out(
     jobs: Sequence[Job],
     function: Callable[[RedisDatabase], T],
@@ -75,7 +112,7 @@ def fan_out(
 
     def work(job_run: JobRun) -> T:
         with entering(job_run.job.tenant):
-            return function(job_run.job.database)
+            return _checked_result(function(job_run.job.database))
 
     report = FunctionFanOut(jobs, policy)
     run = ThreadRunner(jobs, work, timeout=timeout, concurrency=concurrency, stops=policy == "raise")

@@ -63,7 +63,7 @@ def _perform(step: Step, client: redis.Redis) -> Any:
             return client.execute_command("EVALSHA", step.sha, len(step.keys), *step.keys, *step.args)
         except NoScriptError:
             return client.execute_command(*step.by_source().args)
-    layout = _BatchLayout(step)
+    layout = BatchLayout(step)
     with client.pipeline(transaction=False) as pipeline:
         for command in layout.commands:
             pipeline.execute_command(*command.args, **command.options)
@@ -76,14 +76,22 @@ async def _aperform(step: Step, client: redis.asyncio.Redis) -> Any:
             return await client.execute_command("EVALSHA", step.sha, len(step.keys), *step.keys, *step.args)
         except NoScriptError:
             return await client.execute_command(*step.by_source().args)
-    layout = _BatchLayout(step)
+    layout = BatchLayout(step)
     async with client.pipeline(transaction=False) as pipeline:
         for command in layout.commands:
             pipeline.execute_command(*command.args, **command.options)
         return layout.replies(await pipeline.execute(raise_on_error=False), client.response_callbacks)
 
 
-class _BatchLayout:
+def _queued(command: Command) -> Command:
+    """Return a command of a transaction, whose first reply is QUEUED.
+
+    redis-py finds response callbacks by the name as text. A name as bytes has none, so that QUEUED is not parsed.
+    """
+    return Command(str(command.args[0]).encode(), *command.args[1:], **command.options)
+
+
+class BatchLayout:
     """A batch or transaction as the flat commands of one trip, and the way back from their replies.
 
     MULTI and EXEC are sent as commands of their own: redis-py's pipeline would allow one transaction a trip and would
@@ -97,13 +105,19 @@ class _BatchLayout:
         for part in self._parts():
             if isinstance(part, Transaction):
                 self.commands.append(Command("MULTI"))
-                self.commands.extend(map(self._command, part.steps))
+                self.commands.extend(_queued(self._command(step)) for step in part.steps)
                 self.commands.append(Command("EXEC"))
             else:
                 self.commands.append(self._command(part))
 
     def _parts(self) -> tuple[Command | Script | Transaction, ...]:
         return tuple(self.step.steps) if isinstance(self.step, Batch) else (self.step,)
+
+    def transaction_commands(self) -> list[Command]:
+        """Return the commands between MULTI and EXEC, for a pipeline of redis-py that adds these."""
+        return [
+            Command(command.args[0].decode(), *command.args[1:], **command.options) for command in self.commands[1:-1]
+        ]
 
     def _command(self, step: Command | Script) -> Command:
         if isinstance(step, Command):

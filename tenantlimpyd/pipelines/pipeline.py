@@ -295,7 +295,7 @@ def _sent(command: Command) -> Operation[Any]:
 def _commands(watch: Any, steps: list[Any]) -> list[Command]:
     """Begin a MULTI on the watching connection; return the commands it is for. It adds MULTI and EXEC itself."""
     watch.multi()
-    return drivers._BatchLayout(Transaction(steps)).commands[1:-1]
+    return drivers.BatchLayout(Transaction(steps)).transaction_commands()
 
 
 def _results(queue: Queue, *, raise_on_error: bool) -> list[Any]:

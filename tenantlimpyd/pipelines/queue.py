@@ -44,11 +44,11 @@ class Queued:
         stored: the model's object it is about; None: none.
         field: the name of the field it is about; None: the whole object.
         many: whether that is an indexed field of many values.
-        group: what operations that keep their order have in common; None: nothing keeps it back.
         step: what it waits for; None: it has not begun, or is done.
         begun: whether it has begun.
         done: whether ``result`` is there.
         barrier: whether operations of its group wait until it is done.
+        held: whether its step waits for an earlier operation.
         result: what it returned, or the error it raised.
     """
 
@@ -56,11 +56,11 @@ class Queued:
     stored: Any = None
     field: str | None = None
     many: bool = False
-    group: Any = None
     step: Step | None = None
     begun: bool = False
     done: bool = False
     barrier: bool = False
+    held: bool = False
     result: Any = None
 
     @classmethod
@@ -69,10 +69,30 @@ class Queued:
         stored: Any = getattr(owner, "_instance", owner)
         if not hasattr(stored, "has_pk"):
             return cls(operation)
-        group = (type(stored), stored._pk) if stored.has_pk else id(stored)
         if owner is stored:
-            return cls(operation, stored, group=group, barrier=_name(operation) == "_delete")
-        return cls(operation, stored, owner.name, owner.indexable and not owner.single_value, group)
+            return cls(operation, stored, barrier=_name(operation) == "_delete")
+        return cls(operation, stored, owner.name, owner.indexable and not owner.single_value)
+
+    @property
+    def group(self) -> Any:
+        """What operations that keep their order have in common; None if nothing holds the operation back.
+
+        It changes when an object gets its pk: a given pk is known once the creation has begun.
+        """
+        stored = self.stored
+        if stored is None:
+            return None
+        return (type(stored), str(stored._pk)) if stored.has_pk else id(stored)
+
+    @property
+    def claims(self) -> bool:
+        """Whether the operation may claim a unique value: it stores an object with unique fields, or writes one."""
+        stored = self.stored
+        if stored is None or not isinstance(self.step, Script):
+            return False
+        if self.field is None:
+            return any(field.unique for field in type(stored)._class_fields.values())
+        return bool(type(stored).get_class_field(self.field).unique)
 
     def begin(self) -> None:
         """Run the operation up to its first step."""
@@ -165,7 +185,7 @@ class Queue:
 
     def waiting(self) -> list[Queued]:
         """Return the operations whose steps are to be sent next, in order."""
-        return [queued for queued in self._open if queued.step is not None and not queued.preparing]
+        return [queued for queued in self._open if queued.step is not None and not queued.held and not queued.preparing]
 
     def deliver(self, waiting: Sequence[Queued], replies: Sequence[Reply]) -> None:
         """Give operations the replies of their steps.
@@ -207,16 +227,24 @@ class _QueueOrder:
         self._guessing: set[tuple[Any, str | None]] = set()
         self._seen: set[Any] = set()
         self._changing: dict[Any, Any] = {}
+        self._waiting: set[type] = set()  # models of operations that are held back
         self.preparing: list[Queued] = []
 
     def visit(self, queued: Queued) -> None:
-        group = queued.group
+        group, queued.held = queued.group, False
         if not queued.begun:
             if group is not None and self._holds(queued):
-                self._blocked.add(group)
+                self._block(queued, group)
                 return
             queued.begin()
         if queued.done or group is None:
+            return
+        if queued.group != group:  # a creation, whose pk is known now
+            group = queued.group
+        if (group in self._blocked and queued.barrier) or (queued.claims and type(queued.stored) in self._waiting):
+            # An earlier operation may delete the object, or free the value.
+            queued.held = True
+            self._block(queued, group)
             return
         if queued.preparing:
             if group not in self._seen:
@@ -229,6 +257,10 @@ class _QueueOrder:
         if queued.guessing:
             self._guessing.add((group, queued.field))
         self._seen.add(group)
+
+    def _block(self, queued: Queued, group: Any) -> None:
+        self._blocked.add(group)
+        self._waiting.add(type(queued.stored))
 
     def _holds(self, queued: Queued) -> bool:
         """Return whether an operation waits for one before it."""

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tenantlimpyd._fanout.commands import acall_all, call_all
-from tenantlimpyd._fanout.functions import DEFAULT_TIMEOUT, afan_out, fan_out
+from tenantlimpyd._fanout.functions import DEFAULT_TIMEOUT, afan_out, checked_function, fan_out
 from tenantlimpyd._fanout.multiplex.command_call import checked_step
 from tenantlimpyd._fanout.outcomes import ErrorPolicy, Job, Outcome, checked_policy, checked_seconds
 from tenantlimpyd._fanout.plan import checked_concurrency
@@ -233,10 +233,12 @@ class BulkOperations:
             ImplementationError: a command that alters the connection, waits, or reaches beyond its database.
             UnknownTenantError, InvalidTenantError, TenantSwitchError: as for :meth:`scan_keys`.
         """
+        if not isinstance(function, Command | Script):
+            checked_function(function, awaits=False)
         jobs = self.jobs(tenants, allow_switch=allow_switch)
         policy, seconds, most = checked_policy(on_error), checked_seconds(timeout), checked_concurrency(concurrency)
         if isinstance(function, Command | Script):
-            return call_all(jobs, checked_step(function), policy=policy, timeout=seconds, concurrency=most)
+            return call_all(jobs, checked_step(function, jobs), policy=policy, timeout=seconds, concurrency=most)
         return fan_out(jobs, function, entering=self.entering, policy=policy, timeout=seconds, concurrency=most)
 
     @overload
@@ -278,8 +280,10 @@ class BulkOperations:
         Commands and scripts are sent as :meth:`fan_out` does. A resolver that has to find some of ``tenants`` is awaited, or
         runs in a thread.
         """
+        if not isinstance(function, Command | Script):
+            checked_function(function, awaits=True)
         jobs = await self.ajobs(tenants, allow_switch=allow_switch)
         policy, seconds, most = checked_policy(on_error), checked_seconds(timeout), checked_concurrency(concurrency)
         if isinstance(function, Command | Script):
-            return await acall_all(jobs, checked_step(function), policy=policy, timeout=seconds, concurrency=most)
+            return await acall_all(jobs, checked_step(function, jobs), policy=policy, timeout=seconds, concurrency=most)
         return await afan_out(jobs, function, entering=self.entering, policy=policy, timeout=seconds, concurrency=most)

@@ -13,7 +13,7 @@ from tenantlimpyd._context_managers import AsyncCloseOnExit, CloseOnExit
 from tenantlimpyd._fanout.outcomes import Job
 from tenantlimpyd._registry.host import ModelHost, Placement
 from tenantlimpyd._tenant_ids import DEFAULT_GRAMMAR
-from tenantlimpyd.context import enter, entry_of, leave, request_entry_of
+from tenantlimpyd.context import enter, entry_of, frames, leave, request_entry_of
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import (
     ConfigurationError,
@@ -114,6 +114,11 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
         """
         frame = entry_of(self)
         if frame is None or frame.tenant is None:
+            if frame is None and (other := frames.get()) is not None and other.tenant is not None:
+                raise NoTenantError(
+                    f"no tenant of this router is current. Tenant {other.tenant!r} is current in another router: enter a "
+                    "tenant of this one too, or bind the model to the other router."
+                )
             raise NoTenantError(
                 "no tenant is current in this context, so there is no database. Enter one: "
                 "`with router.use_tenant('acme'): ...` (or `async with`; in a web application the middleware does it, in a "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -141,7 +142,7 @@ def _around_async_generator(scope: TenantScope, function: Callable[..., Any]) ->
         with stack:
             await scope.__aenter__()
         inner = function(*args, **kwargs)
-        step: Callable[[], Any] = inner.__anext__
+        step: Callable[[], Any] = functools.partial(_first_step, inner)
         try:
             while True:
                 with stack:
@@ -160,6 +161,20 @@ def _around_async_generator(scope: TenantScope, function: Callable[..., Any]) ->
                 await inner.aclose()
 
     return call
+
+
+def _first_step(generator: AsyncGenerator[Any, Any]) -> Any:
+    """Start an async generator that the event loop does not track.
+
+    The loop closes the generators it tracks at shutdown, and after the garbage collector found them, in a context without the
+    tenant. This one is closed by the generator around it only, which enters the tenant for that.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 class SuspendedStack:

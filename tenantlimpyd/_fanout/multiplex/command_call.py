@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from tenantlimpyd.exceptions import ImplementationError, shown
 __all__ = ["CommandCall", "EncodedStep", "checked_step"]
 
 
-def checked_step(step: Command | Script) -> Command | Script:
+def checked_step(step: Command | Script, jobs: Sequence[Job] = ()) -> Command | Script:
     """Return a command or script that may be sent to many databases over one connection.
 
     Raises:
@@ -37,6 +38,11 @@ def checked_step(step: Command | Script) -> Command | Script:
                 f"{shown(row.name)} can't be sent to many databases over one connection: it alters the connection, waits, "
                 "reaches beyond its database, or is not in the command table. Give fan_out a function, which has a "
                 "connection of the tenant's own."
+            )
+        if row.reach == "database" and row.writes and not row.keys and any(job.database.key_prefix for job in jobs):
+            raise ImplementationError(
+                f"{shown(row.name)} would reach the keys of other tenants: some tenants share a database by key_prefix. "
+                "Give fan_out a function that deletes the keys that database.scan_keys() finds."
             )
     return step
 

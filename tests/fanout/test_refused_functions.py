@@ -1,0 +1,94 @@
+"""What a fan-out refuses: functions that it can't run, and commands that reach beyond one tenant's keys."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import FanOutError, ImplementationError
+from tenantlimpyd.operations import Command
+from tenantlimpyd.router import DatabaseRouter
+
+
+async def coroutine_function(database):
+    await database.aconnection.ping()
+
+
+def generator_function(database):
+    yield database
+
+
+async def async_generator_function(database):
+    yield database
+
+
+class Callable:
+    async def __call__(self, database):
+        await database.aconnection.ping()
+
+
+@pytest.fixture
+def router(server):
+    with DatabaseRouter({"acme": RedisDatabase(**server.settings, db=1)}) as router:
+        yield router
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        coroutine_function,
+        generator_function,
+        async_generator_function,
+        functools.partial(generator_function),
+        Callable(),
+        5,
+    ],
+)
+def test_fan_out_refuses_functions_whose_body_it_would_not_run(router, function):
+    with pytest.raises(TypeError, match="fan"):
+        router.fan_out(function)
+
+
+@pytest.mark.parametrize("function", [generator_function, async_generator_function, 5])
+async def test_afan_out_refuses_functions_whose_body_it_would_not_run(router, function):
+    with pytest.raises(TypeError, match="fan-out"):
+        await router.afan_out(function)
+
+
+def test_a_returned_coroutine_is_a_failure_of_the_tenant(router):
+    with pytest.raises(FanOutError) as caught:
+        router.fan_out(lambda database: [coroutine_function(database)][0])
+    assert "returned a coroutine" in str(caught.value.exceptions[0])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("FLUSHALL",), ("SWAPDB", 1, 2), ("MOVE", "k", 2), ("COPY", "a", "b", "DB", 2), ("MIGRATE", "h", 1, "k", 0, 10),
+        ("SELECT\t3",),
+        ("\nselect 3",), (b"SELECT", 3), ("BLPOP", "k", 0), ("CLIENT SETNAME", "x"), ("JSON.GET", "k"),
+        ("XREAD", "BLOCK", 1, "STREAMS", "k", 0),
+    ],
+    ids=repr,
+)  # fmt: skip
+async def test_commands_beyond_their_database_are_refused(router, words):
+    with pytest.raises(ImplementationError, match="can't be sent to many databases"):
+        router.fan_out(Command(*words))
+    with pytest.raises(ImplementationError, match="can't be sent to many databases"):
+        await router.afan_out(Command(*words))
+
+
+async def test_a_command_for_a_whole_database_is_refused_for_tenants_by_prefix(server):
+    settings = {**server.settings, "db": 1}
+    with DatabaseRouter(
+        {name: RedisDatabase(**settings, key_prefix=f"{name}:") for name in ("acme", "globex")}
+    ) as router:
+        router.database_for("globex").connection.set("globex:note", "theirs")
+        with pytest.raises(ImplementationError, match="keys of other tenants"):
+            router.fan_out(Command("FLUSHDB"), tenants=["acme"])
+        with pytest.raises(ImplementationError, match="keys of other tenants"):
+            await router.afan_out(Command("FLUSHDB"), tenants=["acme"])
+        assert router.fan_out(Command("DBSIZE"), tenants=["acme"])["acme"].value == 1
+        router.database_for("globex").connection.delete("globex:note")
