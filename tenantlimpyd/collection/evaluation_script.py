@@ -146,7 +146,35 @@ local function by_position(found, start, number, desc)
   return redis.call('LRANGE', found.key, first, last)
 end
 
+-- SORT BY texts leaves items with equal texts in no order, which depends on LIMIT: here they are in the order of their pks.
+local function by_text(found, start, number, words, by, desc)
+  local command = {'SORT', found.key}
+  for _, word in ipairs(words) do command[#command + 1] = word end
+  for _, word in ipairs({'GET', '#', 'GET', by}) do command[#command + 1] = word end
+  local reply = redis.pcall(unpack(command))
+  if reply.err then error(reply) end
+  local pks, from = {}, 1
+  for i = 1, #reply, 2 do
+    pks[#pks + 1] = reply[i]
+    if i + 2 > #reply or reply[i + 3] ~= reply[i + 1] then
+      local equal = {}
+      for at = from, #pks do equal[#equal + 1] = pks[at] end
+      table.sort(equal, function(a, b) if desc then return a > b end; return a < b end)
+      for at = from, #pks do pks[at] = equal[at - from + 1] end
+      from = #pks + 1
+    end
+  end
+  local part, last = {}, number < 0 and #pks or math.min(#pks, start + number)
+  for at = start + 1, last do part[#part + 1] = pks[at] end
+  return part
+end
+
 local function sorted(found, start, number, words, lenient)
+  local by, alpha, desc
+  for i, word in ipairs(words) do
+    if word == 'BY' then by = words[i + 1] elseif word == 'ALPHA' then alpha = true elseif word == 'DESC' then desc = true end
+  end
+  if by and alpha and string.find(by, '*', 1, true) then return by_text(found, start, number, words, by, desc) end
   local command = {'SORT', found.key, 'LIMIT', start, number}
   for _, word in ipairs(words) do command[#command + 1] = word end
   local reply = redis.pcall(unpack(command))

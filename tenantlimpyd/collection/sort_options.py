@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tenantlimpyd.collection.order import Order
-from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.exceptions import ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField
 from tenantlimpyd.fields.instance_hash import InstanceHashField
 from tenantlimpyd.fields.pk import PKField
@@ -59,14 +59,27 @@ def sort_order(
     )
 
 
+def _sortable(model: Any) -> str:
+    names = [name for name in model._fields if model.get_class_field(name).single_value]
+    return f"it can be sorted by {', '.join(names)}"
+
+
 def _pattern(model: Any, prefix: str, by: str | None) -> str | None:
     if by is None or by == "nosort":
         return by
     if not model.has_field(by):
-        return own_key(prefix, by) if "*" in by else "nosort"
+        if "*" in by:
+            return own_key(prefix, by)
+        raise ImplementationError(
+            f"{model.__name__} has no field {shown(by)} to sort by: {_sortable(model)}, 'nosort', or a pattern with a *"
+        )
     field = model.get_class_field(by)
     if isinstance(field, PKField):
         return None
+    if not field.single_value:
+        raise ImplementationError(
+            f"{model.__name__} can't be sorted by {by!r}, a {type(field).__name__}, which has many values: {_sortable(model)}"
+        )
     storage = model.storage_name(prefix)
     if "*" in storage:
         raise ImplementationError(

@@ -269,6 +269,8 @@ def zadd_arguments(
     if refused := sorted(members.keys() & {"nx", "xx", "incr"}):
         raise LimpydException(f"zadd takes no {', '.join(refused)}: use zincrby, or zscore first")
     changed = bool(members.pop("ch", ch))
+    if mapping is not None and "mapping" in members:
+        raise LimpydException("zadd takes one mapping of values to scores: given positionally or as mapping=, not both")
     given = members.pop("mapping", mapping)
     if given is None and members:
         given, members = members, {}

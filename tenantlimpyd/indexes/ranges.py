@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, ClassVar
 
 from tenantlimpyd.exceptions import shown
@@ -10,6 +11,8 @@ from tenantlimpyd.indexes.base import BaseIndex
 from tenantlimpyd.indexes.entries import Claim, Entry
 from tenantlimpyd.indexes.lexical import equal_to, lex_range
 from tenantlimpyd.indexes.pk_sources import AnyOf, Nothing, ScoreRange, Source, SplitScoreRange
+
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 __all__ = ["BaseRangeIndex", "NumberRangeIndex", "TextRangeIndex"]
 
@@ -81,6 +84,15 @@ class TextRangeIndex(BaseRangeIndex):
         return Claim(self.storage_key(name, *args), words, args[-1], cut)
 
 
+def _is_exact(value: Any, number: float) -> bool:
+    """Return whether a float has the same value as a whole number, given as int or text. Other values count as exact."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        if len(value) > 400:
+            return False
+        value = int(value)
+    return not isinstance(value, int) or number == value
+
+
 class NumberRangeIndex(BaseRangeIndex):
     """Finds objects by the order of a field's values as numbers.
 
@@ -112,14 +124,24 @@ class NumberRangeIndex(BaseRangeIndex):
         """
         if transform:
             value = self.transform_value(value)
+        held = self.field.from_python(value)
         try:
-            return float(self.field.from_python(value)) + 0.0  # -0.0 becomes 0.0, which Redis takes for the same
+            number = float(held) + 0.0  # -0.0 becomes 0.0, which Redis takes for the same
+        except OverflowError:
+            number = math.inf if held > 0 else -math.inf
         except (TypeError, ValueError):
             if strict and self.raise_if_not_float:
                 raise ValueError(
                     f"{shown(value)} for the field {self.field.name!r} is no number, as its index needs"
                 ) from None
             return 0.0
+        if strict and not _is_exact(held, number):
+            raise ValueError(
+                f"{shown(value)} for the field {self.field.name!r} is not stored exactly by its number index, whose scores "
+                "are floats: whole numbers are exact up to 2**53. Store a smaller number, or use a TextRangeIndex over text "
+                "of equal length."
+            )
+        return number
 
     @property
     def _many(self) -> bool:

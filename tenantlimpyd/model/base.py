@@ -312,13 +312,13 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
             type(self) is type(other)
             and self._placement.database is other._placement.database
             and self._pk is not None
-            and self._pk == other._pk
+            and str(self._pk) == str(other._pk)  # `normalize` of a pk field may return any type
         )
 
     def __hash__(self) -> int:
         if self._pk is None:
             raise TypeError(f"{self!r} has no hash: it has no pk")
-        return hash((type(self), id(self._placement.database), self._pk))
+        return hash((type(self), id(self._placement.database), str(self._pk)))
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} can't be pickled: it holds a database. Send its pk, and look it up there.")

@@ -74,6 +74,7 @@ class MetaRedisModel(type):
         cls._class_fields = {}
         for key, field in fields.items():
             _check_name(cls, key, field)
+            _check_overrides(cls, key, field)
             attached = field.attached_copy(cls, key)  # type: ignore[arg-type]
             cls._class_fields[key] = attached
             setattr(cls, key, attached)
@@ -186,6 +187,35 @@ def _check_name(cls: MetaRedisModel, key: str, field: RedisField) -> None:
         )
     elif key in _reserved(cls):
         raise ImplementationError(f"a field of {cls.__name__} can't be named {key!r}: models have that attribute")
+
+
+_SETTERS = frozenset(
+    {"set", "hset", "sadd", "zadd", "rpush", "lpush", "hmset", "proxy_set", "aset", "ahset", "asadd", "azadd", "arpush"}
+    | {"alpush", "ahmset", "aproxy_set"}
+)
+"""Methods of fields that store values, and that the creation of an object does not call."""
+
+
+def _is_ours(value: object) -> bool:
+    """Return whether a method is the library's: inherited by name, or made by the metaclass of related fields."""
+    return str(getattr(value, "__module__", "")).partition(".")[0] == "tenantlimpyd"
+
+
+def _check_overrides(cls: MetaRedisModel, key: str, field: RedisField) -> None:
+    """Raise if a field's class overrides a method that the creation of objects, and defaults, would ignore.
+
+    Raises:
+        ImplementationError: If it does.
+    """
+    for base in type(field).__mro__:
+        if base.__module__.partition(".")[0] == "tenantlimpyd":
+            return
+        own = {name for name, value in vars(base).items() if not _is_ours(value)}
+        if ignored := sorted(_SETTERS & own):
+            raise ImplementationError(
+                f"{base.__name__}, the class of the field {key!r} of {cls.__name__}, overrides {', '.join(ignored)}, which new "
+                "objects, defaults and get_or_connect do not call. Override stored(value), which every write calls."
+            )
 
 
 def _reserved(cls: MetaRedisModel) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.multi_field import Companion
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ def join_fields(model: Any) -> tuple[str, ...]:
             index.checked_model(model, field)
         classes = [each for index in field.index_classes for each in index.spanning_classes()]
         spanning += [(field.name, number, index) for number, index in enumerate(classes)]
+    named = {(owner, model.get_class_field(name).name) for owner, _, index in spanning for name in index.other_names()}
+    for owner, other_name in sorted(named):
+        if owner < other_name and (other_name, owner) in named:
+            raise ImplementationError(
+                f"indexes of the fields {owner!r} and {other_name!r} of {model.__name__} name each other: declare the index "
+                "on one of the two fields, it answers filters by both"
+            )
     for owner, number, index in spanning:
         for name in index.other_names():
             other = model.get_class_field(name)

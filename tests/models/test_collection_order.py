@@ -136,7 +136,6 @@ async def test_the_last_sort_counts_and_the_original_stays(mode, player):
     assert sorted(await mode.every(base.sort(by="nosort"))) == ORDERS["pk"]
     assert len(await mode.slice(base.sort(by="nosort"), slice(-4, None))) == 4
     assert await mode.every(base.sort(by=f"{player._name}:*:hash->age")) == ORDERS["age"]
-    assert sorted(await mode.every(base.sort(by="unknown"))) == ORDERS["pk"]
     assert await mode.every(base.sort(by=player.get_field("age"))) == ORDERS["age"]
     assert await mode.count(base.sort(by="name")) == 6  # a count sorts nothing
 
