@@ -1,4 +1,4 @@
-"""The worker that sresults one command or script to many databases in one write.
+"""The worker that sends one command or script to many databases in one write.
 
 A server that refuses SELECT still runs the next command, in the database of the previous tenant. Therefore each write is one
 transaction whose MULTI was confirmed before: for each tenant ``SELECT`` and the command, then ``EXEC``. If the server refuses a
