@@ -48,7 +48,7 @@ EVENTS: Mapping[str, Event] = {
     "connection_waited": Event(
         logging.DEBUG,
         {"server": "host:port or socket path", "seconds": "time waited, s"},
-        "the budget was spent, and a connection came back in time",
+        "the limit of connections was reached, and a connection was released in time",
     ),
     "connections_exhausted": Event(
         logging.WARNING,
@@ -57,7 +57,7 @@ EVENTS: Mapping[str, Event] = {
             "open": "connections to it",
             "waiting": "threads and tasks that still wait for one",
         },
-        "the budget was spent, and a command was refused",
+        "the limit of connections was reached, and a command was refused",
     ),
     "breaker_opened": Event(
         logging.WARNING,
@@ -65,17 +65,17 @@ EVENTS: Mapping[str, Event] = {
             "server": "host:port, socket path, or master and sentinels",
             "failures": "how many in a row",
             "error": "class of the last one",
-            "seconds": "until an attempt is let through, s",
+            "seconds": "until the next attempt, s",
         },
-        "a server is taken to be away: whoever wants it is refused at once",
+        "the circuit breaker of a server opened: commands to it are refused at once",
     ),
     "breaker_probing": Event(
-        logging.DEBUG, {"server": "the server"}, "one caller is let through to see whether it is back"
+        logging.DEBUG, {"server": "the server"}, "the circuit breaker is half-open: one caller is admitted as a probe"
     ),
     "breaker_closed": Event(
         logging.INFO,
-        {"server": "the server", "seconds": "how long it was taken to be away, s"},
-        "a server answers again",
+        {"server": "the server", "seconds": "how long it was open, s"},
+        "the circuit breaker closed: the server answers again",
     ),
     "master_changed": Event(
         logging.WARNING,
@@ -102,16 +102,18 @@ EVENTS: Mapping[str, Event] = {
     "tenant_added": Event(
         logging.DEBUG,
         {"tenant": "tenant id", "server": "its server", "db": "its database"},
-        "a router learned of a tenant",
+        "a tenant was registered with a router",
     ),
-    "tenant_removed": Event(logging.DEBUG, {"tenant": "tenant id"}, "a router forgot a tenant"),
+    "tenant_removed": Event(logging.DEBUG, {"tenant": "tenant id"}, "a tenant was removed from a router"),
     "tenant_replaced": Event(
         logging.INFO,
         {"tenant": "tenant id", "server": "its new server", "db": "its new database"},
         "`replace` gave a tenant another database",
     ),
     "tenant_evicted": Event(
-        logging.DEBUG, {"tenant": "tenant id"}, "a tenant that the resolver had found made room for another"
+        logging.DEBUG,
+        {"tenant": "tenant id"},
+        "a tenant that the resolver had found was evicted to make room for another",
     ),
     "tenant_forgotten": Event(
         logging.INFO, {"tenant": "tenant id"}, "`forget`: the resolver is asked again for a tenant"
@@ -120,12 +122,12 @@ EVENTS: Mapping[str, Event] = {
         logging.INFO, {"status": "HTTP status", "reason": "code in the reply"}, "a middleware refused a request"
     ),
     "scan_started": Event(
-        logging.INFO, {"tenants": "how many tenants", "match": "pattern, or null"}, "a walk over tenants begins"
+        logging.INFO, {"tenants": "how many tenants", "match": "pattern, or null"}, "a scan over tenants begins"
     ),
     "tenant_scanned": Event(
         logging.DEBUG,
         {"tenant": "tenant id", "keys": "keys delivered", "seconds": "time for this tenant, s"},
-        "a walk is through with a tenant",
+        "the scan of a tenant is done",
     ),
     "scan_restarted": Event(
         logging.WARNING,
@@ -133,25 +135,25 @@ EVENTS: Mapping[str, Event] = {
             "server": "host:port or socket path",
             "db": "database number",
             "tenants": "how many tenants have their keys there",
-            "restarts": "how often it was begun anew so far",
-            "reason": "what is no longer the same: `run id`, `role` or `connection`",
+            "restarts": "how often it was begun again so far",
+            "reason": "what has changed: `run id`, `role` or `connection`",
         },
-        "a walk scans a database from its beginning again, since its cursor means nothing any more",
+        "a database is scanned from its beginning again, because the cursor is no longer valid",
     ),
     "scan_not_exact": Event(
         logging.WARNING,
-        {"remembered": "how many keys are"},
-        "a walk with `unique` has seen more keys than it may remember: from here on a key may come twice",
+        {"remembered": "how many keys are remembered"},
+        "a scan with `unique` has seen more keys than it may remember: from now on a key may come twice",
     ),
     "scan_finished": Event(
         logging.INFO,
         {**_SCOPE, "keys": "keys delivered", "complete": "false: the consumer stopped, or an error did"},
-        "a walk ended",
+        "a scan ended",
     ),
     "fan_out_started": Event(logging.DEBUG, {"tenants": "how many tenants"}, "a fan-out begins"),
     "fan_out_finished": Event(logging.INFO, {**_SCOPE}, "a fan-out ended"),
     "tenant_failed": Event(
-        logging.WARNING, {**_FAILURE, "work": "`scan` or `fan_out`"}, "a walk or fan-out failed for a tenant"
+        logging.WARNING, {**_FAILURE, "work": "`scan` or `fan_out`"}, "a scan or fan-out failed for a tenant"
     ),
 }
 """Every event tenantlimpyd sends, by name."""

@@ -489,3 +489,25 @@ def _(side: Side) -> Any:
 
     Word(text="")
     return list(Word.collection(text__eq=""))
+
+
+@difference("D43", "a sort by a text that is no field", limpyd=["1", "2"], ours="ImplementationError")
+def _(side: Side) -> Any:
+    class Word(side.library.model.RedisModel):
+        database = side.database
+        namespace = "parity"
+        text = side.library.fields.StringField(indexable=True)
+
+    for text in ("b", "a"):
+        Word(text=text)
+    return outcome(lambda: sorted(Word.collection().sort(by="txet")))
+
+
+@difference("D44", "a whole number beyond floats in a number range index", limpyd=["1"], ours="ValueError")
+def _(side: Side) -> Any:
+    class Meter(side.library.model.RedisModel):
+        database = side.database
+        namespace = "parity"
+        count = side.library.fields.StringField(indexable=True, indexes=[side.library.indexes.NumberRangeIndex])
+
+    return outcome(lambda: (Meter(count=2**53 + 1), list(Meter.collection(count__lte=2**53)))[1])
