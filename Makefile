@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast integration check types docs examples bench figures format clean
+.PHONY: help setup demo test fast pythons integration check types docs examples bench figures format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: .venv/.ready ## every test of tests/, on an embedded server
 
 fast: .venv/.ready ## those of them that start no process, wait for no deadline, and try few cases
 	$(BIN)/pytest -n auto -m "not slow" tests
+
+pythons: ## the fast tests on every other supported Python of this machine
+	scripts/test_other_pythons.sh
 
 integration: .venv/.ready ## the tests on containers, or on embedded servers where no engine answers
 	$(BIN)/pytest integration
