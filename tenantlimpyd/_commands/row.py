@@ -61,6 +61,21 @@ class CommandRow:
     reach: Reach
     value_type: str | None
     since: Mapping[str, str | None]
+    routine: bool = attrs.field(init=False)
+    """Whether any connection may send it without a further look: it stays with its keys and leaves the connection as it was."""
+
+    @routine.default
+    def _is_routine(self) -> bool:
+        beyond = self.writes and self.reach in ("database", "databases")
+        return self.known and self.effect == "none" and not beyond and not self.database_option
+
+    def names_database(self, arguments: Sequence[Any]) -> bool:
+        """Return whether the command names another database by the option ``DB``.
+
+        Args:
+            arguments: the command's words, its name first.
+        """
+        return self.database_option and any(_is_word(each, "DB") for each in arguments[3:])
 
     def blocks(self, arguments: Sequence[Any]) -> bool:
         """Return whether the command waits on the server with these words.

@@ -17,10 +17,11 @@ import redis
 import redis.asyncio
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 
-from tenantlimpyd._commands import row_of
+from tenantlimpyd._commands import CommandRow, row_of
 from tenantlimpyd._connections.borrower import Borrower
 from tenantlimpyd._connections.pool import AsyncPool, Pool
 from tenantlimpyd._connections.redis_internals import async_is_instrumented, is_instrumented
+from tenantlimpyd.exceptions import ImplementationError
 
 __all__ = ["AsyncClient", "AsyncPoolView", "Client", "PoolView", "RedisPipeline"]
 
@@ -91,6 +92,20 @@ def _parsed(reply: Any, name: Any, callbacks: Any, options: dict[str, Any]) -> A
     return callback(reply, **options)
 
 
+def _refuse_wait(row: CommandRow) -> None:
+    """Refuse a command that waits for the replication of writes on its own connection, which here has written nothing.
+
+    Raises:
+        ImplementationError: If it is WAIT or WAITAOF.
+    """
+    if row.name in ("WAIT", "WAITAOF"):
+        raise ImplementationError(
+            f"{row.name} is refused here: it waits for the writes of its own connection, and this one would have none. "
+            "Write and wait on one connection: `with database.connection.client() as client: client.set(...); "
+            f"client.{row.name.lower()}(...)`."
+        )
+
+
 class RedisPipeline(redis.client.Pipeline):
     """A sync pipeline of redis-py that sends commands again only if the server certainly did not get them."""
 
@@ -136,7 +151,9 @@ class Client(redis.Redis):
 
         It does the same as redis-py's method without its telemetry, unless telemetry is enabled.
         """
-        if row_of(args).blocks(args):  # unknown commands too
+        row = row_of(args)
+        if row.blocks(args):  # unknown commands too
+            _refuse_wait(row)
             return redis.Redis.execute_command(self._dedicated_client(), *args, **options)
         if is_instrumented():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -220,7 +237,9 @@ class AsyncClient(redis.asyncio.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command; see :meth:`Client.execute_command`."""
-        if row_of(args).blocks(args):  # unknown commands too
+        row = row_of(args)
+        if row.blocks(args):  # unknown commands too
+            _refuse_wait(row)
             return redis.asyncio.Redis.execute_command(self._dedicated_client(), *args, **options)
         if async_is_instrumented():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]

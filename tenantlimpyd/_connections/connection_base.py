@@ -17,6 +17,8 @@ from tenantlimpyd.exceptions import ImplementationError
 __all__ = ["UNKNOWN_OUTCOME", "ConnectionBase", "UnpackedCommands", "is_refusal", "reply_or_raise"]
 
 _NOWHERE = -1
+_CROSSES = frozenset({"MOVE", "SWAPDB"})
+_EMPTIES = frozenset({"FLUSHALL", "FLUSHDB"})
 
 UNKNOWN_OUTCOME = (
     "The outcome is unknown: the command was sent and its reply was lost, so the server may have executed it. It was not sent "
@@ -171,15 +173,17 @@ class ConnectionBase:
             The command's row.
 
         Raises:
-            ImplementationError: If the command is SELECT, or RESET, which selects database 0.
+            ImplementationError: If the command is SELECT, or RESET, which selects database 0; if it reaches another database
+                (SWAPDB, MOVE, COPY with the option DB); if it empties the database, and the borrower has a key prefix.
         """
         if self.born != fork.generation:
             self._abandon_after_fork()
         row = row_of(command)
         if not row.repeatable:
             self._not_repeatable = True
-        if row.effect == "none":
+        if row.routine:
             return row
+        self._check_reach(row, command)
         if row.effect == "moves":
             raise ImplementationError(
                 f"{row.name} is refused: other tenants share this connection, so it must stay in its database. For another "
@@ -187,9 +191,26 @@ class ConnectionBase:
             )
         if row.effect == "alters":
             self.altered = True
-        else:
+        elif row.effect != "none":
             self.in_transaction = row.effect == "begins"
         return row
+
+    def _check_reach(self, row: CommandRow, command: Sequence[Any]) -> None:
+        """Refuse a command that certainly changes keys of other tenants.
+
+        Raises:
+            ImplementationError: If it does.
+        """
+        if row.name in _CROSSES or row.names_database(command):
+            raise ImplementationError(
+                f"{row.name} is refused: it reaches another database, which may be another tenant's. To move keys between "
+                "databases, use a client of redis-py that you made yourself."
+            )
+        if row.name in _EMPTIES and getattr(self.user, "confined", False):
+            raise ImplementationError(
+                f"{row.name} is refused: it would delete the keys of all tenants that share this database. Delete this "
+                "tenant's keys: `for key in database.scan_keys(): database.connection.unlink(database.key_prefix + key)`."
+            )
 
     def pack_commands(self, commands: Iterable[Any]) -> Any:
         """Encode the commands of a pipeline, and count their replies as pending."""

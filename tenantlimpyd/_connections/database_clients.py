@@ -19,15 +19,19 @@ class DatabaseClients:
     Attributes:
         server: the endpoint whose connections they use.
         db: the database number.
+        confined: whether the database has a key prefix, so that others may have keys beside its own.
         retired: whether the database has released them.
     """
 
-    __slots__ = ("__weakref__", "_aclient", "_client", "db", "retired", "server")
+    __slots__ = ("__weakref__", "_aclient", "_client", "confined", "db", "retired", "server")
 
-    def __init__(self, settings: Settings, budget: Budget | None = None, *, shared: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, budget: Budget | None = None, *, shared: bool = True, confined: bool = False
+    ) -> None:
         self.retired = True  # in case the next line fails
         self.server: Endpoint = endpoint_for(settings, budget, shared=shared)
         self.db: int = settings.db
+        self.confined = confined
         self._client: Client | None = None
         self._aclient: AsyncClient | None = None
         self.server.attach(self.db)

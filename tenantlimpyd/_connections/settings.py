@@ -149,6 +149,18 @@ class Settings(Mapping[str, Any]):
             return NotImplemented
         return self.shared is other.shared and self.db == other.db
 
+    def __copy__(self) -> Settings:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Settings:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "settings can't be pickled: they may hold a password. Send the tenant's id, and look its database up in the other "
+            "process."
+        )
+
     def __hash__(self) -> int:
         return hash((self.shared, self.db))
 

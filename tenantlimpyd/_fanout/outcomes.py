@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -38,6 +39,9 @@ ErrorPolicy: TypeAlias = Literal["defer", "raise", "collect"]
 """``defer``: finish all tenants, then raise FanOutError. ``raise``: stop at the first failure. ``collect``: never raise."""
 
 _POLICIES = ("defer", "raise", "collect")
+_MAX_SECONDS = 10**9
+"""Some 30 years. Operating systems refuse much longer waits."""
+_TENANT_NOTE = "tenant: "
 
 
 @attrs.frozen
@@ -148,7 +152,7 @@ def checked_seconds(timeout: object) -> float | None:
 
     Raises:
         TypeError: If it is neither a number nor None.
-        ValueError: If it is not positive.
+        ValueError: If it is not positive, or too large for a clock.
     """
     if timeout is None:
         return None
@@ -156,23 +160,39 @@ def checked_seconds(timeout: object) -> float | None:
         raise TypeError(f"timeout must be a number of seconds, or None, not {shown(timeout)}")
     if not timeout > 0:
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
+    if timeout != math.inf and timeout > _MAX_SECONDS:
+        raise ValueError(
+            f"timeout must be at most {_MAX_SECONDS} seconds, not {shown(timeout)}. For no limit, write None"
+        )
     return float(timeout)
 
 
 def with_tenant(error: Exception, tenant: str) -> Exception:
-    """Return an error that names its tenant: a copy if the same object already names another tenant."""
-    if getattr(error, "tenant", tenant) != tenant:
-        error = _copied(error)
-    with contextlib.suppress(AttributeError):  # an exception with slots has only the note
+    """Return an error that names its tenant: a copy if the same object already names another tenant. Never raise."""
+    note = f"{_TENANT_NOTE}{tenant}"
+    with contextlib.suppress(Exception):  # an application's class may do anything
+        others = [
+            each for each in getattr(error, "__notes__", ()) if str(each).startswith(_TENANT_NOTE) and each != note
+        ]
+        if others or getattr(error, "tenant", tenant) != tenant:
+            error = _copied(error)
+    with contextlib.suppress(Exception):  # an exception with slots has only the note
         error.tenant = tenant  # type: ignore[attr-defined]
-    if (note := f"tenant: {tenant}") not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    with contextlib.suppress(Exception):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
     return error
 
 
 def _copied(error: Exception) -> Exception:
     try:
-        return copy.copy(error)
+        copied = copy.copy(error)
+        notes = [note for note in getattr(error, "__notes__", ()) if not str(note).startswith(_TENANT_NOTE)]
+        if hasattr(copied, "__notes__"):
+            copied.__notes__ = notes  # a shallow copy shares the list
+        copied.__cause__, copied.__context__ = error.__cause__, error.__context__
+        copied.__suppress_context__ = error.__suppress_context__
+        return copied.with_traceback(error.__traceback__)
     except Exception:  # noqa: BLE001 - an application's class that can't be copied
         wrapped = RuntimeError(f"{type(error).__name__}: {error}")
         wrapped.__cause__ = error

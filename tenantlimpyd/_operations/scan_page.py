@@ -9,10 +9,13 @@ from tenantlimpyd._operations.steps import Command, Operation
 from tenantlimpyd.exceptions import shown
 from tenantlimpyd.keys import escape_glob
 
-__all__ = ["DEFAULT_PAGE", "ScanOptions", "scan"]
+__all__ = ["DEFAULT_PAGE", "MAX_PAGE", "ScanOptions", "scan"]
 
 DEFAULT_PAGE = 1000
-"""Keys the server looks at in one SCAN where ``count`` is not given. Redis's own 10 makes a walk a hundred times slower."""
+"""Keys the server looks at in one SCAN where ``count`` is not given. Redis's own 10 makes a scan a hundred times slower."""
+
+MAX_PAGE = 2**31 - 1
+"""The largest ``count``: servers differ in what they do with larger ones."""
 
 
 @attrs.frozen
@@ -37,15 +40,15 @@ class ScanOptions:
 
         Raises:
             TypeError: an argument of the wrong type.
-            ValueError: ``count`` below 1.
+            ValueError: ``count`` below 1 or above :data:`MAX_PAGE`.
         """
         for name, value in (("match", match), ("type", type_)):
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} must be text, not {shown(value)}")
         if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
             raise TypeError(f"count must be a whole number, not {shown(count)}")
-        if count is not None and count < 1:
-            raise ValueError(f"count must be at least 1, not {count}")
+        if count is not None and not 1 <= count <= MAX_PAGE:
+            raise ValueError(f"count must be from 1 to {MAX_PAGE}, not {shown(count)}")
         pattern = match if not prefix else escape_glob(prefix) + ("*" if match is None else match)
         return cls(prefix.encode(), pattern, DEFAULT_PAGE if count is None else count, type_)
 

@@ -45,6 +45,8 @@ class Command:
     __slots__ = ("args", "options")
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        if not args:
+            raise TypeError('Command needs the command\'s name and its arguments: Command("GET", "key")')
         self.args = args
         self.options = options
 

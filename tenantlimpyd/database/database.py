@@ -110,9 +110,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         return f"<{type(self).__name__} {self.keyspace}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError(
-            f"{self!r} can't be pickled: it holds connections. Send its tenant's id, or its settings, instead."
-        )
+        raise TypeError(f"{self!r} can't be pickled: it holds connections. Send its tenant's id instead.")
 
     # Where it is
 
@@ -163,7 +161,9 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
     def _make_clients(self) -> DatabaseClients:
         with _links.lock:
             if self._clients_made is None:
-                self._clients_made = DatabaseClients(self._settings, self._budget, shared=self._shared)
+                self._clients_made = DatabaseClients(
+                    self._settings, self._budget, shared=self._shared, confined=bool(self.key_prefix)
+                )
             return self._clients_made
 
     @property

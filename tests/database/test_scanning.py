@@ -50,8 +50,8 @@ def test_count_is_the_servers_own_and_large_when_it_is_omitted(opened):
         ({"type": b"set"}, TypeError, "type must be text"),
         ({"count": "10"}, TypeError, "count must be a whole number"),
         ({"count": True}, TypeError, "count must be a whole number"),
-        ({"count": 0}, ValueError, "at least 1"),
-        ({"count": -5}, ValueError, "at least 1"),
+        ({"count": 0}, ValueError, "count must be from 1"),
+        ({"count": -5}, ValueError, "count must be from 1"),
     ],
 )
 def test_wrong_arguments_are_errors_of_the_call(database, arguments, error, said):

@@ -151,7 +151,7 @@ async def test_users_who_may_not_send_multi(flushed_server):
     "command",
     [
         *(Command("SELECT", 1), Command("select 1"), Command(b"AUTH", "x"), Command("BLPOP", "x", 0), Command("MULTI")),
-        *(Command("SUBSCRIBE", "x"), Command(), Command("SWAPDB", 1, 2), Command("CLIENT REPLY", "OFF")),
+        *(Command("SUBSCRIBE", "x"), Command("SWAPDB", 1, 2), Command("CLIENT REPLY", "OFF")),
     ],
     ids=lambda command: str(command.args[:1]),
 )

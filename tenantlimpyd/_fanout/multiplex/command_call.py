@@ -32,7 +32,7 @@ def checked_step(step: Command | Script, jobs: Sequence[Job] = ()) -> Command | 
             or not (row.in_multi or row.binary_reply)
             or row.effect != "none"
             or row.reach == "databases"
-            or (row.database_option and any(str(word).upper() == "DB" for word in step.args[3:]))
+            or row.names_database(step.args)
         ):
             raise ImplementationError(
                 f"{shown(row.name)} can't be sent to many databases over one connection: it alters the connection, waits, "
