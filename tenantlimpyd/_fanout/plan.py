@@ -77,6 +77,12 @@ class JobPlan:
             self._waiting.setdefault(job.server, deque()).append(job)
         self._busy = dict.fromkeys(self._waiting, 0)
         self._turn = deque(self._waiting)  # servers that have jobs left
+        self._servers = len(self._waiting)  # servers with waiting or running jobs
+
+    @property
+    def workers(self) -> int:
+        """The largest number of jobs that can ever run at once. More threads or tasks would only wait."""
+        return min(self._concurrency, sum(min(PER_SERVER, len(jobs)) for jobs in self._waiting.values()))
 
     @property
     def exhausted(self) -> bool:
@@ -85,7 +91,7 @@ class JobPlan:
 
     def pick(self) -> Job | None:
         """Return the next job whose server has capacity, or None if none has."""
-        most = min(PER_SERVER, max(1, self._concurrency // self._servers))
+        most = min(PER_SERVER, max(1, self._concurrency // max(1, self._servers)))
         for _ in range(len(self._turn)):
             server = self._turn.popleft()
             jobs = self._waiting[server]
@@ -97,18 +103,19 @@ class JobPlan:
                 return job
         return None
 
-    @property
-    def _servers(self) -> int:
-        """The number of servers with waiting or running jobs."""
-        return sum(1 for server, busy in self._busy.items() if busy or self._waiting[server]) or 1
-
     def release(self, job: Job) -> None:
         """Register the end of a job."""
         self._busy[job.server] -= 1
+        if not self._busy[job.server] and not self._waiting[job.server]:
+            self._servers -= 1
 
 
 class ThreadJobQueue:
-    """A queue from which threads take jobs."""
+    """A queue from which threads take jobs.
+
+    The end of a job wakes one thread. A thread that got a job wakes the next one, since the end of a server's last job may
+    permit several. So the number of wake-ups is proportional to the jobs, however many threads wait.
+    """
 
     def __init__(self, plan: JobSource) -> None:
         self._plan = plan
@@ -120,6 +127,7 @@ class ThreadJobQueue:
         with self._change:
             while not self._stopped and not self._plan.exhausted:
                 if (job := self._plan.pick()) is not None:
+                    self._change.notify()
                     return job
                 self._change.wait()
             self._change.notify_all()
@@ -129,7 +137,7 @@ class ThreadJobQueue:
         """Register the end of a job."""
         with self._change:
             self._plan.release(job)
-            self._change.notify_all()
+            self._change.notify()
 
     def stop(self) -> None:
         """Start no more jobs."""
@@ -139,11 +147,11 @@ class ThreadJobQueue:
 
 
 class AsyncJobQueue:
-    """A queue from which tasks of one event loop take jobs."""
+    """A queue from which tasks of one event loop take jobs. It wakes tasks as :class:`ThreadJobQueue` wakes threads."""
 
     def __init__(self, plan: JobSource) -> None:
         self._plan = plan
-        self._change = asyncio.Event()
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._stopped = False
         self._out = 0  # running jobs
 
@@ -156,25 +164,45 @@ class AsyncJobQueue:
         while not self._stopped and not self._plan.exhausted:
             if (job := self._plan.pick()) is not None:
                 self._out += 1
+                self._wake_one()
                 return job
             if not self._out:
                 raise StuckError
-            self._change.clear()
-            await self._change.wait()
-        self._change.set()  # wake waiting tasks: there are no more jobs
+            await self._woken()
+        self.wake()  # there are no more jobs
         return None
+
+    async def _woken(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake_one()  # in place of this task
+            raise
+
+    def _wake_one(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     def done(self, job: Any) -> None:
         """Register the end of a job."""
         self._out -= 1
         self._plan.release(job)
-        self._change.set()
+        self._wake_one()
 
     def wake(self) -> None:
-        """Wake waiting tasks: there may be more work."""
-        self._change.set()
+        """Wake all waiting tasks: there may be more work, or none any more."""
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def stop(self) -> None:
         """Start no more jobs."""
         self._stopped = True
-        self._change.set()
+        self.wake()

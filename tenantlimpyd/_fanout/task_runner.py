@@ -144,8 +144,9 @@ class TaskRunner:
         self._work = work
         if isinstance(jobs, Sequence):
             self._remaining: float = len(jobs)
-            self._tasks = min(concurrency, len(jobs))
-            self._planned: JobSource = JobPlan(jobs, concurrency)
+            plan = JobPlan(jobs, concurrency)
+            self._tasks = plan.workers
+            self._planned: JobSource = plan
         else:
             self._remaining, self._tasks, self._planned = math.inf, concurrency, jobs
         self._plan: AsyncJobQueue | None = None

@@ -70,8 +70,9 @@ class ThreadRunner:
         self._work = work
         self._timeout = timeout
         self._remaining = len(jobs)
-        self._concurrency = min(concurrency, len(jobs))
-        self._plan = ThreadJobQueue(JobPlan(jobs, concurrency))
+        plan = JobPlan(jobs, concurrency)
+        self._concurrency = plan.workers
+        self._plan = ThreadJobQueue(plan)
         self._context: Context = copy_context()
         self._change = threading.Condition()
         self._events: deque[JobResult] = deque()

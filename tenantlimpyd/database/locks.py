@@ -5,8 +5,10 @@ The library takes none itself: its indexed writes are atomic on the server.
 
 from __future__ import annotations
 
+import math
+import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 import redis.asyncio.lock
@@ -32,13 +34,19 @@ class _HeldLock:
         lock: what acquired it.
         depth: how many times it was entered; 0: it is held no more, whatever a copied context says.
         awaits: whether it was acquired by the asyncio twin.
+        token: what the server has under the key while it is held.
+        certain_until: the time, by the monotonic clock, before which it has certainly not expired.
     """
 
     database: Any
     name: str
     lock: FieldLock
     awaits: bool
+    token: bytes | None
+    certain_until: float
     depth: int = 1
+    lost: bool = False
+    """Whether it was found to have expired: it is not entered again, and leaving it raises."""
 
 
 _held: ContextVar[tuple[_HeldLock, ...]] = ContextVar("tenantlimpyd.database.locks", default=())
@@ -114,34 +122,60 @@ class FieldLock(Lock):
 
     def _hold(self) -> _HeldLock | None:
         for hold in _held.get():
-            if hold.depth and hold.database is self._database and hold.name == self.name:
+            if hold.depth and not hold.lost and hold.database is self._database and hold.name == self.name:
                 return hold
         return None
 
-    def _again(self) -> bool:
-        """Enter once more if this context holds the lock.
+    @staticmethod
+    def _enter_while_certain(hold: _HeldLock) -> bool:
+        """Enter once more if the lock can't have expired yet; return whether that is so."""
+        if time.monotonic() >= hold.certain_until:
+            return False
+        hold.depth += 1
+        return True
 
-        Raises:
-            WrongTenantError: another tenant of the same router is current.
+    def _expects_any_expiry(self) -> None:
+        if (hold := self._hold()) is not None:
+            hold.certain_until = 0.0
+
+    def extend(self, additional_time: float, replace_ttl: bool = False) -> Literal[True]:
+        """Let the lock expire ``additional_time`` seconds later, or with ``replace_ttl`` that long from now."""
+        self._expects_any_expiry()
+        return super().extend(additional_time, replace_ttl)
+
+    @staticmethod
+    def _enter_again(hold: _HeldLock, stored: Any) -> bool:
+        """Enter once more if the server still has the token of a hold; return whether it has.
+
+        Args:
+            hold: what this context holds.
+            stored: the value of the lock's key.
         """
-        self._placement.runner()
-        if not self._lockable:
-            return True
-        hold = self._hold()
-        if hold is not None:
-            hold.depth += 1
-        return hold is not None
+        if isinstance(stored, str):
+            stored = stored.encode()
+        if stored is None or stored != hold.token:
+            hold.lost = True
+            return False
+        hold.depth += 1
+        return True
 
-    def _mark(self, *, awaits: bool) -> None:
-        """Remember, once it was acquired, that this context holds the lock."""
+    def _mark(self, began: float, *, awaits: bool) -> None:
+        """Remember, once it was acquired, that this context holds the lock.
+
+        Args:
+            began: the time, by the monotonic clock, before it was acquired.
+            awaits: whether it was acquired by the asyncio twin.
+        """
         current = tuple(hold for hold in _held.get() if hold.depth)
-        _held.set((*current, _HeldLock(self._database, str(self.name), self, awaits)))
+        token = (self._twin() if awaits else self).local.token
+        until = math.inf if self.timeout is None else began + float(self.timeout)
+        _held.set((*current, _HeldLock(self._database, str(self.name), self, awaits, token, until)))
 
     def _left(self) -> _HeldLock | None:
         """Leave once; return the hold that is to be given up now, which no context counts as held any more."""
         hold = self._hold()
         if hold is None:
-            return _HeldLock(self._database, str(self.name), self, awaits=self._awaiting is not None)
+            return _HeldLock(self._database, str(self.name), self, self._awaiting is not None, None, 0.0)
         hold.depth -= 1
         if hold.depth:
             return None
@@ -159,14 +193,23 @@ class FieldLock(Lock):
     ) -> bool:
         """Acquire the lock; return whether it was. Arguments given here win over the constructor's.
 
+        A context that holds it enters it again; once it may have expired, the server is asked. If it has expired, it is
+        acquired as if it had never been held.
+
         Raises:
             WrongTenantError: another tenant of the same router is current.
         """
-        if self._again():
+        self._placement.runner()
+        if not self._lockable:
             return True
+        if (hold := self._hold()) is not None and (
+            self._enter_while_certain(hold) or self._enter_again(hold, self.redis.get(self.name))
+        ):
+            return True
+        began = time.monotonic()
         if not super().acquire(sleep, blocking, blocking_timeout, token):
             return False
-        self._mark(awaits=False)
+        self._mark(began, awaits=False)
         return True
 
     def release(self) -> None:
@@ -201,11 +244,17 @@ class FieldLock(Lock):
         token: str | None = None,
     ) -> bool:
         """Acquire as :meth:`acquire`, awaiting."""
-        if self._again():
+        self._placement.runner()
+        if not self._lockable:
             return True
+        if (hold := self._hold()) is not None and (
+            self._enter_while_certain(hold) or self._enter_again(hold, await self._twin().redis.get(self.name))
+        ):
+            return True
+        began = time.monotonic()
         if not await self._twin().acquire(blocking, blocking_timeout, token):
             return False
-        self._mark(awaits=True)
+        self._mark(began, awaits=True)
         return True
 
     async def arelease(self) -> None:
@@ -227,6 +276,7 @@ class FieldLock(Lock):
 
     async def aextend(self, additional_time: float, replace_ttl: bool = False) -> bool:
         """Let the lock expire ``additional_time`` seconds later, or with ``replace_ttl`` that long from now, awaiting."""
+        self._expects_any_expiry()
         return await self._twin().extend(additional_time, replace_ttl)
 
     async def __aenter__(self) -> Self:

@@ -221,3 +221,29 @@ async def test_a_lock_is_taken_at_once_inside_a_pipeline(mode, person, database,
             await mode(p.note, "get")
             assert await mode(pipe, "execute") == ["n"]
         assert not raw.exists(lock.name)
+
+
+async def test_lock_that_expired_and_was_taken_by_another_is_not_entered_again(mode, person, raw):
+    p = await mode.make(person)
+    outer = FieldLock(p.note, timeout=0.05)
+    assert await mode(outer, "acquire")
+    await asyncio.sleep(0.1)
+    raw.set(outer.name, "the token of another")  # as another process would
+    assert not await mode(FieldLock(p.note, blocking=False), "acquire")
+    assert raw.get(outer.name) == "the token of another"
+    with pytest.raises(LockError):
+        await mode(outer, "release")
+    assert raw.get(outer.name) == "the token of another"
+
+
+async def test_lock_that_expired_is_acquired_again_by_the_inner_block(mode, person, raw):
+    p = await mode.make(person)
+    outer, inner = FieldLock(p.note, timeout=0.05), FieldLock(p.note)
+    assert await mode(outer, "acquire")
+    await asyncio.sleep(0.1)
+    assert await mode(inner, "acquire")
+    assert not await elsewhere(acquired, p.note)
+    await mode(inner, "release")
+    assert not raw.exists(outer.name)
+    with pytest.raises(LockNotOwnedError):
+        await mode(outer, "release")

@@ -1,0 +1,62 @@
+"""Fan-outs of functions start no more threads and tasks than may work at once, and wake one of them for each job that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from tenantlimpyd import DatabaseRouter, RedisDatabase
+from tenantlimpyd._fanout.plan import PER_SERVER, JobPlan
+
+TENANTS = 200
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
+
+
+@pytest.fixture
+async def router(server):
+    databases = {
+        f"t{number:03}": RedisDatabase(**server.settings, db=1, key_prefix=f"{number:03}:") for number in range(TENANTS)
+    }
+    async with DatabaseRouter(databases) as router:
+        yield router
+
+
+async def fan_out(router, mode, seen, concurrency):
+    def note(_database):
+        seen.append(sum(thread.name == "tenantlimpyd-fan-out" for thread in threading.enumerate()))
+
+    async def anote(_database):
+        seen.append(len(asyncio.all_tasks()))
+        await asyncio.sleep(0)
+
+    if mode == "sync":
+        return router.fan_out(note, concurrency=concurrency)
+    return await router.afan_out(anote, concurrency=concurrency)
+
+
+@MODES
+async def test_no_more_workers_than_one_server_may_serve(router, mode):
+    seen = []
+    outcomes = await fan_out(router, mode, seen, concurrency=1000)
+    assert len(outcomes) == TENANTS
+    assert (
+        max(seen) <= 2 * PER_SERVER + 2
+    )  # in asyncio, a task for each worker and each job, the test's and its timeout's
+
+
+@MODES
+@pytest.mark.parametrize("concurrency", [1, 3, 1000])
+async def test_attempts_to_get_a_job_are_proportional_to_the_jobs(router, mode, concurrency, monkeypatch):
+    attempts = 0
+    pick = JobPlan.pick
+
+    def counted(plan):
+        nonlocal attempts
+        attempts += 1
+        return pick(plan)
+
+    monkeypatch.setattr(JobPlan, "pick", counted)
+    await fan_out(router, mode, [], concurrency)
+    assert TENANTS <= attempts <= 3 * TENANTS + 4 * PER_SERVER
