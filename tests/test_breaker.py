@@ -295,3 +295,35 @@ def test_one_for_all_databases_of_a_server():
     other = RedisDatabase(host="h", breaker={"failures": 5})
     assert other.server.breaker is not one.server.breaker
     assert other.server.breaker.policy == BreakerPolicy(failures=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_slow_pipeline_of_one_tenant_does_not_refuse_the_others(server, mode):
+    """A command that blocks for longer than the timeout says nothing about a server that replies to others meanwhile."""
+    import asyncio
+
+    import redis
+
+    from tenantlimpyd import BreakerPolicy, RedisDatabase
+
+    settings = {**server.settings, "socket_timeout": 1.1, "breaker": BreakerPolicy(failures=1)}
+    async with RedisDatabase(**settings, db=1) as slow, RedisDatabase(**settings, db=2) as other:
+        assert slow.server is other.server
+        other.connection.ping()
+
+        async def waits():
+            with pytest.raises(redis.TimeoutError):
+                if mode == "sync":
+                    pipe = slow.connection.pipeline(transaction=False)
+                    await asyncio.to_thread(lambda: pipe.blpop("nothing", 2).execute())
+                else:
+                    await slow.aconnection.pipeline(transaction=False).blpop("nothing", 2).execute()
+
+        waiting = asyncio.create_task(waits())
+        while not waiting.done():
+            assert other.connection.ping()  # never refused
+            await asyncio.sleep(0.02)
+        await waiting
+        assert slow.server.breaker.status.state == "closed"
+        assert other.connection.ping()

@@ -7,7 +7,8 @@ twice as long, up to ``max_open_seconds``.
 These count as failures: connections and handshakes that are refused, unreachable, cut off or timed out, and replies that do not
 arrive in time, except those of blocking commands. Errors that the server itself returns do not count: an error reply, a
 wrong password, "loading" or "too many clients" prove that it is available. Errors of this machine, such as a lack of
-file descriptors, do not count either. A timeout counts only if the server had :data:`MIN_WAIT_SECONDS`, or the
+file descriptors, do not count either, nor does a slow command while the server replies to others. A timeout counts only if
+the server had :data:`MIN_WAIT_SECONDS`, or the
 connection's own timeout if that is shorter, so that ``fan_out(timeout=0.001)`` does not open the circuit breaker for
 everybody.
 """
@@ -142,6 +143,7 @@ class CircuitBreaker:
     Attributes:
         may_refuse: whether :meth:`admit` may refuse callers. Checking it first keeps the usual path short.
         has_failures: whether :meth:`record_success` would change the state. Checking it first keeps the usual path short.
+        replies: the number of replies that connections have read. It is incremented without a lock, so it may miss some.
     """
 
     def __init__(self, server: str, policy: BreakerPolicy, clock: Callable[[], float] = time.monotonic) -> None:
@@ -149,6 +151,7 @@ class CircuitBreaker:
         self.policy = policy
         self.may_refuse = False
         self.has_failures = False
+        self.replies = 0
         self._clock = clock
         self.reset_after_fork()
         fork.watch(self)
@@ -255,7 +258,14 @@ class CircuitBreaker:
             logs.emit("breaker_closed", server=self.server, seconds=round(seconds, 6))
 
     def record_failure(
-        self, caller: object, error: BaseException, waited: float, own: float | None, *, once: bool = False
+        self,
+        caller: object,
+        error: BaseException,
+        waited: float,
+        own: float | None,
+        *,
+        once: bool = False,
+        replies: int | None = None,
     ) -> None:
         """Record an error in connecting or in waiting for a reply, if it counts as a failure.
 
@@ -265,8 +275,11 @@ class CircuitBreaker:
             waited: seconds that the server had.
             own: the connection's own timeout in seconds; None if it has none.
             once: whether simultaneous failures count as one: a blocked event loop times out many callers at a time.
+            replies: for a reply that did not arrive: :attr:`replies` when the command was sent. If the server has replied to
+                others since, it is available: one slow command does not count.
         """
-        if isinstance(error, _NOT_UNAVAILABLE) or not self._counts(error, waited, own):
+        answered = replies is not None and self.replies != replies
+        if answered or isinstance(error, _NOT_UNAVAILABLE) or not self._counts(error, waited, own):
             self.abandon(caller)
             return
         timed_out = isinstance(error, redis.TimeoutError | TimeoutError) and own is not None and waited >= 0.9 * own

@@ -11,6 +11,7 @@ import redis.connection
 from hiredis import PushNotification
 
 from tenantlimpyd import logs
+from tenantlimpyd._commands import row_of
 from tenantlimpyd._connections import fork, select_plan, select_replies
 from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCommands, is_refusal, reply_or_raise
 from tenantlimpyd._connections.deadline import current_deadline
@@ -131,8 +132,9 @@ class SharedConnection(ConnectionBase, _Connection):
         self._send(plan, commands)
 
     def _send(self, plan: SelectPlan, commands: Sequence[Any]) -> None:
+        once = any(not row_of(command).repeatable for command in commands)
         if plan.preparation:
-            self._pending_plan = plan
+            self._pending_plan, self._not_repeatable = plan, False
             self.send_packed_command(self._pack(plan.preparation), check_health=False)
             error = select_replies.apply_preparation(
                 self, plan.preparation, self._read_replies((True,) * len(plan.preparation))
@@ -143,7 +145,7 @@ class SharedConnection(ConnectionBase, _Connection):
             if isinstance(plan.replies, TransactionReplies) and not self.multi_open:  # the user may not send MULTI
                 plan = SelectPlan((), commands, None)
         packed = self._pack(plan.sent)
-        self._pending_replies, self._pending_plan = plan.replies, None
+        self._pending_replies, self._pending_plan, self._not_repeatable = plan.replies, None, once
         self.send_packed_command(packed, check_health=False)
 
     def _read_replies(self, raw: Sequence[bool]) -> list[Any]:
@@ -194,7 +196,7 @@ class SharedConnection(ConnectionBase, _Connection):
             if self.breaker is not None and not self.waits and not self.handshaking:
                 own = self.socket_timeout
                 waited = (own or 0.0) if limit is None else time.monotonic() - began
-                self.breaker.record_failure(self, error, waited, own)
+                self.breaker.record_failure(self, error, waited, own, replies=self._replies_before)
             raise
         self._reply_read()
         if self.breaker is not None and self.breaker.has_failures:

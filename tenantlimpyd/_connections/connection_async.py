@@ -13,6 +13,7 @@ import redis.asyncio.connection
 from hiredis import PushNotification, pack_command
 
 from tenantlimpyd import logs
+from tenantlimpyd._commands import row_of
 from tenantlimpyd._connections import fork, select_plan, select_replies
 from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCommands, is_refusal, reply_or_raise
 from tenantlimpyd._connections.redis_internals import (
@@ -168,8 +169,9 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
         await self._send(plan, commands)
 
     async def _send(self, plan: SelectPlan, commands: Sequence[Any]) -> None:
+        once = any(not row_of(command).repeatable for command in commands)
         if plan.preparation:
-            self._pending_plan = plan
+            self._pending_plan, self._not_repeatable = plan, False
             await self.send_packed_command(self._pack(plan.preparation), check_health=False)
             error = select_replies.apply_preparation(
                 self, plan.preparation, await self._read_replies((True,) * len(plan.preparation))
@@ -180,7 +182,7 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
             if isinstance(plan.replies, TransactionReplies) and not self.multi_open:  # the user may not send MULTI
                 plan = SelectPlan((), commands, None)
         packed = self._pack(plan.sent)
-        self._pending_replies, self._pending_plan = plan.replies, None
+        self._pending_replies, self._pending_plan, self._not_repeatable = plan.replies, None, once
         await self.send_packed_command(packed, check_health=False)
 
     async def _read_replies(self, raw: Sequence[bool]) -> list[Any]:
@@ -222,7 +224,8 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
         except (redis.TimeoutError, asyncio.CancelledError) as error:
             if self.breaker is not None and not self.waits and not self.handshaking:
                 once = isinstance(error, asyncio.CancelledError)
-                self.breaker.record_failure(self, error, time.monotonic() - began, self.socket_timeout, once=once)
+                waited, own = time.monotonic() - began, self.socket_timeout
+                self.breaker.record_failure(self, error, waited, own, once=once, replies=self._replies_before)
             raise
         if self.unsent is not None:
             await self._refuse()

@@ -53,6 +53,7 @@ class ConnectionBase:
     in_transaction: bool = False
     unconfirmed: bool = False
     _not_repeatable: bool = False
+    _replies_before: int = 0
     handshaking: bool = False
     selected: int = _NOWHERE
     multi_open: bool = False
@@ -126,8 +127,14 @@ class ConnectionBase:
         self.selected = int(self.db)
         self.highest = max(self.highest, self.selected)
 
+    def lend_to(self, user: Any) -> None:
+        """Record the borrower. What the one before left of its commands is not this one's."""
+        self.user, self.unconfirmed, self._not_repeatable = user, False, False
+
     def _sending(self) -> None:
-        """Record, before the first byte goes out, whether the commands of this write may be sent again."""
+        """Record, before the first byte goes out, whether the commands may be sent again, and the number of replies so far."""
+        if self.breaker is not None:
+            self._replies_before = self.breaker.replies
         if self._not_repeatable and not self.handshaking:
             self.unconfirmed, self._not_repeatable = True, False
 
@@ -136,6 +143,8 @@ class ConnectionBase:
         self.owed -= 1
         if not self.owed:
             self.unconfirmed = False
+        if self.breaker is not None:
+            self.breaker.replies += 1
 
     def refuse_repeat(self, error: Exception) -> None:
         """Raise an error instead of a retry if a command without a reply may have been executed.

@@ -108,7 +108,7 @@ class Pool(redis.ConnectionPool):
             connection = self._wait(connection)
         if connection is None:
             connection = _make_connection(self, user)
-        connection.user, connection.unconfirmed = user, False
+        connection.lend_to(user)
         connection.db = user.db
         self._in_use_connections.add(connection)
         try:
@@ -132,7 +132,7 @@ class Pool(redis.ConnectionPool):
         connection = self.limiter.acquire_idle(self, user)
         if connection is None:
             return None
-        connection.user, connection.unconfirmed = user, False
+        connection.lend_to(user)
         connection.db = user.db
         self._in_use_connections.add(connection)
         ready = False
@@ -265,7 +265,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         if connection is None:
             connection = _make_connection(self, user)
             connection.write_coalescer = self._write_coalescer if self._together else None
-        connection.user, connection.unconfirmed = user, False
+        connection.lend_to(user)
         connection.db = user.db
         self._in_use_connections.add(connection)
         try:

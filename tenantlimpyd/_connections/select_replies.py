@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from redis.exceptions import ConnectionError, ExecAbortError, ResponseError  # noqa: A004 - redis-py's
+from redis.exceptions import ConnectionError, ExecAbortError, OutOfMemoryError, ResponseError  # noqa: A004 - redis-py's
 
 from tenantlimpyd.exceptions import ImplementationError
 
@@ -84,6 +84,17 @@ def _out_of_step() -> ConnectionError:
     return ConnectionError("the connection's replies are out of step with its commands")
 
 
+def _discard_refused(at: SwitchableConnection, error: Exception) -> Exception:
+    """Return the error of a connection whose pre-opened MULTI can't be discarded. Nothing of the caller's ran.
+
+    It is a ConnectionError, so that the command is sent again over a connection without MULTI.
+    """
+    at.capabilities.may_use_multi = False
+    refused = ConnectionError(f"the server refused DISCARD ({error}); transactions are not used for this user any more")
+    refused.__cause__ = error
+    return refused
+
+
 def apply_preparation(at: SwitchableConnection, commands: Sequence[Any], replies: Sequence[Any]) -> Exception | None:
     """Apply the replies to a plan's preparation, and return the error that prevents the command.
 
@@ -95,7 +106,7 @@ def apply_preparation(at: SwitchableConnection, commands: Sequence[Any], replies
             return _out_of_step()
         if command is DISCARD:
             if failed:
-                return reply  # type: ignore[no-any-return]
+                return _discard_refused(at, reply)
             at.multi_open = False
         elif command is MULTI:
             at.multi_open = at.capabilities.may_use_multi = not failed
@@ -134,6 +145,8 @@ class LeadingReplies:
         """Apply the replies to the preceding commands, and return the first error."""
         for command, reply in zip(self._ahead, replies, strict=False):
             if reply not in _OK:
+                if command is DISCARD and isinstance(reply, Exception):
+                    return _discard_refused(at, reply)
                 return reply if isinstance(reply, Exception) else _out_of_step()
             if command is DISCARD:
                 at.multi_open, at.unneeded_multi = False, 0
@@ -196,6 +209,12 @@ class TransactionReplies:
         at.multi_open = not isinstance(multi_open, Exception)
         at.altered = at.altered or not at.multi_open
         refused = queued.pop(0) if self.selects else None
+        if isinstance(executed, ExecAbortError):
+            if "NOPERM" in str(executed):  # the user may not call EXEC: nothing ran
+                at.capabilities.may_use_multi = False
+                return False
+            if any(isinstance(reply, OutOfMemoryError) for reply in (refused, *queued)):
+                return False  # Redis up to 7.2 at maxmemory queues nothing, not even commands that need no memory
         if isinstance(refused, Exception):
             return refused
         if isinstance(executed, list):

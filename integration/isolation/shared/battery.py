@@ -36,7 +36,7 @@ class Lines:
         if name in ("read_from_socket", SelectLoop._wait.__name__):
             self.stage.proxy.release()
         elif name in ("send_packed_command", Lease.send_rest.__name__):
-            self.stage.proxy.arm(hold=0, max_open_seconds=0.05)  # what cleans up after an interrupt isn't watched
+            self.stage.proxy.arm(hold=0, longest=0.05)  # what cleans up after an interrupt isn't watched
 
     def ask(self, number: int, operation: Any, line: int = NEVER) -> bool:
         """Ask as a tenant; be interrupted at a line. Return whether it came so far."""
@@ -68,7 +68,7 @@ def rotate_slowly(stage: Stage) -> None:
     for operation in (operations.single, operations.write, batch):
         for spot in (*stage.plain, *stage.plain) * 3:
             for awaits in (False, True):
-                stage.proxy.arm(hold=0, max_open_seconds=0.005)
+                stage.proxy.arm(hold=0, longest=0.005)
                 stage.ask(spot, operation, awaits=awaits)
     stage.proxy.release()
 

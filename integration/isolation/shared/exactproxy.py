@@ -65,9 +65,7 @@ class ExactProxy:
 
     # Faults
 
-    def arm(
-        self, *, cut: tuple[int, int] | None = None, hold: int | None = None, max_open_seconds: float = 30.0
-    ) -> None:
+    def arm(self, *, cut: tuple[int, int] | None = None, hold: int | None = None, longest: float = 30.0) -> None:
         """Set what happens to the replies from now on; they are numbered from 0.
 
         Args:
@@ -77,7 +75,7 @@ class ExactProxy:
             longest: seconds after which a reply passes in any case.
         """
         with self._changed:
-            self.passed, self._cut, self._hold, self._longest = 0, cut, hold, max_open_seconds
+            self.passed, self._cut, self._hold, self._longest = 0, cut, hold, longest
             self._changed.notify_all()
 
     def release(self) -> None:
