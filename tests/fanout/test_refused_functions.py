@@ -80,8 +80,8 @@ async def test_commands_beyond_their_database_are_refused(router, words):
         await router.afan_out(Command(*words))
 
 
-async def test_a_command_for_a_whole_database_is_refused_for_tenants_by_prefix(server):
-    settings = {**server.settings, "db": 1}
+async def test_a_command_for_a_whole_database_is_refused_for_tenants_by_prefix(flushed_server):
+    settings = {**flushed_server.settings, "db": 1}
     with DatabaseRouter(
         {name: RedisDatabase(**settings, key_prefix=f"{name}:") for name in ("acme", "globex")}
     ) as router:

@@ -16,7 +16,7 @@ from collections.abc import Generator
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from tenantlimpyd._connections.select_plan import SHORT_BYTES
 from tenantlimpyd._fanout.multiplex.command_call import CommandCall, EncodedStep
@@ -46,7 +46,7 @@ _OK, _QUEUED = b"OK", b"QUEUED"
 
 
 class CommandWorker(Worker[CommandCall]):
-    """Sresults a command or script to the databases of a group."""
+    """Sends a command or script to the databases of a group."""
 
     def __init__(self, group: WorkGroup[CommandCall], step: Command | Script) -> None:
         super().__init__(group, FIRST_BATCH)
@@ -244,13 +244,21 @@ class CommandWorker(Worker[CommandCall]):
     ) -> Generator[Step, Any, list[TenantDone]]:
         """Handle a transaction that did not run: fail the refused calls and send the others again."""
         results: list[TenantDone] = []
+        aborted = isinstance(executed, redis.exceptions.ExecAbortError)
+        if aborted and any(isinstance(reply, OutOfMemoryError) for pair in queued.values() for reply in pair):
+            # Redis up to 7.2 at maxmemory queues nothing, not even commands that need no memory.
+            self._without_transactions = True
+            self._retry.extend(queued)
+            self._left()
+            yield DISCONNECT
+            return results
         for call, pair in queued.items():
             error = next((reply for reply in pair if isinstance(reply, Exception)), None)
             if error is None:
                 self._retry.append(call)
             else:
                 results += self.failures([call], error)
-        if not results or not isinstance(executed, redis.exceptions.ExecAbortError):
+        if not results or not aborted:
             self._without_transactions = self._without_transactions or not results
             self._left()
             yield DISCONNECT  # the connection may still be in the transaction
