@@ -20,10 +20,11 @@ from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from tenantlimpyd._commands import CommandRow, row_of
 from tenantlimpyd._connections.borrower import Borrower
 from tenantlimpyd._connections.pool import AsyncPool, Pool
+from tenantlimpyd._connections.raw_keys import has_raw_keys, with_raw_keys
 from tenantlimpyd._connections.redis_internals import async_is_instrumented, is_instrumented
 from tenantlimpyd.exceptions import ImplementationError
 
-__all__ = ["AsyncClient", "AsyncPoolView", "Client", "PoolView", "RedisPipeline"]
+__all__ = ["AsyncClient", "AsyncPoolView", "AsyncRedisPipeline", "Client", "PoolView", "RedisPipeline"]
 
 
 class _PoolViewBase:
@@ -83,6 +84,14 @@ class AsyncPoolView(_PoolViewBase):
         return self._pool.release(connection)
 
 
+class AsyncRedisPipeline(redis.asyncio.client.Pipeline):
+    """An async pipeline of redis-py; see :class:`RedisPipeline`. Connections refuse repeats, since they are told the error."""
+
+    def pipeline_execute_command(self, *args: Any, **options: Any) -> Any:
+        raw = with_raw_keys(args) if has_raw_keys(args) else None
+        return super().pipeline_execute_command(*(raw or args), **options)  # type: ignore[no-untyped-call]
+
+
 def _parsed(reply: Any, name: Any, callbacks: Any, options: dict[str, Any]) -> Any:
     """Apply the response callback to a reply. The option ``keys`` is for redis-py's client-side cache only."""
     callback = callbacks.get(name)
@@ -107,7 +116,14 @@ def _refuse_wait(row: CommandRow) -> None:
 
 
 class RedisPipeline(redis.client.Pipeline):
-    """A sync pipeline of redis-py that sends commands again only if the server certainly did not get them."""
+    """A sync pipeline of redis-py that sends commands again only if the server certainly did not get them.
+
+    Like the client, it takes keys as scans return them.
+    """
+
+    def pipeline_execute_command(self, *args: Any, **options: Any) -> Any:
+        raw = with_raw_keys(args) if has_raw_keys(args) else None
+        return super().pipeline_execute_command(*(raw or args), **options)
 
     def _disconnect_raise_on_watching(self, conn: Any, error: Exception, *args: Any, **kwargs: Any) -> None:
         try:
@@ -168,8 +184,12 @@ class Client(redis.Redis):
 
         try:
             return connection.retry.call_with_retry(ask, connection.failed, with_failure_count=True)
+        except UnicodeEncodeError:
+            if (raw := with_raw_keys(args)) is None:
+                raise
         finally:
             pool.release(connection)
+        return self.execute_command(*raw, **options)
 
     def _dedicated_client(self) -> redis.Redis:
         """Return a client that uses dedicated connections."""
@@ -261,12 +281,20 @@ class AsyncClient(redis.asyncio.Redis):
 
         try:
             return await connection.retry.call_with_retry(ask, connection.failed, with_failure_count=True)
+        except UnicodeEncodeError:
+            if (raw := with_raw_keys(args)) is None:
+                raise
         finally:
             await pool.release(connection)
+        return await self._execute(raw, options)
 
     def _dedicated_client(self) -> AsyncClient:
         """Return a client that uses dedicated connections."""
         return AsyncClient.from_template(self, self.connection_pool.dedicated)  # type: ignore[attr-defined]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> AsyncRedisPipeline:
+        """Return a pipeline. Its writes are not sent again after their replies were lost."""
+        return AsyncRedisPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     def pubsub(self, **kwargs: Any) -> Any:
         """Return redis-py's pub/sub object on a dedicated connection."""

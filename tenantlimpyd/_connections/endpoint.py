@@ -281,6 +281,7 @@ def _remove_pools(loop_pools: LoopPools) -> None:
                 limiter.budget_limiter.open -= gone
                 forgotten, pool.idle[:] = pool.idle[:], []
                 del forgotten
+        pool.abandon_in_use()  # pub/sub, watched pipelines, scans that were left open
 
 
 async def _close_with_loop(

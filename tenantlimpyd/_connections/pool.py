@@ -334,6 +334,15 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         if connection.credential_provider is not None and self._event_dispatcher is not None:
             await self._event_dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
 
+    def abandon_in_use(self) -> None:
+        """Free the permits of connections that are still in use when their event loop has ended."""
+        while self._in_use_connections:
+            connection: Any = self._in_use_connections.pop()
+            user, connection.user = connection.user, None
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the socket
+                connection._close()
+            self.limiter.release(self, user, connection, keep=False)
+
     def drop(self, connection: Any) -> None:
         """Close an idle connection in its own event loop. Any thread may call this."""
         loop = self.loop()

@@ -10,6 +10,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 
+from tenantlimpyd._connections import fork
 from tenantlimpyd._connections.settings import Keyspace
 from tenantlimpyd._registry.host import Placement
 from tenantlimpyd.database import RedisDatabase
@@ -30,10 +31,15 @@ class TenantRegistry:
 
     def __init__(self) -> None:
         self.placements: dict[str, Placement] = {}
-        self._lock = threading.RLock()
+        self.reset_after_fork()
+        fork.watch(self)
         self._places: dict[str, dict[int, str | list[str]]] = {}
         self._former: weakref.WeakSet[Placement] = weakref.WeakSet()
         self._evicted: weakref.WeakValueDictionary[str, Placement] = weakref.WeakValueDictionary()
+
+    def reset_after_fork(self) -> None:
+        """Replace the lock: a thread of the parent may have held it."""
+        self._lock = threading.RLock()
 
     def add(self, tenant: str, placement: Placement) -> bool:
         """Add a tenant; return False if it was there already, with the same database.
@@ -231,8 +237,13 @@ class RecentTenants:
 
     def __init__(self, most: int | None) -> None:
         self._most = most
-        self._lock = threading.Lock()
+        self.reset_after_fork()
+        fork.watch(self)
         self._tenants: OrderedDict[str, None] = OrderedDict()
+
+    def reset_after_fork(self) -> None:
+        """Replace the lock: a thread of the parent may have held it."""
+        self._lock = threading.Lock()
 
     def __contains__(self, tenant: str) -> bool:
         return tenant in self._tenants

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from tenantlimpyd._connections import fork
 from tenantlimpyd.exceptions import ConfigurationError, UnknownTenantError
 from tenantlimpyd.router.registry import UnknownIds
 
@@ -66,10 +67,15 @@ class ResolverCalls:
         self._resolver = resolver
         self._look_up = look_up
         self._keep = keep
+        self.unknown = UnknownIds(UNKNOWN_SECONDS)
+        self.reset_after_fork()
+        fork.watch(self)
+
+    def reset_after_fork(self) -> None:
+        """Forget the parent's lookups: the threads and tasks that would end them don't exist in a child."""
         self._lock = threading.Lock()
         self._asking: dict[str, _PendingLookup] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.unknown = UnknownIds(UNKNOWN_SECONDS)
 
     @property
     def awaits(self) -> bool:

@@ -22,6 +22,10 @@ else:
 __all__ = ["RouterTenants"]
 
 
+_ATTEMPTS = 20
+"""How often a tenant is kept that is found and evicted at the same time."""
+
+
 class RouterTenants(_Host):
     """The part of a router that knows tenants and where each of them lives, whoever is current."""
 
@@ -44,7 +48,7 @@ class RouterTenants(_Host):
                 f"resolver_cache must be a number of tenants, or None, not {shown(resolver_cache)}"
             )
         self._recent = RecentTenants(resolver_cache)
-        self._resolving = ResolverCalls(resolver, self._known, self._keep_resolved)
+        self._resolving = ResolverCalls(resolver, self._known, self._keep_answer)
 
     def add(self, tenant: str, database: RedisDatabase) -> None:
         """Add a tenant.
@@ -81,6 +85,19 @@ class RouterTenants(_Host):
         for other in self._recent.add(tenant):
             self._let_go(other, "tenant_evicted", stale=False)
         return kept
+
+    def _keep_answer(self, tenant: str, database: Any) -> Placement:
+        """Keep what the resolver returned, unless the tenant came back meanwhile: an evicted one does while objects use it."""
+        self._checked(tenant, database)
+        for left in range(_ATTEMPTS, 0, -1):
+            try:
+                return self._keep_resolved(tenant, database)
+            except ConfigurationError:
+                if (placement := self._catalog.placements.get(tenant)) is not None:
+                    return placement
+                if left == 1:  # something else is wrong with the database
+                    raise
+        raise AssertionError("unreachable")
 
     def _known(self, tenant: str) -> Placement | None:
         """Return where a tenant lives; one that was let go for want of room comes back while something uses it."""

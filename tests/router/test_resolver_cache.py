@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
+import sys
 import threading
 
 import pytest
@@ -463,3 +465,41 @@ async def test_work_for_more_tenants_than_are_kept_in_either_mode(flushed_server
         assert fresh().health(tenants=tenants).count() == (8, 8)
         found = fresh().fan_out(lambda database: database.connection.dbsize(), tenants=tenants)
         assert [outcome.value for outcome in found.values()] == [1] * 8
+
+
+@pytest.mark.slow
+def test_cache_smaller_than_the_active_tenants_is_no_error(frequent_switches):
+    """Tenants are found, evicted and found again by eight threads, some of which still use the evicted ones."""
+
+    def find(tenant):
+        return RedisDatabase(host="localhost", port=1, db=int(tenant[1:]) % 10, key_prefix=f"{tenant}:")
+
+    errors = []
+    with DatabaseRouter(resolver=find, resolver_cache=5) as router:
+
+        def enter(seed):
+            chosen, held = random.Random(seed), []
+            for _ in range(1000):
+                tenant = f"t{chosen.randrange(30)}"
+                try:
+                    with router.use_tenant(tenant):
+                        held = [*held, router.placement()][-chosen.randrange(1, 20) :]
+                        assert router.database.key_prefix == f"{tenant}:"
+                except Exception as error:  # noqa: BLE001 - counted
+                    errors.append(error)
+
+        threads = [threading.Thread(target=enter, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+
+
+@pytest.fixture
+def frequent_switches():
+    """Let threads take turns after each few instructions."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
