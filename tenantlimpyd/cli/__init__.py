@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -23,6 +25,10 @@ def main() -> None:
         if missing not in _EXTRA:
             raise
         sys.exit(f"The command line needs {missing}, which is not installed. Run: pip install 'tenantlimpyd[cli]'")
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process lives
+    if sys.stdout is None:
+        sys.exit("stdout is closed, and there is nowhere to print to. Redirect it to a file or /dev/null.")
     for stream in (sys.stdout, sys.stderr):
         # A terminal or a pipe that can't show a character gets it escaped; it is no reason to end.
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):

@@ -93,6 +93,12 @@ def reporting() -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(_ENDED_BY_SIGPIPE) from None
+    except OSError as error:
+        # Errors of servers are none: this is a full disk, or a file that can't be written.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        warn(f"Stopped, because the output can't be written: {error}")
+        raise typer.Exit(FAILED) from None
     except ConfigurationError as error:
         where = ", ".join(getattr(error, "__notes__", []))
         warn(f"Wrong configuration{' ' + where if where else ''}:", *(f"  {problem}" for problem in error.problems))

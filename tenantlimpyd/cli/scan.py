@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,6 +19,8 @@ from tenantlimpyd.cli.output import FAILED, reporting, warn
 from tenantlimpyd.cli.scan_output import ScanView
 
 __all__ = ["scan"]
+
+_ENDED_BY_SIGTERM = 143
 
 
 class OnError(StrEnum):
@@ -52,8 +57,8 @@ Unique = Annotated[
 Resume = Annotated[
     Path | None,
     typer.Option(
-        help="A file for the scan's place: written when it ends before all tenants are through, gone on from when it is "
-        "there, and removed when they are.",
+        help="A file for the position of the scan: written if it ends before all tenants are done, read if it exists, and "
+        "removed when they are done.",
     ),
 ]
 Summary = Annotated[
@@ -82,6 +87,7 @@ def scan(
 
     Keys are escaped where a terminal could obey them. The exit code is 1 if a tenant failed; stderr says which, and why.
     """
+    _check_writable(resume)
     with reporting(), open_router(ctx, config, verbose=verbose) as router:
         try:
             walk = router.scan_pages(
@@ -117,17 +123,45 @@ def _token(path: Path | None) -> str | None:
         raise typer.BadParameter(f"{path} can't be read: {error}", param_hint="--resume") from None
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
+def _check_writable(path: Path | None) -> None:
+    """Refuse a file that could not be written at the end of the scan."""
+    if path is None or path.is_dir():  # reading a directory is refused next
+        return
+    try:
+        temporary = _temporary(path)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise typer.BadParameter(f"{path} can't be written: {error}", param_hint="--resume") from None
+
+
+def _terminated(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(_ENDED_BY_SIGTERM)
+
+
 @contextlib.contextmanager
 def _keeping_place(walk: TenantScan[tuple[str, list[str]]], path: Path | None) -> Iterator[None]:
-    """Write where the walk was when it ends early, by whatever end."""
+    """Write the position of the scan when it ends early, by an error, Ctrl-C or SIGTERM."""
+    if path is None:
+        yield
+        return
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminated) if main else None
     try:
         yield
     finally:
-        if path is not None:
-            if walk.complete:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_text(walk.token() + "\n", encoding="ascii")
+        if walk.complete:
+            path.unlink(missing_ok=True)
+        else:
+            temporary = _temporary(path)
+            temporary.write_text(walk.token() + "\n", encoding="ascii")
+            temporary.replace(path)  # the file is the old position or the new one, and never half of it
+        if main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _print_all(walk: TenantScan[tuple[str, list[str]]], view: ScanView) -> None:

@@ -180,7 +180,8 @@ def test_a_scan_that_is_through_leaves_no_place(cli, config, tmp_path):
     assert not place.exists()
 
 
-def test_an_interrupted_scan_leaves_its_place(config, server, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_scan_leaves_its_place(config, server, tmp_path, number, status):
     place = tmp_path / "place"
     with redis.Redis(**server.settings, db=41) as acme:
         acme.mset({f"many:{number}": "x" for number in range(20_000)})
@@ -188,9 +189,9 @@ def test_an_interrupted_scan_leaves_its_place(config, server, tmp_path):
             command = [sys.executable, "-m", "tenantlimpyd", "scan", "-c", str(config), "--resume", str(place)]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
                 first = [process.stdout.readline()]
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 first += process.stdout.readlines()
-                process.wait(20)
+                assert process.wait(20) == status
             assert len(first) < 20_000
             assert place.exists()
             first = [line for line in first if line.endswith("\n")]  # the last one may be cut
@@ -209,3 +210,29 @@ def test_a_file_that_holds_no_place(cli, config, tmp_path, text):
     result = cli("scan", "-c", config, "--resume", place)
     assert result.exit_code == 2
     assert "--resume" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["missing/place", "file/place"])
+def test_place_that_can_not_be_written_is_refused_at_the_start(cli, config, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    result = cli("scan", "-c", config, "--resume", tmp_path / name)
+    assert result.exit_code == 2
+    assert not result.stdout
+    assert "--resume" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_output_that_can_not_be_written_is_told_without_a_traceback(process, config):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        result = process("scan", "-c", config, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert result.returncode == 1
+    assert "can't be written" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_closed_output_is_told_without_a_traceback(config):
+    command = f"{sys.executable} -m tenantlimpyd scan -c {config} >&-"
+    result = subprocess.run(command, shell=True, check=False, capture_output=True, text=True, timeout=50)
+    assert result.returncode == 1
+    assert "stdout is closed" in result.stderr
+    assert "Traceback" not in result.stderr
