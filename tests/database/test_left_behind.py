@@ -39,7 +39,6 @@ def test_permits_of_an_event_loop_that_ended_are_free(flushed_server, kind):
         assert (stats.in_use, stats.waiting) == (0, 0)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_child_that_was_forked_during_a_lookup_looks_up_by_itself(flushed_server):
     entered, go = threading.Event(), threading.Event()
 
