@@ -15,9 +15,9 @@
     │   ├── WrongTenantError       an object of one tenant used under another
     │   ├── TenantSwitchError      a second tenant inside one request
     │   └── SharedKeyspaceError    two tenants would share a keyspace
-    ├── ServerUnavailableError     a redis.ConnectionError: the server is taken to be away
+    ├── ServerUnavailableError     a redis.ConnectionError: the circuit breaker of its server is open
     ├── FanOutError                an ExceptionGroup: what failed, tenant by tenant
-    └── ScanInterruptedError       a walk lost its place; also a redis.ConnectionError
+    └── ScanInterruptedError       a scan lost its position; also a redis.ConnectionError
 
 Errors of redis-py are not wrapped: they pass through as they are. ``ServerUnavailableError`` is one of them too. All of
 these errors pickle, so that a worker can send them to its caller.
@@ -125,7 +125,7 @@ class UnsupportedCommandError(ImplementationError, ResponseError):
 
 
 class ScanInterruptedError(LimpydException, RedisConnectionError):
-    """A walk lost its place in a tenant's database, and could not begin it anew: keys of it may be missing.
+    """A scan lost its position in a tenant's database and could not begin again: keys of it may be missing.
 
     ``except redis.ConnectionError`` catches it too.
     """

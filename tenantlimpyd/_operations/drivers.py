@@ -1,7 +1,7 @@
 """The two loops that run operations: blocking and awaiting. The only code that talks to a redis-py client for them.
 
 A step's error is thrown into the operation at the ``yield`` it came from, so an operation handles failures with
-``try``/``except`` in either colour.
+``try``/``except`` in both modes.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def scan(
     _check_writable(resume)
     with reporting(), open_router(ctx, config, verbose=verbose) as router:
         try:
-            walk = router.scan_pages(
+            pages = router.scan_pages(
                 pattern,
                 count,
                 key_type,
@@ -102,12 +102,12 @@ def scan(
             )
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--resume") from None
-        with walk, ScanView(walk.tenants, as_json=as_json) as view, _keeping_place(walk, resume):
-            _print_all(walk, view)
-        view.summary(walk.outcomes, wanted=summary)
-        if unique and not walk.exact:
+        with pages, ScanView(pages.tenants, as_json=as_json) as view, _keeping_place(pages, resume):
+            _print_all(pages, view)
+        view.summary(pages.outcomes, wanted=summary)
+        if unique and not pages.exact:
             warn("some keys may have been printed more than once: not all could be remembered")
-        failed = {name: outcome.error for name, outcome in walk.outcomes.items() if outcome.error is not None}
+        failed = {name: outcome.error for name, outcome in pages.outcomes.items() if outcome.error is not None}
         for name, failure in failed.items():
             warn(f"tenant {name} failed: {type(failure).__name__}: {failure}")
         if failed:
@@ -144,7 +144,7 @@ def _terminated(_signal: int, _frame: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _keeping_place(walk: TenantScan[tuple[str, list[str]]], path: Path | None) -> Iterator[None]:
+def _keeping_place(pages: TenantScan[tuple[str, list[str]]], path: Path | None) -> Iterator[None]:
     """Write the position of the scan when it ends early, by an error, Ctrl-C or SIGTERM."""
     if path is None:
         yield
@@ -154,21 +154,21 @@ def _keeping_place(walk: TenantScan[tuple[str, list[str]]], path: Path | None) -
     try:
         yield
     finally:
-        if walk.complete:
+        if pages.complete:
             path.unlink(missing_ok=True)
         else:
             temporary = _temporary(path)
-            temporary.write_text(walk.token() + "\n", encoding="ascii")
+            temporary.write_text(pages.token() + "\n", encoding="ascii")
             temporary.replace(path)  # the file is the old position or the new one, and never half of it
         if main:
             signal.signal(signal.SIGTERM, before)
 
 
-def _print_all(walk: TenantScan[tuple[str, list[str]]], view: ScanView) -> None:
+def _print_all(pages: TenantScan[tuple[str, list[str]]], view: ScanView) -> None:
     try:
-        for tenant, keys in walk:
-            view.page(tenant, keys, done=len(walk.outcomes))
+        for tenant, keys in pages:
+            view.page(tenant, keys, done=len(pages.outcomes))
     except Exception as error:
         # --on-error raise: a tenant's error is told with its outcome. Any other is none of a tenant's.
-        if all(outcome.error is not error for outcome in walk.outcomes.values()):
+        if all(outcome.error is not error for outcome in pages.outcomes.values()):
             raise

@@ -1,4 +1,4 @@
-"""What makes a query a Python sequence: iterating, counting, items and slices, in both colours."""
+"""What makes a query a Python sequence: iterating, counting, items and slices, sync and async."""
 
 from __future__ import annotations
 

@@ -95,14 +95,14 @@ class KeyScans:
         wanted = ScanOptions.of(self._key_prefix, match, count, type)
         clients = self._clients
 
-        def walk() -> Generator[list[str], None, None]:
+        def pages() -> Generator[list[str], None, None]:
             cursor: int | None = 0
             with PinnedConnection(clients.client, lambda: self._still(clients)) as pinned:
                 while cursor is not None:
                     cursor, page = drivers.run(scan(wanted, cursor), cast("redis.Redis", pinned))
                     yield page
 
-        return walk()
+        return pages()
 
     def apages(
         self,
@@ -114,11 +114,11 @@ class KeyScans:
         wanted = ScanOptions.of(self._key_prefix, match, count, type)
         clients = self._clients
 
-        async def walk() -> AsyncGenerator[list[str], None]:
+        async def pages() -> AsyncGenerator[list[str], None]:
             cursor: int | None = 0
             async with AsyncPinnedConnection(clients.aclient, lambda: self._still(clients)) as pinned:
                 while cursor is not None:
                     cursor, page = await drivers.arun(scan(wanted, cursor), cast("redis.asyncio.Redis", pinned))
                     yield page
 
-        return walk()
+        return pages()

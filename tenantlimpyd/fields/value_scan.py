@@ -36,7 +36,7 @@ def items(field: RedisField, word: str, words: list[Any], each: Callable[[Any], 
     """
     key = _checked_key(field)
 
-    def walk() -> Iterator[T]:
+    def items() -> Iterator[T]:
         cursor = 0
         while True:
             cursor, page = field._resolve().run(_page(word, key, cursor, words))
@@ -44,14 +44,14 @@ def items(field: RedisField, word: str, words: list[Any], each: Callable[[Any], 
             if not cursor:
                 return
 
-    return walk()
+    return items()
 
 
 def aitems(field: RedisField, word: str, words: list[Any], each: Callable[[Any], Iterable[T]]) -> AsyncIterator[T]:
     """Iterate as :func:`items`, awaiting."""
     key = _checked_key(field)
 
-    async def walk() -> AsyncIterator[T]:
+    async def items() -> AsyncIterator[T]:
         cursor = 0
         while True:
             cursor, page = await field._resolve().arun(_page(word, key, cursor, words))
@@ -60,7 +60,7 @@ def aitems(field: RedisField, word: str, words: list[Any], each: Callable[[Any],
             if not cursor:
                 return
 
-    return walk()
+    return items()
 
 
 def _checked_key(field: RedisField) -> str:

@@ -124,7 +124,7 @@ class HealthMiddleware:
         live_path: where to ask whether the process lives.
         ready_path: where to ask whether it is ready.
         timeout: seconds for each server.
-        keep: seconds for which a verdict is good, however often it is asked for.
+        keep: seconds for which a result is good, however often it is asked for.
         details: whether replies tell of each server: its name, state and error class. For closed networks.
 
     Raises:
@@ -159,14 +159,14 @@ class HealthMiddleware:
         if path not in self._desk.paths:
             await self._app(scope, receive, send)
             return
-        status, headers, body = self._desk.reply(None if path == self._desk.live_path else await self._verdict())
+        status, headers, body = self._desk.reply(None if path == self._desk.live_path else await self._result())
         encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
         await send({"type": "http.response.start", "status": int(status), "headers": encoded})
         await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
 
-    async def _verdict(self) -> ReadinessResult:
-        if (verdict := self._desk.known()) is not None:
-            return verdict
+    async def _result(self) -> ReadinessResult:
+        if (result := self._desk.known()) is not None:
+            return result
         loop = asyncio.get_running_loop()
         task = self._asking.get(loop)
         if task is None or task.done():

@@ -1,4 +1,4 @@
-"""What both health middlewares share: their arguments, and verdicts that are kept for a moment."""
+"""What both health middlewares share: their arguments, and results that are kept for a moment."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class HealthProbe:
         live_path: where to ask whether the process lives.
         ready_path: where to ask whether it should get requests.
         timeout: seconds for each server.
-        keep: seconds for which a verdict is good, so that whoever asks often doesn't make servers be asked often.
-        details: whether replies tell of servers, and not only the verdict.
+        keep: seconds for which a result is good, so that whoever asks often doesn't make servers be asked often.
+        details: whether replies tell of servers, and not only the result.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -75,7 +75,7 @@ class HealthProbe:
         return (self.live_path, self.ready_path)
 
     def known(self) -> ReadinessResult | None:
-        """Return the verdict, where nobody has to be asked for it."""
+        """Return the result, where nobody has to be asked for it."""
         if not self.ready.asks:
             return ReadinessResult(ready=True, reason="nothing is required", report=None)
         return self._kept if time.monotonic() < self._until else None
@@ -83,8 +83,8 @@ class HealthProbe:
     def judged(self) -> ReadinessResult:
         """Ask the servers, blocking: one caller for all that come meanwhile."""
         with self.lock:
-            if (verdict := self.known()) is not None:
-                return verdict
+            if (result := self.known()) is not None:
+                return result
             try:
                 report = self.router.health(tenants=self.ready.wanted, timeout=self.timeout)
             except TenantError as error:
@@ -99,19 +99,19 @@ class HealthProbe:
             return self._noted(_unknown(error))
         return self._noted(self.ready.judge(report))
 
-    def _noted(self, verdict: ReadinessResult) -> ReadinessResult:
-        self._kept, self._until = verdict, time.monotonic() + self._keep
-        return verdict
+    def _noted(self, result: ReadinessResult) -> ReadinessResult:
+        self._kept, self._until = result, time.monotonic() + self._keep
+        return result
 
-    def reply(self, verdict: ReadinessResult | None) -> tuple[HTTPStatus, list[tuple[str, str]], bytes]:
+    def reply(self, result: ReadinessResult | None) -> tuple[HTTPStatus, list[tuple[str, str]], bytes]:
         """Return status, headers and JSON body; None: that of liveness, which depends on no tenant and no server."""
         told: dict[str, Any] = {"status": "alive"}
         status = HTTPStatus.OK
-        if verdict is not None:
-            told = {"status": "ready" if verdict.ready else "not ready", "reason": verdict.reason}
-            status = HTTPStatus.OK if verdict.ready else HTTPStatus.SERVICE_UNAVAILABLE
-            if self._details and verdict.report is not None:
-                told |= verdict.report.as_dict()
+        if result is not None:
+            told = {"status": "ready" if result.ready else "not ready", "reason": result.reason}
+            status = HTTPStatus.OK if result.ready else HTTPStatus.SERVICE_UNAVAILABLE
+            if self._details and result.report is not None:
+                told |= result.report.as_dict()
         body = json.dumps(told).encode()
         headers = [
             ("content-type", "application/json"),

@@ -112,7 +112,7 @@ class HealthMiddleware:
         live_path: where to ask whether the process lives.
         ready_path: where to ask whether it is ready.
         timeout: seconds for each server.
-        keep: seconds for which a verdict is good, however often it is asked for.
+        keep: seconds for which a result is good, however often it is asked for.
         details: whether replies tell of each server: its name, state and error class. For closed networks.
 
     Raises:
@@ -143,8 +143,8 @@ class HealthMiddleware:
         path = environ.get("PATH_INFO", "")
         if path not in self._desk.paths:
             return self._app(environ, start_response)
-        verdict = None if path == self._desk.live_path else self._desk.known() or self._desk.judged()
-        status, headers, body = self._desk.reply(verdict)
+        result = None if path == self._desk.live_path else self._desk.known() or self._desk.judged()
+        status, headers, body = self._desk.reply(result)
         start_response(f"{status.value} {status.phrase}", headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
 

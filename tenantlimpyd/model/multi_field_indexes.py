@@ -16,7 +16,7 @@ __all__ = ["join_fields", "parted"]
 
 
 def parted(fields: Iterable[RedisField]) -> None:
-    """Take from fields what a base's indexes over several fields made of them; a submodel joins its own anew."""
+    """Take from fields what a base's indexes over several fields made of them; a submodel joins its own again."""
     for field in fields:
         field.index_classes = [index for index in field.index_classes if not issubclass(index, Companion)]
         if field.joined:

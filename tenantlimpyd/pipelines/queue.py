@@ -220,7 +220,7 @@ class Queue:
 
 
 class _QueueOrder:
-    """What holds operations back: a walk over those that are not done, in order."""
+    """The order of operations: tells which of those that are not done must wait for another one."""
 
     def __init__(self) -> None:
         self._blocked: set[Any] = set()

@@ -105,8 +105,8 @@ class BulkOperations:
             concurrency: connections at once, over all servers; at most 8 of them to one server.
             allow_switch: whether a request that has a tenant may see others.
             unique: deliver each key once. True: 1,000,000 keys of the tenants that are being walked are remembered; a
-                number: so many. Beyond that no key is left out, but some may come twice: the walk's ``exact`` says so.
-            resume: the ``token()`` of a walk with the same ``match`` and ``type``, which this one goes on with.
+                number: so many. Beyond that no key is left out, but some may come twice: the scan's ``exact`` says so.
+            resume: the ``token()`` of a scan with the same ``match`` and ``type``, from which this one continues.
 
         Returns:
             An iterable of tuples of tenant id and key, in the order of arrival. Its ``outcomes`` say what came of each tenant.

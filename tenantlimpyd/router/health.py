@@ -62,7 +62,7 @@ class HealthReport:
 
     @property
     def tenants(self) -> Mapping[str, ServerHealth]:
-        """The server's health by tenant id. Made anew each time: keep it where it is looked at often."""
+        """The server's health by tenant id. Computed at each access: keep the result if it is used often."""
         return {tenant: server for server in self.servers for tenant in server.tenants}
 
     def count(self) -> tuple[int, int]:

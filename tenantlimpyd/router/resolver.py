@@ -181,7 +181,7 @@ class ResolverCalls:
             self._settle(tenant, ask, None)
 
     def _settle(self, tenant: str, ask: _PendingLookup, error: Exception | None) -> None:
-        with self._lock:  # first, so that who hears of a failure and tries again asks anew
+        with self._lock:  # first, so that a caller that tries again after a failure asks again
             if self._asking.get(tenant) is ask:
                 del self._asking[tenant]
         if error is not None:

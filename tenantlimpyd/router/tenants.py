@@ -178,7 +178,7 @@ class RouterTenants(_Host):
         """Ask the resolver again when the tenant is entered next: what it said before, "not mine" included, may be outdated.
 
         To be called when something from outside says so, such as a message. Connections close once their commands are done.
-        Whoever is inside the tenant goes on with the database of before, until somebody enters it anew. Objects made before
+        Whoever is inside the tenant goes on with the database of before, until somebody enters it again. Objects made before
         go on where the resolver then returns the same keyspace, and are refused where it doesn't.
 
         Returns:

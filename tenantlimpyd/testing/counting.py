@@ -1,7 +1,7 @@
 """Counting what is sent: commands, and the round trips that carry them.
 
-While at least one counter is open, the methods by which redis-py's connections send (of both colours), and those of blocking
-walks, are wrapped; when the last one closes they are as before.
+While at least one counter is open, the methods by which redis-py's connections send (sync and async), and those of sync
+scans, are wrapped; when the last one closes they are as before.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ READ = 256 * 1024
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class _Borrower:
+class _LeaseBorrower:
     """The borrower of a leased connection. New connections start in database 0."""
 
     db = 0
@@ -66,7 +66,7 @@ class Lease:
 
     def __init__(self, server: Endpoint) -> None:
         self._server = server
-        self._borrower = _Borrower()
+        self._borrower = _LeaseBorrower()
         self._replies: Any = None
         self._timeout: float | None = None
         self._rest = memoryview(b"")
@@ -221,7 +221,7 @@ class AsyncLease(AsyncCloseOnExit):
 
     async def connect(self, *, may_wait: bool = True) -> int:
         """Take a connection from the pool; see :meth:`Lease.connect`."""
-        self._connection = await self._server.loop_pools().pool.checkout(_Borrower(), may_wait=may_wait)
+        self._connection = await self._server.loop_pools().pool.checkout(_LeaseBorrower(), may_wait=may_wait)
         self._replies = ReplyReader(self._connection)
         return int(self._connection.selected)
 
