@@ -12,6 +12,7 @@ from tenantlimpyd._connections import fork, select_plan
 from tenantlimpyd._connections.breaker import CircuitBreaker
 from tenantlimpyd._connections.select_plan import SelectPlan
 from tenantlimpyd._connections.select_replies import EndpointCapabilities, LeadingReplies, TransactionReplies
+from tenantlimpyd._resp import decode_reply
 from tenantlimpyd.exceptions import ImplementationError
 
 __all__ = ["UNKNOWN_OUTCOME", "ConnectionBase", "UnpackedCommands", "is_refusal", "reply_or_raise"]
@@ -257,7 +258,7 @@ class ConnectionBase:
         reply = frame.take()
         if not frame.results:
             self._pending_replies = None
-        return reply_or_raise(reply if raw or frame.single else _decoded(reply, self.encoder))
+        return reply_or_raise(reply if raw or frame.single else decode_reply(reply, self.encoder.decode))
 
 
 def reply_or_raise(reply: Any) -> Any:
@@ -270,19 +271,6 @@ def reply_or_raise(reply: Any) -> Any:
 def is_refusal(error: redis.ConnectionError) -> bool:
     """Return whether a connection error stands for a reply by which the server refused the command: LOADING or READONLY."""
     return isinstance(error, redis.exceptions.BusyLoadingError) or isinstance(error.__context__, redis.ReadOnlyError)
-
-
-def _decoded(reply: Any, encoder: Any) -> Any:
-    """Decode a reply as the parser would have done."""
-    if isinstance(reply, bytes):
-        return encoder.decode(reply)
-    if isinstance(reply, list):
-        return [_decoded(each, encoder) for each in reply]
-    if isinstance(reply, dict):
-        return {_decoded(key, encoder): _decoded(value, encoder) for key, value in reply.items()}
-    if isinstance(reply, set):
-        return {_decoded(each, encoder) for each in reply}
-    return reply
 
 
 class UnpackedCommands(list[Any]):

@@ -22,6 +22,7 @@ from redis.retry import Retry
 from tenantlimpyd._connections.breaker import BreakerPolicy
 from tenantlimpyd._connections.topology.sentinel_settings import DEFAULT_TIMEOUT, SentinelSettings, read_sentinel
 from tenantlimpyd.exceptions import ConfigurationError, shown
+from tenantlimpyd.keys import prefixes_overlap
 
 __all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "Keyspace", "Settings", "Shared"]
 
@@ -69,11 +70,7 @@ class Keyspace:
 
     def overlaps(self, other: Keyspace) -> bool:
         """Return whether a key could belong to both."""
-        return (
-            self.server == other.server
-            and self.db == other.db
-            and (self.prefix.startswith(other.prefix) or other.prefix.startswith(self.prefix))
-        )
+        return self.server == other.server and self.db == other.db and prefixes_overlap(self.prefix, other.prefix)
 
     def __str__(self) -> str:
         prefix = f", prefix {self.prefix!a}" if self.prefix else ""

@@ -14,6 +14,7 @@ import redis
 from tenantlimpyd import logs
 from tenantlimpyd._connections.database_clients import DatabaseClients
 from tenantlimpyd._connections.endpoint import Endpoint
+from tenantlimpyd.database.key_scan import check_not_repointed, clients_of
 from tenantlimpyd.exceptions import FanOutError, ScanInterruptedError, shown
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Job:
     check_still_valid: Callable[[Any], None] = lambda _placement: None
     placement: Any = None
     clients: DatabaseClients = attrs.field(
-        default=attrs.Factory(lambda self: self.database._clients, takes_self=True), repr=False
+        default=attrs.Factory(lambda self: clients_of(self.database), takes_self=True), repr=False
     )
 
     def check(self) -> None:
@@ -115,7 +116,7 @@ def check_still_valid(job: Job) -> None:
     """
     job.check()
     if job.clients.retired:
-        job.database._still(job.clients)
+        check_not_repointed(job.database, job.clients)
 
 
 def grouped(jobs: Iterable[Job]) -> dict[Endpoint, list[Job]]:

@@ -1,4 +1,4 @@
-"""One SCAN of one database as an operation: patterns under a prefix, pages, and keys that are not UTF-8."""
+"""One SCAN of one database as an operation, and its arguments: a pattern under a prefix, the page size, the type."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from redis.client import NEVER_DECODE
 
 from tenantlimpyd._operations.steps import Command, Operation
 from tenantlimpyd.exceptions import shown
-from tenantlimpyd.keys import escape_glob
+from tenantlimpyd.keys import escape_glob, without_prefix
 
-__all__ = ["DEFAULT_PAGE", "MAX_PAGE", "ScanOptions", "scan"]
+__all__ = ["DEFAULT_PAGE", "MAX_PAGE", "ScanOptions", "scan_page"]
 
 DEFAULT_PAGE = 1000
-"""Keys the server looks at in one SCAN where ``count`` is not given. Redis's own 10 makes a scan a hundred times slower."""
+"""Keys that the server examines in one SCAN if ``count`` is not given. With Redis's own default of 10, a scan takes a hundred
+times as long."""
 
 MAX_PAGE = 2**31 - 1
-"""The largest ``count``: servers differ in what they do with larger ones."""
+"""The largest ``count``. Servers treat larger ones in different ways."""
 
 
 @attrs.frozen
 class ScanOptions:
-    """What a scan asks for.
+    """The arguments of SCAN, except for the cursor.
 
     Attributes:
-        prefix: what keys must start with, and what is taken off them.
-        pattern: MATCH's pattern, prefix included and escaped; None: no MATCH.
-        count: COUNT.
-        type: TYPE; None: all types.
+        prefix: the key prefix of the database, which is removed from the keys.
+        pattern: the pattern of MATCH, which includes the escaped prefix; None for no MATCH.
+        count: the argument of COUNT.
+        type: the argument of TYPE; None for all types.
     """
 
     prefix: bytes
@@ -36,11 +37,11 @@ class ScanOptions:
 
     @classmethod
     def of(cls, prefix: str, match: str | None, count: int | None, type_: str | None) -> ScanOptions:
-        """Return what the arguments of ``scan_keys`` ask for.
+        """Return the options for the arguments of ``scan_keys``.
 
         Raises:
-            TypeError: an argument of the wrong type.
-            ValueError: ``count`` below 1 or above :data:`MAX_PAGE`.
+            TypeError: If an argument has the wrong type.
+            ValueError: If ``count`` is less than 1 or more than :data:`MAX_PAGE`.
         """
         for name, value in (("match", match), ("type", type_)):
             if value is not None and not isinstance(value, str):
@@ -52,26 +53,25 @@ class ScanOptions:
         pattern = match if not prefix else escape_glob(prefix) + ("*" if match is None else match)
         return cls(prefix.encode(), pattern, DEFAULT_PAGE if count is None else count, type_)
 
+    def words(self) -> list[str | int]:
+        """Return the words of the command that follow the cursor."""
+        words: list[str | int] = [] if self.pattern is None else ["MATCH", self.pattern]
+        words += ["COUNT", self.count]
+        return words if self.type is None else [*words, "TYPE", self.type]
 
-def scan(wanted: ScanOptions, cursor: int) -> Operation[tuple[int | None, list[str]]]:
-    """Ask for one page.
+
+def scan_page(options: ScanOptions, cursor: int) -> Operation[tuple[int | None, list[str]]]:
+    """Scan one page.
 
     Args:
-        wanted: what to scan for.
-        cursor: 0, or the cursor of the page before.
+        options: the arguments of SCAN.
+        cursor: 0, or the cursor that the previous page returned.
 
     Returns:
-        The next cursor (None: that was the last page) and the keys, each without the prefix. A key that doesn't start
-        with the very prefix is dropped, whatever the server made of the pattern.
+        The next cursor, or None after the last page, and the keys without the prefix. Keys that do not start with the exact
+        prefix are dropped, even if the server matched them.
     """
-    words: list[object] = ["SCAN", cursor]
-    if wanted.pattern is not None:
-        words += ["MATCH", wanted.pattern]
-    words += ["COUNT", wanted.count]
-    if wanted.type is not None:
-        words += ["TYPE", wanted.type]
-    # Undecoded: one key that is not UTF-8 would otherwise end the scan, and nobody could see which.
-    following, keys = yield Command(*words, **{NEVER_DECODE: True})
-    if prefix := wanted.prefix:
-        keys = [key[len(prefix) :] for key in keys if key.startswith(prefix)]
-    return (int(following) or None), [key.decode("utf-8", "surrogateescape") for key in keys]
+    # Not decoded by redis-py: one key that is not UTF-8 would end the scan, and the error would not name the key.
+    next_cursor, keys = yield Command("SCAN", cursor, *options.words(), **{NEVER_DECODE: True})
+    keys = without_prefix(keys, options.prefix)
+    return (int(next_cursor) or None), [key.decode("utf-8", "surrogateescape") for key in keys]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tenantlimpyd.config.problems import Problems, dotted
 from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.keys import nested_prefixes
 
 __all__ = ["shared"]
 
@@ -16,16 +17,12 @@ def shared(databases: Mapping[str, RedisDatabase], problems: Problems) -> None:
     for tenant, database in databases.items():
         by_place.setdefault((database.keyspace.server, database.keyspace.db), []).append(tenant)
     for tenants in by_place.values():
-        outer: list[str] = []  # those whose prefix the next tenant's may start with
-        for tenant in sorted(tenants, key=lambda name: databases[name].key_prefix):
-            keyspace = databases[tenant].keyspace
-            while outer and not keyspace.prefix.startswith(databases[outer[-1]].key_prefix):
-                outer.pop()
-            if outer:
-                other = dotted("tenants", outer[-1])
+        for tenant, overlapping in nested_prefixes(tenants, lambda name: databases[name].key_prefix):
+            if overlapping:
+                other = dotted("tenants", overlapping[-1])
                 problems.add(
                     dotted("tenants", tenant),
-                    f"would share keys with {other}: {keyspace}, and {databases[outer[-1]].keyspace}. Give each its own "
-                    "server, db or key_prefix; no key_prefix may start with another.",
+                    f"would share keys with {other}: {databases[tenant].keyspace}, and "
+                    f"{databases[overlapping[-1]].keyspace}. Give each its own server, "
+                    "db or key_prefix; no key_prefix may start with another.",
                 )
-            outer.append(tenant)

@@ -11,12 +11,34 @@ import redis.asyncio
 
 from tenantlimpyd._connections.pinned import AsyncPinnedConnection, PinnedConnection
 from tenantlimpyd._operations import drivers
-from tenantlimpyd._operations.scan_page import ScanOptions, scan
+from tenantlimpyd._operations.scan_page import ScanOptions, scan_page
 
 if TYPE_CHECKING:
     from tenantlimpyd._connections.database_clients import DatabaseClients
 
-__all__ = ["KeyScans"]
+__all__ = ["KeyScans", "check_not_repointed", "clients_of"]
+
+
+def clients_of(database: KeyScans) -> DatabaseClients:
+    """Return the clients of a database for its current settings."""
+    return database._clients
+
+
+def check_not_repointed(database: KeyScans, clients: DatabaseClients) -> None:
+    """Raise if a tenant's database was closed or connected elsewhere after a scan had started.
+
+    Args:
+        database: the database.
+        clients: its clients when the scan started.
+
+    Raises:
+        redis.ConnectionError: If it was closed or connected elsewhere, and belongs to a router: its old keyspace may be
+            another tenant's by now.
+    """
+    if clients.retired and database._guards:
+        raise redis.ConnectionError(
+            "this tenant's database was closed or connected elsewhere after the scan had started"
+        )
 
 
 class KeyScans:
@@ -79,12 +101,6 @@ class KeyScans:
 
         return keys()
 
-    def _still(self, clients: DatabaseClients) -> None:
-        if clients.retired and self._guards:
-            raise redis.ConnectionError(
-                "this tenant's database was closed, or pointed elsewhere, since the scan was asked for"
-            )
-
     def pages(
         self,
         match: str | None = None,
@@ -97,9 +113,9 @@ class KeyScans:
 
         def pages() -> Generator[list[str], None, None]:
             cursor: int | None = 0
-            with PinnedConnection(clients.client, lambda: self._still(clients)) as pinned:
+            with PinnedConnection(clients.client, lambda: check_not_repointed(self, clients)) as pinned:
                 while cursor is not None:
-                    cursor, page = drivers.run(scan(wanted, cursor), cast("redis.Redis", pinned))
+                    cursor, page = drivers.run(scan_page(wanted, cursor), cast("redis.Redis", pinned))
                     yield page
 
         return pages()
@@ -116,9 +132,9 @@ class KeyScans:
 
         async def pages() -> AsyncGenerator[list[str], None]:
             cursor: int | None = 0
-            async with AsyncPinnedConnection(clients.aclient, lambda: self._still(clients)) as pinned:
+            async with AsyncPinnedConnection(clients.aclient, lambda: check_not_repointed(self, clients)) as pinned:
                 while cursor is not None:
-                    cursor, page = await drivers.arun(scan(wanted, cursor), cast("redis.asyncio.Redis", pinned))
+                    cursor, page = await drivers.arun(scan_page(wanted, cursor), cast("redis.asyncio.Redis", pinned))
                     yield page
 
         return pages()

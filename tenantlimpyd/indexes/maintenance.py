@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
-from tenantlimpyd._operations.scan_page import ScanOptions, scan
+from tenantlimpyd._operations.scan_page import ScanOptions, scan_page
 from tenantlimpyd._operations.steps import Batch, Command, Operation
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.filter_keys import store_source
@@ -194,7 +194,7 @@ def _keys_of(index: BaseIndex, placement: Any) -> Operation[set[str]]:
         wanted = ScanOptions.of(prefix, escape_glob(start) + "*", None, kind)
         cursor: int | None = 0
         while cursor is not None:
-            cursor, page = yield from scan(wanted, cursor)
+            cursor, page = yield from scan_page(wanted, cursor)
             found.update(key for key in page if _is_own(index, key, start))
     uncertain = {key: list(_objects(index, key, name)) for key in found}
     asked = [(key, pk) for key, pks in uncertain.items() for pk in pks]

@@ -11,6 +11,7 @@ import redis
 from tenantlimpyd._connections.settings import Keyspace
 from tenantlimpyd._fanout.outcomes import Job, Outcome
 from tenantlimpyd._operations.steps import Command, Operation
+from tenantlimpyd.keys import nested_prefixes
 
 __all__ = ["Problem", "ServerFacts", "facts", "problems"]
 
@@ -85,18 +86,13 @@ def problems(jobs: Sequence[Job], outcomes: Mapping[str, Outcome[ServerFacts]]) 
 
 def _shared(jobs: Sequence[Job]) -> Generator[Problem, Any, None]:
     """Yield the pairs of tenants in one database of one server whose prefixes overlap."""
-    ordered = sorted(jobs, key=lambda job: job.database.key_prefix)
-    outer: list[Job] = []  # those whose prefix the next one may start with
-    for job in ordered:
-        while outer and not job.database.key_prefix.startswith(outer[-1].database.key_prefix):
-            outer.pop()
-        for other in outer:
+    for job, others in nested_prefixes(jobs, lambda job: job.database.key_prefix):
+        for other in others:
             message = (
                 f"tenants {other.tenant!r} and {job.tenant!r} share keys: {_at(other)} and {_at(job)} "
                 "are one server by its run id"
             )
             yield Problem("shared-keyspace", (other.tenant, job.tenant), message)
-        outer.append(job)
 
 
 def _at(job: Job) -> Keyspace:

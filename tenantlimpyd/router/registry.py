@@ -15,6 +15,7 @@ from tenantlimpyd._connections.settings import Keyspace
 from tenantlimpyd._registry.host import Placement
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError
+from tenantlimpyd.keys import prefixes_overlap
 
 __all__ = ["RecentTenants", "TenantRegistry", "UnknownIds"]
 
@@ -188,7 +189,7 @@ class TenantRegistry:
         """Return another tenant whose keys could be in a keyspace, or None."""
         for other in self._around(keyspace):
             prefix = self._prefix_of(other)
-            if other != tenant and (prefix.startswith(keyspace.prefix) or keyspace.prefix.startswith(prefix)):
+            if other != tenant and prefixes_overlap(prefix, keyspace.prefix):
                 return other
         return None
 

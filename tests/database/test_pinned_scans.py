@@ -89,9 +89,9 @@ async def test_a_tenants_scan_ends_with_an_error_when_its_database_moves(scanned
         await anext(akeys)
         await scanned.aconnect(**flushed_server.settings, db=4)
         for scan in (keys, later):
-            with pytest.raises(redis.ConnectionError, match="pointed elsewhere"):
+            with pytest.raises(redis.ConnectionError, match="connected elsewhere"):
                 list(scan)
-        with pytest.raises(redis.ConnectionError, match="pointed elsewhere"):
+        with pytest.raises(redis.ConnectionError, match="connected elsewhere"):
             _ = [key async for key in akeys]
         assert list(scanned.scan_keys()) == []
         await scanned.aclose()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenantlimpyd._operations.scan_page import ScanOptions, scan
+from tenantlimpyd._operations.scan_page import ScanOptions, scan_page
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.testing import count_commands
 
@@ -97,7 +97,7 @@ def test_a_prefix_finds_its_keys_and_no_others(opened, prefix, keys):
 
 
 def test_every_key_is_checked_against_the_literal_prefix():
-    operation = scan(ScanOptions.of("a:", None, None, None), 0)
+    operation = scan_page(ScanOptions.of("a:", None, None, None), 0)
     next(operation)
     with pytest.raises(StopIteration) as done:
         operation.send((0, [b"a:1", b"b:2", b"a", b"A:3"]))

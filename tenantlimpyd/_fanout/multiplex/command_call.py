@@ -13,7 +13,7 @@ from tenantlimpyd._connections.database_clients import DatabaseClients
 from tenantlimpyd._connections.endpoint import Endpoint
 from tenantlimpyd._fanout.outcomes import Job
 from tenantlimpyd._operations.steps import Command, Script
-from tenantlimpyd._resp import pack
+from tenantlimpyd._resp import decode_reply, pack
 from tenantlimpyd.exceptions import ImplementationError, shown
 
 __all__ = ["CommandCall", "EncodedStep", "checked_step"]
@@ -102,23 +102,10 @@ class EncodedStep:
             Exception: If the reply can't be decoded, or a response callback fails.
         """
         if isinstance(self._step, Script):
-            return _text(reply)
+            return decode_reply(reply)
         options = dict(self._step.options)
         if not options.pop(NEVER_DECODE, False):
-            reply = _text(reply)
+            reply = decode_reply(reply)
         callbacks: dict[Any, Any] = self._server.client.response_callbacks
         callback = callbacks.get(self._step.args[0])
         return reply if callback is None else callback(reply, **options)
-
-
-def _text(reply: Any) -> Any:
-    """Return a reply with all bytes decoded."""
-    if isinstance(reply, bytes):
-        return reply.decode()
-    if isinstance(reply, list):
-        return [_text(each) for each in reply]
-    if isinstance(reply, dict):
-        return {_text(name): _text(value) for name, value in reply.items()}
-    if isinstance(reply, set):
-        return {_text(each) for each in reply}
-    return reply
