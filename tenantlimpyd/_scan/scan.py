@@ -14,8 +14,9 @@ from tenantlimpyd import logs
 from tenantlimpyd._context_managers import AsyncCloseOnExit, CloseOnExit
 from tenantlimpyd._fanout.multiplex.asyncio_loop import AsyncioLoop, progress_of
 from tenantlimpyd._fanout.multiplex.protocol import Progress
-from tenantlimpyd._fanout.multiplex.scheduler import WorkerScheduler, WorkGroup
+from tenantlimpyd._fanout.multiplex.scheduler import WorkerScheduler
 from tenantlimpyd._fanout.multiplex.select_loop import SelectLoop
+from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
 from tenantlimpyd._fanout.multiplex.worker import ANSWER_SECONDS
 from tenantlimpyd._fanout.outcomes import ErrorPolicy, Job, Outcome, OutcomeCollector, grouped
 from tenantlimpyd._fanout.task_runner import TaskRunner

@@ -23,7 +23,7 @@ from tenantlimpyd._fanout.multiplex.protocol import (
     TenantDone,
     UnreachableError,
 )
-from tenantlimpyd._fanout.multiplex.scheduler import WorkGroup
+from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
 from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker
 from tenantlimpyd._fanout.outcomes import check_still_valid
 from tenantlimpyd._resp import pack

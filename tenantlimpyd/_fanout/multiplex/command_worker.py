@@ -29,12 +29,12 @@ from tenantlimpyd._fanout.multiplex.protocol import (
     UnreachableError,
 )
 from tenantlimpyd._fanout.multiplex.reply_reader import UnfinishedTransactionError
-from tenantlimpyd._fanout.multiplex.scheduler import WorkGroup
+from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
 from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker
 from tenantlimpyd._fanout.outcomes import check_still_valid, timed_out
 from tenantlimpyd._fanout.plan import PER_SERVER
 from tenantlimpyd._operations.steps import Command, Script
-from tenantlimpyd._resp import pack
+from tenantlimpyd._resp import pack, pack_select
 
 __all__ = ["CommandWorker"]
 
@@ -152,7 +152,7 @@ class CommandWorker(Worker[CommandCall]):
         """Check that the databases of the current calls can be selected, and open a transaction if the user may."""
         highest = max(planned.clients.db for planned in (*self._work, *self.group.pending))
         self.db = None
-        replies = yield from self._sent([_select(highest), _MULTI, _DISCARD, _MULTI], 4, opens=True)
+        replies = yield from self._sent([pack_select(highest), _MULTI, _DISCARD, _MULTI], 4, opens=True)
         if not self._work:
             return replies
         if not self._open:  # the user may not send MULTI, or not DISCARD
@@ -165,7 +165,7 @@ class CommandWorker(Worker[CommandCall]):
             self._highest = self.db = highest
             return []
         replies = yield from self._sent(
-            [*(_select(call.db) for call in self._work), _MULTI], len(self._work) + 1, opens=True
+            [*(pack_select(call.db) for call in self._work), _MULTI], len(self._work) + 1, opens=True
         )
         if not self._work:
             return replies
@@ -179,7 +179,7 @@ class CommandWorker(Worker[CommandCall]):
         """Send one call after its SELECT was confirmed: two round trips."""
         call, *others = self._work
         self._work, self._retry, self.db = [call], [*others, *self._retry], None
-        replies = yield from self._sent([_select(call.db)], 1)
+        replies = yield from self._sent([pack_select(call.db)], 1)
         if not self._work:
             return replies
         if replies[0] != _OK:
@@ -230,7 +230,7 @@ class CommandWorker(Worker[CommandCall]):
         payload: list[bytes] = []
         size = 0
         for position, call in enumerate(self._work):
-            asked = (_select(call.db), self._encoded(call, first=not position))
+            asked = (pack_select(call.db), self._encoded(call, first=not position))
             size += sum(map(len, asked))
             if size > SHORT_BYTES:
                 sent = max(1, position)
@@ -285,10 +285,6 @@ class CommandWorker(Worker[CommandCall]):
         except Exception as error:  # noqa: BLE001 - for example a reply that is not UTF-8: it affects this tenant only
             return TenantDone(call.jobs[0], None, error, call.seconds)
         return TenantDone(call.jobs[0], value, None, call.seconds)
-
-
-def _select(db: int) -> bytes:
-    return pack(b"SELECT", b"%d" % db)
 
 
 def _as_error(reply: Any) -> Exception:

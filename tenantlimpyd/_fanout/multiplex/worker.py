@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from tenantlimpyd._connections.borrower import NoPermitError
 from tenantlimpyd._fanout.multiplex.protocol import Connect, Progress, Step, TenantDone
-from tenantlimpyd._fanout.multiplex.scheduler import WorkGroup, WorkItem
+from tenantlimpyd._fanout.multiplex.work_group import WorkGroup, WorkItem
 from tenantlimpyd._fanout.outcomes import timed_out
 
 __all__ = ["ANSWER_SECONDS", "SLOW_ANSWER_SECONDS", "Worker"]
