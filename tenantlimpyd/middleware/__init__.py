@@ -1,7 +1,7 @@
-"""Middleware: the tenant of each HTTP request or websocket, for ASGI and WSGI applications.
+"""Middleware for ASGI and WSGI applications: it enters the tenant of each HTTP request or websocket.
 
-``tenantlimpyd.middleware.asgi.TenantMiddleware`` and ``tenantlimpyd.middleware.wsgi.TenantMiddleware`` ask an ``identify``
-function which tenant a request is for, and run the application inside that tenant. No web framework is needed.
+``tenantlimpyd.middleware.asgi.TenantMiddleware`` and ``tenantlimpyd.middleware.wsgi.TenantMiddleware`` call an ``identify``
+function to find the tenant of a request, and run the application inside that tenant. No web framework is needed.
 """
 
 from __future__ import annotations

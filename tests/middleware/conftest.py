@@ -1,4 +1,4 @@
-"""A router with two tenants, and one way to ask an application of either mode."""
+"""A router with two tenants, and one function that sends a request to an ASGI or a WSGI application."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reply:
     headers: dict[str, str]
     body: bytes
     seen: list[dict[str, Any]] = attrs.field(eq=False)
-    """What the application saw each time it was called."""
+    """The value, root and path of each call of the application."""
 
     @property
     def error(self) -> str:
@@ -39,7 +39,7 @@ class Reply:
 
 @attrs.frozen
 class Question:
-    """A request, and the middleware it meets."""
+    """A request, independent of the interface."""
 
     headers: Sequence[tuple[bytes, bytes]] = ()
     path: str = "/"
@@ -72,7 +72,7 @@ def ask_asgi(router, question: Question, handle: Callable[[], object] = current_
     }
     before = dict(scope)
     asyncio.run(asgi.TenantMiddleware(app, router=router, **options)(scope, receive, send))
-    assert scope == before, "the server's scope is not ours to change"
+    assert scope == before, "the middleware must not change the server's scope"
     start, body = sent
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
     return Reply(start["status"], headers, body["body"], seen)
@@ -93,7 +93,7 @@ def ask_wsgi(router, question: Question, handle: Callable[[], object] = current_
         "SCRIPT_NAME": question.root,
         "PATH_INFO": question.path.encode("utf-8", "surrogateescape").decode("latin-1"),
     }
-    for name, value in question.headers:  # repeated ones are joined, as servers do
+    for name, value in question.headers:  # WSGI servers join the values of a repeated header
         key = "HTTP_" + name.decode().upper().replace("-", "_")
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
@@ -105,7 +105,7 @@ def ask_wsgi(router, question: Question, handle: Callable[[], object] = current_
 
 @pytest.fixture(params=[ask_asgi, ask_wsgi], ids=["asgi", "wsgi"])
 def ask(request, router) -> Callable[..., Reply]:
-    """Ask an application, wrapped in the middleware, once; ``handle`` runs inside it."""
+    """Send one request to an application inside the middleware; ``handle`` runs in the application."""
 
     def asking(identify, handle=current_tenant, *, exempt=(), allow_switch=False, **question: Any) -> Reply:
         options = {"identify": identify, "exempt": exempt, "allow_switch": allow_switch}
@@ -116,5 +116,5 @@ def ask(request, router) -> Callable[..., Reply]:
 
 @pytest.fixture(params=[asgi.TenantMiddleware, wsgi.TenantMiddleware], ids=["asgi", "wsgi"])
 def middleware(request) -> type[Any]:
-    """Each of the two classes."""
+    """Return each of the two classes."""
     return request.param

@@ -1,4 +1,4 @@
-"""The end of a streamed reply whose client has disconnected runs in its own tenant, if its generator function is decorated."""
+"""The clean-up of a streamed body after a disconnect runs in its own tenant if its generator function is decorated."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def disconnected(app, tenant, path):
 
 
 @pytest.mark.parametrize("path", ["/sync", "/async"])
-async def test_end_of_an_abandoned_stream_runs_in_its_own_tenant(router, path):
+async def test_cleanup_of_an_abandoned_stream_runs_in_its_own_tenant(router, path):
     ends = []
 
     def rows():
@@ -74,7 +74,7 @@ async def test_end_of_an_abandoned_stream_runs_in_its_own_tenant(router, path):
     inner = Starlette(routes=[Route("/sync", stream), Route("/async", astream)])
     app = TenantMiddleware(inner, router=router, identify=from_header("X-Tenant-ID"))
     await disconnected(app, "acme", path)
-    with router.use_tenant("globex"):  # whoever is current when the garbage collector comes
+    with router.use_tenant("globex"):  # the tenant that is current when the garbage collector runs
         for _ in range(20):
             gc.collect()
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Liveness and readiness over HTTP, in both modes, outside of the tenants."""
+"""Liveness and readiness probes over HTTP, under ASGI and WSGI, outside of the tenants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def router(server):
 
 
 def wrapped(mode, router, **options):
-    """The middleware around one that wants a tenant."""
+    """Return an application that needs a tenant, inside both middlewares."""
     if mode == "asgi":
 
         async def app(scope, receive, send):
@@ -55,16 +55,16 @@ async def ask(app, path, tenant=None, method="GET", root=""):
 
         await app(scope, None, send)
         return sent[0]["status"], sent[-1]["body"]
-    told = []
+    statuses = []
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": root, "wsgi.input": io.BytesIO()}
     if tenant is not None:
         environ["HTTP_X_TENANT_ID"] = tenant
-    body = b"".join(app(environ, lambda status, headers: told.append(status)))
-    return int(told[0][:3]), body
+    body = b"".join(app(environ, lambda status, headers: statuses.append(status)))
+    return int(statuses[0][:3]), body
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_who_asks_needs_no_tenant_and_all_others_do(mode, router):
+async def test_probes_need_no_tenant_and_other_requests_do(mode, router):
     app = wrapped(mode, router, ready=Readiness.quorum(0.5))
     status, body = await ask(app, "/livez")
     assert (status, json.loads(body)) == (200, {"status": "alive"})
@@ -78,12 +78,12 @@ async def test_who_asks_needs_no_tenant_and_all_others_do(mode, router):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_not_ready(mode, router):
+async def test_readiness_probe_is_503_if_the_policy_is_not_met(mode, router):
     app = wrapped(mode, router, ready=Readiness.all(), details=True)
     status, body = await ask(app, "/readyz")
-    told = json.loads(body)
-    assert (status, told["status"], told["tenants_ok"]) == (503, "not ready", 1)
-    assert [each["error"] for each in told["servers"]] == [None, "ConnectionError"]
+    content = json.loads(body)
+    assert (status, content["status"], content["tenants_ok"]) == (503, "not ready", 1)
+    assert [each["error"] for each in content["servers"]] == [None, "ConnectionError"]
     assert b"secret" not in body
     assert (await ask(app, "/livez"))[0] == 200
     app = wrapped(mode, router, ready=Readiness.named("nobody"))
@@ -94,7 +94,7 @@ async def test_not_ready(mode, router):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_asking_often_asks_servers_seldom(mode, router, monkeypatch):
+async def test_frequent_probes_share_one_check_of_the_servers(mode, router, monkeypatch):
     asked = []
     health, ahealth = router.health, router.ahealth
 
@@ -120,13 +120,13 @@ async def test_asking_often_asks_servers_seldom(mode, router, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_an_application_of_its_own(mode, router):
+async def test_health_app_answers_the_probes_alone(mode, router):
     module = asgi if mode == "asgi" else wsgi
     app = module.health_app(router, ready=Readiness.quorum(1), live_path="/up", ready_path="/go")
     assert [(await ask(app, path))[0] for path in ("/up", "/go", "/livez")] == [200, 200, 404]
 
 
-async def test_its_lifespan_and_websockets(router):
+async def test_health_app_handles_lifespan_and_closes_websockets(router):
     app = asgi.health_app(router, ready=Readiness.none())
     sent, events = [], iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
@@ -143,7 +143,7 @@ async def test_its_lifespan_and_websockets(router):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"ready": "all"}, "ready must be a Readiness"),
         ({"live_path": "livez"}, "live_path begins with a slash"),
@@ -152,8 +152,8 @@ async def test_its_lifespan_and_websockets(router):
         ({"keep": "1"}, "keep must be a number of seconds"),
     ],
 )
-def test_mistakes(mode, router, given, said):
-    with pytest.raises(ConfigurationError, match=said):
+def test_invalid_arguments_are_refused(mode, router, given, message):
+    with pytest.raises(ConfigurationError, match=message):
         wrapped(mode, router, **{"ready": Readiness.all(), **given})
     module = asgi if mode == "asgi" else wsgi
     with pytest.raises(ConfigurationError, match="app must be"):

@@ -1,4 +1,4 @@
-"""Which tenant a request names: the three ways that come with the middleware."""
+"""The tenant that a request names: ``from_header``, ``from_subdomain``, ``from_path`` and custom functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenantlimpyd.middleware.identify import Request
 from tests.middleware.conftest import Question, ask_asgi, ask_wsgi
 
 
-def test_the_three_are_importable_from_each_module():
+def test_from_functions_are_importable_from_asgi_and_wsgi():
     for module in (asgi, wsgi):
         assert (module.from_header, module.from_subdomain, module.from_path) == (from_header, from_subdomain, from_path)
 
@@ -22,7 +22,7 @@ def test_the_three_are_importable_from_each_module():
 
 
 @pytest.mark.parametrize("name", ["X-Tenant-ID", "x-tenant-id", "X-TENANT-ID"])
-def test_a_header_names_the_tenant_in_any_case_of_its_name(ask, name):
+def test_header_name_is_case_insensitive(ask, name):
     reply = ask(from_header(name), headers=[(b"X-Tenant-ID", b"acme")])
     assert (reply.status, reply.seen[0]["value"]) == (200, "acme")
 
@@ -32,7 +32,7 @@ def test_a_header_names_the_tenant_in_any_case_of_its_name(ask, name):
     [(b"acme", b"globex"), (b"acme", b"acme"), (b"acme,globex",), (b"acme, acme",), (b"", b"acme"), (b"acme,",)],
     ids=repr,
 )
-def test_a_header_that_is_repeated_is_malformed_even_when_it_says_the_same(ask, values):
+def test_repeated_header_is_malformed_even_with_equal_values(ask, values):
     reply = ask(from_header("X-Tenant-ID"), headers=[(b"X-Tenant-ID", value) for value in values])
     assert (reply.status, reply.error, reply.seen) == (400, "invalid_tenant", [])
 
@@ -40,7 +40,7 @@ def test_a_header_that_is_repeated_is_malformed_even_when_it_says_the_same(ask, 
 @pytest.mark.parametrize(
     "value", [b"", b" ", b" acme", b"acme\x00", b"ac\tme", b"acm\xe9", b"\xff\xfe", b"acme\x7f", b"*"]
 )
-def test_a_header_that_is_no_id_is_malformed(ask, value):
+def test_header_that_is_not_a_tenant_id_is_malformed(ask, value):
     reply = ask(from_header("X-Tenant-ID"), headers=[(b"X-Tenant-ID", value)])
     assert (reply.status, reply.error, reply.seen) == (400, "invalid_tenant", [])
 
@@ -48,7 +48,7 @@ def test_a_header_that_is_no_id_is_malformed(ask, value):
 @pytest.mark.parametrize(
     "name", ["", "X Tenant", "X-Tenant:", "X_Tenant_ID", "X-Tenant\n", "Ünternehmen", None, b"X-Tenant"]
 )
-def test_a_header_name_is_checked_when_it_is_given(name):
+def test_from_header_refuses_an_invalid_header_name(name):
     with pytest.raises(ConfigurationError, match="such as 'X-Tenant-ID'"):
         from_header(name)
 
@@ -61,7 +61,7 @@ def test_a_header_name_is_checked_when_it_is_given(name):
     ["acme.example.com", "ACME.Example.COM", "acme.example.com:8000", "acme.example.com.", "acme.example.com.:80"],
 )
 @pytest.mark.parametrize("domain", ["example.com", ".example.com", "EXAMPLE.com", "example.com."])
-def test_a_subdomain_names_the_tenant(ask, host, domain):
+def test_subdomain_names_the_tenant(ask, host, domain):
     reply = ask(from_subdomain(domain), headers=[(b"Host", host.encode())])
     assert (reply.status, reply.seen[0]["value"]) == (200, "acme")
 
@@ -69,12 +69,12 @@ def test_a_subdomain_names_the_tenant(ask, host, domain):
 @pytest.mark.parametrize(
     "host", ["example.com", "acme.example.org", "acmeexample.com", "acme.example.com.evil.org", "127.0.0.1"]
 )
-def test_another_host_names_no_tenant(ask, host):
+def test_host_outside_the_domain_names_no_tenant(ask, host):
     reply = ask(from_subdomain("example.com"), headers=[(b"Host", host.encode())])
     assert (reply.status, reply.error, reply.seen) == (400, "no_tenant", [])
 
 
-def test_no_host_names_no_tenant(ask):
+def test_missing_host_names_no_tenant(ask):
     assert ask(from_subdomain("example.com")).error == "no_tenant"
 
 
@@ -90,12 +90,12 @@ def test_no_host_names_no_tenant(ask):
         b"acme.example.com/",
     ],
 )
-def test_a_host_that_is_none_is_malformed(ask, host):
+def test_invalid_host_is_malformed(ask, host):
     reply = ask(from_subdomain("example.com"), headers=[(b"Host", host)])
     assert (reply.status, reply.error, reply.seen) == (400, "invalid_tenant", [])
 
 
-def test_two_hosts_are_malformed(ask):
+def test_repeated_host_is_malformed(ask):
     reply = ask(
         from_subdomain("example.com"), headers=[(b"Host", b"acme.example.com"), (b"Host", b"globex.example.com")]
     )
@@ -105,7 +105,7 @@ def test_two_hosts_are_malformed(ask):
 @pytest.mark.parametrize(
     "domain", ["", ".", "example.com:80", "https://example.com", "bücher.example", "a..b", None, b"a.b"]
 )
-def test_a_domain_is_checked_when_it_is_given(domain):
+def test_from_subdomain_refuses_an_invalid_domain(domain):
     with pytest.raises(ConfigurationError, match=r"such as 'example\.com'"):
         from_subdomain(domain)
 
@@ -126,7 +126,7 @@ def test_a_domain_is_checked_when_it_is_given(domain):
         ("/kundé", "/kundé/acme/notes", "/kundé/acme", "/notes"),
     ],
 )
-def test_a_path_names_the_tenant_and_the_application_is_mounted_there(ask, root, prefix, path, moved, rest):
+def test_path_names_the_tenant_and_mounts_the_application(ask, root, prefix, path, moved, rest):
     reply = ask(from_path(prefix), path=path, root=root)
     assert reply.seen[0] == {"value": "acme", "root": root + moved, "path": rest}
 
@@ -135,24 +135,24 @@ def test_a_path_names_the_tenant_and_the_application_is_mounted_there(ask, root,
     ("prefix", "path"),
     [("/", "/"), ("/", ""), ("/", "//acme"), ("/t", "/t"), ("/t", "/t/"), ("/t", "/tx/acme"), ("/t", "/acme")],
 )
-def test_another_path_names_no_tenant(ask, prefix, path):
+def test_path_outside_the_prefix_names_no_tenant(ask, prefix, path):
     reply = ask(from_path(prefix), path=path)
     assert (reply.status, reply.error, reply.seen) == (400, "no_tenant", [])
 
 
 @pytest.mark.parametrize("segment", ["*", "acme ", "..", "acmé", "acme\x00", "acme%2F"])
-def test_a_segment_that_is_no_id_is_malformed(ask, segment):
+def test_path_segment_that_is_not_a_tenant_id_is_malformed(ask, segment):
     reply = ask(from_path(), path=f"/{segment}/notes")
     assert (reply.status, reply.error, reply.seen) == (400, "invalid_tenant", [])
 
 
 @pytest.mark.parametrize("prefix", ["", "t", None, b"/t"])
-def test_a_prefix_is_checked_when_it_is_given(prefix):
+def test_from_path_refuses_an_invalid_prefix(prefix):
     with pytest.raises(ConfigurationError, match="such as '/t'"):
         from_path(prefix)
 
 
-def test_a_server_that_leaves_the_root_out_of_the_path_is_understood(router):
+def test_path_without_the_mount_point_is_understood(router):
     """Some ASGI servers do; frameworks expect it to be in."""
     seen = []
 
@@ -165,7 +165,7 @@ def test_a_server_that_leaves_the_root_out_of_the_path_is_understood(router):
     assert seen == [("/api/acme", "/api/acme/notes")]
 
 
-# The view
+# The request
 
 
 def view(path="/a/b", **headers: str) -> Request:
@@ -173,17 +173,17 @@ def view(path="/a/b", **headers: str) -> Request:
     return Request(path, {}, lambda name: values.get(name.lower(), ()))
 
 
-def test_the_view_shows_nothing_of_the_headers_in_its_repr():
+def test_repr_of_a_request_shows_no_headers():
     assert repr(view(authorization="secret")) == "<Request of the path '/a/b'>"
 
 
 @pytest.mark.parametrize("part", ["", "/", "a", "/a/", "/a/b/c", "/b", "/A"])
-def test_only_whole_segments_from_the_beginning_can_be_mounted(part):
-    with pytest.raises(ValueError, match="no beginning of the path"):
+def test_mount_refuses_anything_but_the_first_segments_of_the_path(part):
+    with pytest.raises(ValueError, match="does not begin with the segments"):
         view().mount(part)
 
 
-def test_a_function_of_ones_own_reads_headers_host_path_and_the_native_request(ask):
+def test_custom_identify_reads_headers_host_path_and_the_native_request(ask):
     def identify(request: Request) -> str:
         assert request.headers("x-two") == ("1", "2") or request.headers("x-two") == ("1,2",)
         assert (request.header("x-none"), request.headers("x-none"), request.host) == (None, (), "example.com")
@@ -195,7 +195,7 @@ def test_a_function_of_ones_own_reads_headers_host_path_and_the_native_request(a
     assert ask(identify, headers=headers, path="/notes").seen[0]["value"] == "globex"
 
 
-def test_content_headers_have_no_prefix_in_a_wsgi_environ(router):
+def test_wsgi_content_headers_are_read_without_prefix(router):
     found = []
 
     def identify(request: Request) -> None:
@@ -206,7 +206,7 @@ def test_content_headers_have_no_prefix_in_a_wsgi_environ(router):
     assert found == [("text/plain", "3")]
 
 
-# A grammar that lets everything through
+# A grammar that admits every text
 
 
 @pytest.mark.parametrize("ask", [ask_asgi, ask_wsgi], ids=["asgi", "wsgi"])
@@ -221,13 +221,13 @@ def test_content_headers_have_no_prefix_in_a_wsgi_environ(router):
         (from_path(), Question(path="/a\n/notes")),
     ],
 )
-def test_a_loose_grammar_lets_no_ambiguous_id_in(ask, identify, question):
+def test_permissive_grammar_admits_no_ambiguous_id(ask, identify, question):
     with DatabaseRouter(grammar=r"(?s).+") as router:
         reply = ask(router, question, identify=identify)
     assert (reply.status, reply.error) == (400, "invalid_tenant")
 
 
-def test_a_root_is_whole_segments_of_the_path(router):
+def test_mount_point_is_compared_by_whole_segments(router):
     seen = []
 
     async def app(scope, receive, send):

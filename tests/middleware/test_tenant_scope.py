@@ -1,4 +1,4 @@
-"""Invariant 5, enter and leave by rule, as far as the middleware keeps it."""
+"""The scope of a request's tenant: entered and left by rule (invariant 5)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def start_response(status, headers, exc_info=None):
     return discard
 
 
-# The previous tenant comes back
+# The previous tenant is current again afterwards
 
 
-def test_invariant_5_the_previous_tenant_comes_back_after_a_wsgi_request(router):
+def test_invariant_5_previous_tenant_is_current_again_after_a_wsgi_request(router):
     middleware = wsgi.TenantMiddleware(lambda *_: [current_tenant()], router=router, identify=HEADER)
     with router.use_tenant("globex"):
         assert middleware(environ(), start_response) == ["acme"]
@@ -43,7 +43,7 @@ def test_invariant_5_the_previous_tenant_comes_back_after_a_wsgi_request(router)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
-def test_invariant_5_it_comes_back_after_an_error_of_a_wsgi_application(router, error):
+def test_invariant_5_previous_tenant_is_current_again_after_an_error_of_a_wsgi_application(router, error):
     def app(environ, start_response):
         raise error
 
@@ -54,7 +54,7 @@ def test_invariant_5_it_comes_back_after_an_error_of_a_wsgi_application(router, 
         assert current_tenant() == "globex"
 
 
-async def test_invariant_5_it_comes_back_after_an_asgi_request_a_refusal_and_an_error(router):
+async def test_invariant_5_previous_tenant_is_current_again_after_an_asgi_request_a_refusal_and_an_error(router):
     async def app(scope, receive, send):
         assert current_tenant() == "acme"
         if receive:
@@ -71,7 +71,7 @@ async def test_invariant_5_it_comes_back_after_an_asgi_request_a_refusal_and_an_
         assert current_tenant() == "globex"
 
 
-async def test_invariant_5_it_comes_back_when_a_request_is_cancelled(router):
+async def test_invariant_5_previous_tenant_is_current_again_after_a_cancelled_request(router):
     inside = asyncio.Event()
     after = []
 
@@ -99,7 +99,7 @@ async def test_invariant_5_it_comes_back_when_a_request_is_cancelled(router):
 # The context is set on every request, also to none
 
 
-async def test_invariant_5_what_was_current_around_the_server_is_not_the_requests(router):
+async def test_invariant_5_requests_do_not_inherit_the_tenant_of_the_server(router):
     seen = []
 
     async def app(scope, receive, send):
@@ -115,7 +115,7 @@ async def test_invariant_5_what_was_current_around_the_server_is_not_the_request
     assert seen == [("lifespan", None, None), ("http", None, None), ("something.new", None, None)]
 
 
-def test_invariant_5_nor_that_of_another_routers_tenant(router, server):
+def test_invariant_5_requests_do_not_inherit_the_tenant_of_another_router(router, server):
     other = DatabaseRouter({"umbrella": RedisDatabase(**server.settings, db=9)})
     middleware = wsgi.TenantMiddleware(
         lambda *_: [current_tenant()], router=router, identify=HEADER, exempt=("/healthz",)
@@ -125,7 +125,7 @@ def test_invariant_5_nor_that_of_another_routers_tenant(router, server):
         assert middleware(environ(), start_response) == ["acme"]
 
 
-async def test_invariant_5_a_server_started_inside_a_request_does_not_lock_the_requests_it_serves(router):
+async def test_invariant_5_server_started_inside_a_request_does_not_lock_the_requests_it_serves(router):
     seen = []
 
     async def app(scope, receive, send):
@@ -159,7 +159,7 @@ async def test_invariant_5_tasks_of_a_request_keep_its_tenant_after_it_ended(rou
     assert await tasks[0] == "acme"
 
 
-def test_invariant_5_threads_of_a_request_have_its_tenant_only_when_it_is_carried(ask):
+def test_invariant_5_threads_of_a_request_have_its_tenant_only_if_it_is_carried(ask):
     def handle():
         seen = []
         for target in (lambda: seen.append(current_tenant())), carry_tenant(lambda: seen.append(current_tenant())):
@@ -171,7 +171,7 @@ def test_invariant_5_threads_of_a_request_have_its_tenant_only_when_it_is_carrie
     assert ask(HEADER, handle, headers=[(b"X-Tenant-ID", b"acme")]).seen[0]["value"] == [None, "acme"]
 
 
-async def test_invariant_5_requests_at_the_same_time_have_their_own(router):
+async def test_invariant_5_concurrent_requests_have_their_own_tenants(router):
     arrived = asyncio.Barrier(20)
     seen = []
 
@@ -190,7 +190,7 @@ async def test_invariant_5_requests_at_the_same_time_have_their_own(router):
 # Another tenant inside a request
 
 
-def test_invariant_5_another_tenant_inside_a_request_is_refused(ask, router):
+def test_invariant_5_entering_another_tenant_inside_a_request_is_refused(ask, router):
     def handle():
         with router.use_tenant("acme"), pytest.raises(TenantSwitchError, match="allow_switch=True"):
             router.use_tenant("globex").__enter__()
@@ -203,7 +203,7 @@ def test_invariant_5_another_tenant_inside_a_request_is_refused(ask, router):
     assert ask(HEADER, handle, headers=[(b"X-Tenant-ID", b"acme")]).seen[0]["value"] == "acme"
 
 
-def test_invariant_5_unless_it_is_allowed(ask, router):
+def test_invariant_5_allow_switch_permits_another_tenant_inside_a_request(ask, router):
     def handle():
         with router.use_tenant("globex"):
             return current_tenant()
@@ -218,11 +218,11 @@ def test_invariant_5_unless_it_is_allowed(ask, router):
     assert ask(HEADER, handle_one, headers=headers).seen[0]["value"] == "globex"
 
 
-# Streamed replies
+# Streamed bodies
 
 
 class Body:
-    """An iterable, no iterator, that notes the tenant of each thing that is asked of it."""
+    """An iterable body that records the current tenant in each of its methods."""
 
     def __init__(self, seen):
         self.seen = seen
@@ -237,7 +237,7 @@ class Body:
         self.seen.append(("close", current_tenant()))
 
 
-def test_invariant_5_a_streamed_reply_keeps_its_tenant_and_the_server_has_its_own(router):
+def test_invariant_5_streamed_body_and_server_each_keep_their_tenant(router):
     seen = []
     middleware = wsgi.TenantMiddleware(lambda *_: Body(seen), router=router, identify=HEADER)
     body = middleware(environ(), start_response)
@@ -249,7 +249,7 @@ def test_invariant_5_a_streamed_reply_keeps_its_tenant_and_the_server_has_its_ow
     assert seen == steps
 
 
-def test_invariant_5_it_may_be_read_in_any_thread_or_context(router):
+def test_invariant_5_streamed_body_keeps_its_tenant_in_any_thread_or_context(router):
     seen = []
     middleware = wsgi.TenantMiddleware(lambda *_: Body(seen), router=router, identify=HEADER)
     body = contextvars.Context().run(middleware, environ(), start_response)
@@ -261,7 +261,7 @@ def test_invariant_5_it_may_be_read_in_any_thread_or_context(router):
     assert seen == [("iter", "acme"), (0, "acme"), (1, "acme"), ("close", "acme")]
 
 
-def test_invariant_5_a_streamed_reply_is_locked_to_its_tenant(router):
+def test_invariant_5_streamed_body_can_not_enter_another_tenant(router):
     def app(environ, start_response):
         with pytest.raises(TenantSwitchError):
             router.use_tenant("globex").__enter__()
@@ -270,7 +270,7 @@ def test_invariant_5_a_streamed_reply_is_locked_to_its_tenant(router):
     assert list(wsgi.TenantMiddleware(app, router=router, identify=HEADER)(environ(), start_response)) == ["acme"]
 
 
-def test_invariant_5_a_reply_that_enters_a_tenant_while_it_streams_has_it_in_each_step(router):
+def test_invariant_5_streamed_body_keeps_a_tenant_that_it_entered(router):
     def app(environ, start_response):
         with router.use_tenant("globex"):
             yield current_tenant()
@@ -282,7 +282,7 @@ def test_invariant_5_a_reply_that_enters_a_tenant_while_it_streams_has_it_in_eac
     assert seen == [("globex", None), ("globex", None), ("acme", None)]
 
 
-def test_invariant_5_a_reply_that_breaks_off_leaves_nothing_behind(router):
+def test_invariant_5_streamed_body_that_fails_or_is_closed_early_leaves_its_tenant(router):
     closed = []
 
     def app(environ, start_response):
@@ -306,18 +306,18 @@ def test_invariant_5_a_reply_that_breaks_off_leaves_nothing_behind(router):
 
 
 @pytest.mark.parametrize("reply", [[b"whole"], (b"in ", b"parts"), []])
-def test_complete_replies_pass_through_as_they_are(router, reply):
+def test_complete_body_is_returned_unchanged(router, reply):
     middleware = wsgi.TenantMiddleware(lambda *_: reply, router=router, identify=HEADER)
     assert middleware(environ(), start_response) is reply
 
 
-def test_a_body_without_close_can_be_closed(router):
+def test_streamed_body_without_close_can_be_closed(router):
     body = wsgi.TenantMiddleware(lambda *_: iter([b"x"]), router=router, identify=HEADER)(environ(), start_response)
     assert list(body) == [b"x"]
     body.close()
 
 
-def test_two_middlewares_that_find_different_tenants_in_one_request_are_told(router):
+def test_two_middlewares_that_find_different_tenants_are_an_error(router):
     async def app(scope, receive, send):
         raise AssertionError("never reached")
 

@@ -1,4 +1,4 @@
-"""Real servers on loopback, started while a tenant was current: no request has that tenant (cpython#140947)."""
+"""Real HTTP servers that are started while a tenant is current: no request inherits that tenant (cpython#140947)."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def get(opened, path="/", **headers):
 
 
 @pytest.mark.parametrize(("middleware", "app", "running"), SERVERS)
-def test_invariant_5_the_tenant_a_server_was_started_in_is_no_requests(router, middleware, app, running):
+def test_invariant_5_requests_do_not_inherit_the_tenant_in_which_the_server_was_started(
+    router, middleware, app, running
+):
     around = set()
     wrapped = middleware(app, router=router, identify=from_header("X-Tenant-ID"), exempt=("/healthz",))
     with running(router, Around(wrapped, around)) as port, connection(port) as opened:
@@ -129,11 +131,11 @@ def test_invariant_5_the_tenant_a_server_was_started_in_is_no_requests(router, m
             assert get(opened, **{"X-Tenant-ID": "umbrella"})[0] == 404
             assert get(opened, **{"X-Tenant-ID": "ac me"})[0] == 400
             assert get(opened)[0] == 400
-    assert around == {"globex"}, "the server did hand its own tenant on, so the test shows something"
+    assert around == {"globex"}, "the server must have had a tenant of its own, or the test would prove nothing"
 
 
 @pytest.mark.parametrize(("middleware", "app", "running"), SERVERS)
-def test_a_real_server_mounts_the_application_below_the_tenant(router, middleware, app, running):
+def test_real_server_mounts_the_application_below_the_tenant(router, middleware, app, running):
     wrapped = middleware(app, router=router, identify=from_path("/t"))
     with running(router, wrapped) as port, connection(port) as opened:
         status, seen = get(opened, "/t/acme/notes?x=1")
@@ -160,7 +162,7 @@ def test_a_real_server_mounts_the_application_below_the_tenant(router, middlewar
     ],
     ids=lambda head: ascii(head[13:50]),
 )
-def test_bytes_that_are_no_id_get_400_from_a_real_server(router, middleware, app, running, head):
+def test_malformed_header_bytes_get_400_from_a_real_server(router, middleware, app, running, head):
     reached = set()
 
     def inside(*args):

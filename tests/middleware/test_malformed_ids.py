@@ -1,4 +1,4 @@
-"""Requests with bad tenant ids of every kind: refused, whatever they are, and nothing is written."""
+"""Requests with malformed tenant ids of every kind are refused, and write nothing."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def keyspace(server) -> dict[str, object]:
         return client.info("keyspace")
 
 
-def test_bad_ids_are_refused_in_every_place_and_nothing_is_written(router, write, flushed_server):
+def test_malformed_ids_are_refused_in_header_host_and_path_and_write_nothing(router, write, flushed_server):
     @examples
     @settings(max_examples=100, deadline=None)
     @given(way=st.sampled_from(sorted(WAYS)), value=ids)
@@ -109,12 +109,12 @@ def test_bad_ids_are_refused_in_every_place_and_nothing_is_written(router, write
 @pytest.mark.parametrize("ask", [ask_asgi, ask_wsgi])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("unit", [b"a", b".", "é".encode()], ids=ascii)
-def test_ten_megabytes_are_refused(router, write, flushed_server, ask, way, unit):
+def test_id_of_ten_megabytes_is_refused(router, write, flushed_server, ask, way, unit):
     reply = ask(router, question(way, unit * (10_000_000 // len(unit))), write, identify=WAYS[way])
     assert (reply.status, reply.error, reply.seen) == (400, "invalid_tenant", [])
     assert keyspace(flushed_server) == {}
 
 
-def test_what_is_refused_above_would_write(router, write, flushed_server):
+def test_well_formed_id_reaches_the_application_that_writes(router, write, flushed_server):
     assert ask_wsgi(router, question("header", b"acme"), write, identify=WAYS["header"]).status == 200
     assert keyspace(flushed_server).keys() == {"db1"}
