@@ -21,7 +21,8 @@ SLOW = (
     *(
         "router/test_scale.py",
         "test_config_fuzz.py",
-        "test_testing_plugin.py",
+        "testing/test_plugin.py",
+        "testing/test_leaks.py",
         "models/test_many_values",
         "models/test_collection",
         "models/test_index_",

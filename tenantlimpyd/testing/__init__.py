@@ -1,8 +1,8 @@
-"""For the tests of applications that use tenantlimpyd.
+"""Help for the tests of applications that use tenantlimpyd.
 
 Installing the package registers a pytest plugin (:mod:`tenantlimpyd.testing.plugin`) with the fixtures
 ``tenantlimpyd_server``, ``tenant_router``, ``tenant_ids`` and ``tenant_leak_detector``. It starts a server only when a
-test asks for one of the first two. :func:`count_commands` guards what a piece of code costs by counting.
+test uses one of the first two. :func:`count_commands` measures the cost of a piece of code in commands and round trips.
 """
 
 from __future__ import annotations

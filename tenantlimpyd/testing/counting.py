@@ -1,7 +1,7 @@
-"""Counting what is sent: commands, and the round trips that carry them.
+"""A counter of the commands sent to Redis, and of the round trips that carry them.
 
-While at least one counter is open, the methods by which redis-py's connections send (sync and async), and those of sync
-scans, are wrapped; when the last one closes they are as before.
+While at least one counter is open, the methods with which redis-py's connections (sync and async) and the leases of scans
+send are wrapped. When the last counter closes, the original methods are restored.
 """
 
 from __future__ import annotations
@@ -24,62 +24,73 @@ if TYPE_CHECKING:
 __all__ = ["CommandCounter", "count_commands"]
 
 
-class _Place(NamedTuple):
-    """A logical database of a server, as a connection knows it."""
+class _DatabaseAddress(NamedTuple):
+    """A logical database of a server, as the settings of a connection name it."""
 
-    address: tuple[Any, ...]
+    server: tuple[Any, ...]
     db: int
 
     @classmethod
-    def of(cls, attributes: Callable[[str], Any]) -> _Place:
-        path = attributes("path")
-        address = (path,) if path else (attributes("host") or "localhost", int(attributes("port") or 6379))
-        return cls(address, int(attributes("db") or 0))
+    def of(cls, setting: Callable[[str], Any]) -> _DatabaseAddress:
+        path = setting("path")
+        server = (path,) if path else (setting("host") or "localhost", int(setting("port") or 6379))
+        return cls(server, int(setting("db") or 0))
 
 
 class CommandCounter:
-    """What was sent to Redis while the counter was open, by any thread or task.
+    """The commands sent to Redis while the counter was open, by any thread or task.
 
-    Only names are kept, no keys and no values. A connection's handshake (HELLO, AUTH, CLIENT, SELECT) and its health
-    checks are not counted: whether they happen depends on what the pool had. Nor is what takes a connection that
-    databases share from one to another.
+    Only the names of commands are kept, no keys and no values. A connection's handshake (HELLO, AUTH, CLIENT, SELECT) and
+    its health checks are not counted, because whether they happen depends on the state of the connection pool. The commands
+    that switch a shared connection from one database to another are not counted either.
 
     Attributes:
         sent: for each round trip, the names of its commands, such as ``[("MULTI", "SET", "EXEC"), ("GET",)]``.
-        wire: the same, with what takes a connection to another database.
+        wire: the same, with the commands that switch a connection to another database.
     """
 
-    def __init__(self, places: frozenset[_Place] | None) -> None:
-        self._places = places
+    def __init__(self, addresses: frozenset[_DatabaseAddress] | None) -> None:
+        self._addresses = addresses
         self.sent: list[tuple[str, ...]] = []
         self.wire: list[tuple[str, ...]] = []
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} trips={self.trips} commands={self.commands} sent={self.sent}>"
+        return f"<{type(self).__name__} round_trips={self.round_trips} commands={self.commands} sent={self.sent}>"
 
     @property
-    def trips(self) -> int:
-        """How many times something was sent and waited for. A pipeline is one trip."""
+    def round_trips(self) -> int:
+        """The number of writes whose replies were waited for. A pipeline is one round trip."""
         return len(self.sent)
 
     @property
+    def trips(self) -> int:
+        """The number of round trips: a short name of :attr:`round_trips`."""
+        return self.round_trips
+
+    @property
     def commands(self) -> int:
-        """How many commands were sent, MULTI and EXEC included. A script is one."""
+        """The number of commands, MULTI and EXEC included. A script is one command."""
         return sum(len(names) for names in self.sent)
 
     @property
     def names(self) -> list[str]:
-        """The names of all commands, in the order they were sent."""
+        """The names of all commands, in the order in which they were sent."""
         return [name for names in self.sent for name in names]
 
     def clear(self) -> None:
-        """Start again from nothing."""
+        """Reset the counter to zero."""
         self.sent.clear()
         self.wire.clear()
 
-    def note(self, place: _Place, names: tuple[str, ...], caller_commands: tuple[str, ...]) -> None:
-        """Take down one round trip, if it went to a place of this counter: all that was sent, and what of it was meant."""
-        if self._places is None or place in self._places:
+    def note(self, address: _DatabaseAddress, names: tuple[str, ...], caller_commands: tuple[str, ...]) -> None:
+        """Record one round trip if it went to a database of this counter.
+
+        Args:
+            address: the database to which it was sent.
+            names: the names of all commands on the wire.
+            caller_commands: the names of the commands that a caller asked for.
+        """
+        if self._addresses is None or address in self._addresses:
             self.wire.append(names)
             if caller_commands:
                 self.sent.append(caller_commands)
@@ -87,22 +98,22 @@ class CommandCounter:
 
 @contextlib.contextmanager
 def count_commands(*databases: RedisDatabase) -> Iterator[CommandCounter]:
-    """Count the commands and round trips of a block of code, blocking and asyncio alike.
+    """Count the commands and round trips of a block of code, sync and async alike.
 
     ::
 
         with count_commands(database) as sent:
             person.name.set("Ada")
-        assert sent.trips == 1, sent
+        assert sent.round_trips == 1, sent
 
     Args:
-        *databases: count only what goes to the server and database number of these. None given: all of redis-py.
+        *databases: the databases to count: commands for the same server and database number. Without any, all commands of
+            redis-py are counted.
 
     Yields:
-        The counter. It can be read inside the block, and stays as it is after it.
+        The counter. It can be read inside the block, and keeps its values after the block.
     """
-    places = frozenset(map(_place_of, databases)) if databases else None
-    counter = CommandCounter(places)
+    counter = CommandCounter(frozenset(map(_address_of, databases)) if databases else None)
     _open(counter)
     try:
         yield counter
@@ -110,18 +121,19 @@ def count_commands(*databases: RedisDatabase) -> Iterator[CommandCounter]:
         _close(counter)
 
 
-def _place_of(database: RedisDatabase) -> _Place:
-    return _Place.of(database.connection.connection_pool.connection_kwargs.get)
+def _address_of(database: RedisDatabase) -> _DatabaseAddress:
+    return _DatabaseAddress.of(database.connection.connection_pool.connection_kwargs.get)
 
 
 _lock = threading.Lock()
 _counters: tuple[CommandCounter, ...] = ()
 _originals: list[tuple[type, str, Any]] = []
-_handshaking: ContextVar[bool] = ContextVar("tenantlimpyd.testing.handshaking", default=False)
+_paused: ContextVar[bool] = ContextVar("tenantlimpyd.testing.paused", default=False)
+"""Whether this context sends a handshake or a health check."""
 
 
 def _open(counter: CommandCounter) -> None:
-    global _counters  # noqa: PLW0603 - the list of open counters, guarded by the lock
+    global _counters  # noqa: PLW0603 - the open counters, guarded by the lock
     with _lock:
         if not _counters:
             _wrap()
@@ -129,7 +141,7 @@ def _open(counter: CommandCounter) -> None:
 
 
 def _close(counter: CommandCounter) -> None:
-    global _counters  # noqa: PLW0603 - the list of open counters, guarded by the lock
+    global _counters  # noqa: PLW0603 - the open counters, guarded by the lock
     with _lock:
         _counters = tuple(other for other in _counters if other is not counter)
         if not _counters:
@@ -139,15 +151,15 @@ def _close(counter: CommandCounter) -> None:
 
 
 def _wrap() -> None:
-    blocking, awaiting = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
+    sync, asyncio = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
     wrappers: list[tuple[type, str, Callable[[Any], Any]]] = [
-        (blocking, "send_packed_command", _sending),
-        (blocking, "connect_check_health", _aside),
-        (blocking, "check_health", _aside),
-        (awaiting, "send_packed_command", _asending),
-        (awaiting, "connect_check_health", _aaside),
-        (awaiting, "check_health", _aaside),
-        (Lease, "write", _writing),
+        (sync, "send_packed_command", _counting_send),
+        (sync, "connect_check_health", _not_counted),
+        (sync, "check_health", _not_counted),
+        (asyncio, "send_packed_command", _counting_send),
+        (asyncio, "connect_check_health", _anot_counted),
+        (asyncio, "check_health", _anot_counted),
+        (Lease, "write", _counting_write),
     ]
     for owner, name, wrapper in wrappers:
         original = owner.__dict__[name]
@@ -155,72 +167,69 @@ def _wrap() -> None:
         setattr(owner, name, wrapper(original))
 
 
-def _sending(original: Callable[..., None]) -> Callable[..., None]:
+def _counting_send(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that counts and then sends. That of an async connection returns the original's coroutine."""
+
     @functools.wraps(original)
-    def send_packed_command(self: Any, command: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, _noted(self, command), *args, **kwargs)
+    def send_packed_command(self: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self, _count(self, command), *args, **kwargs)
 
     return send_packed_command
 
 
-def _writing(original: Callable[..., None]) -> Callable[..., None]:
+def _counting_write(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def write(self: Lease, packed: bytes) -> None:
-        _noted(self.connection, packed)
+        _count(self.connection, packed)
         original(self, packed)
 
     return write
 
 
-def _asending(original: Callable[..., Any]) -> Callable[..., Any]:
+def _not_counted(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
-    async def send_packed_command(self: Any, command: Any, *args: Any, **kwargs: Any) -> None:
-        await original(self, _noted(self, command), *args, **kwargs)
-
-    return send_packed_command
-
-
-def _aside(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def aside(self: Any, *args: Any, **kwargs: Any) -> None:
-        token = _handshaking.set(True)
-        try:
+    def not_counted(self: Any, *args: Any, **kwargs: Any) -> None:
+        with _pause():
             original(self, *args, **kwargs)
-        finally:
-            _handshaking.reset(token)
 
-    return aside
+    return not_counted
 
 
-def _aaside(original: Callable[..., Any]) -> Callable[..., Any]:
+def _anot_counted(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    async def aside(self: Any, *args: Any, **kwargs: Any) -> None:
-        token = _handshaking.set(True)
-        try:
+    async def not_counted(self: Any, *args: Any, **kwargs: Any) -> None:
+        with _pause():
             await original(self, *args, **kwargs)
-        finally:
-            _handshaking.reset(token)
 
-    return aside
+    return not_counted
 
 
-def _noted(connection: Any, command: Any) -> Any:
-    """Tell the open counters about packed commands, and return them, still to be sent."""
-    if _handshaking.get():
+@contextlib.contextmanager
+def _pause() -> Iterator[None]:
+    token = _paused.set(True)
+    try:
+        yield
+    finally:
+        _paused.reset(token)
+
+
+def _count(connection: Any, command: Any) -> Any:
+    """Report packed commands to the open counters, and return them for sending."""
+    if _paused.get():
         return command
     chunks = [command] if isinstance(command, bytes | str) else list(command)
     names = tuple(
         command_names(b"".join(chunk.encode() if isinstance(chunk, str) else bytes(chunk) for chunk in chunks))
     )
     caller_commands = getattr(connection, "caller_commands", None)
-    place = _Place.of(lambda name: getattr(connection, name, None))
+    address = _DatabaseAddress.of(lambda name: getattr(connection, name, None))
     for counter in _counters:
-        counter.note(place, names, names if caller_commands is None else caller_commands)
+        counter.note(address, names, names if caller_commands is None else caller_commands)
     return chunks
 
 
 def command_names(packed: bytes) -> Iterator[str]:
-    """Yield the name of each command in what redis-py is about to send (RESP arrays of bulk strings)."""
+    """Yield the name of each command in packed commands (RESP arrays of bulk strings)."""
     at = 0
     while at < len(packed):
         end = packed.index(b"\r\n", at)

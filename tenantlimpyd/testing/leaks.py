@@ -1,4 +1,4 @@
-"""Noticing that a tenant was entered and not left."""
+"""The detector of tenants that a test entered and did not leave."""
 
 from __future__ import annotations
 
@@ -12,55 +12,64 @@ __all__ = ["LeakDetector", "TenantLeakError"]
 
 
 class TenantLeakError(AssertionError):
-    """A test, or a fixture of it, ended inside a tenant it had not begun in, or outside the one it had begun in."""
+    """Raised if a test or one of its fixtures ends with other tenants entered than it began with."""
 
 
 class LeakDetector:
-    """Compares what is entered at the beginning and at the end of something, and puts it back when it differs."""
+    """Compares the entered tenants at the beginning and at the end of a test, and restores those of the beginning.
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    Args:
+        subject: the test, for the message.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
         self._before = frames.get()
 
     def check(self) -> None:
-        """Compare now.
+        """Compare the entered tenants with those of the beginning.
 
         Raises:
-            TenantLeakError: what is entered is not what was. The context is as it was again, so that the next test
-                doesn't suffer for this one.
+            TenantLeakError: If they differ. The tenants of the beginning are entered again by then, so that the next test is
+                not affected.
         """
         after = frames.get()
         if after is self._before:
             return
-        self.put_back()
+        self.restore()
         raise TenantLeakError(
-            f"{self._what} began {_described(self._before)} and ended {_described(after)}. "
+            f"{self._subject} began {_described(self._before)} and ended {_described(after)}. "
             "Enter tenants with `with router.use_tenant(...)`, or as a decorator, so that each one is left again; "
             "an ExitStack that entered one must be closed."
         )
 
-    def put_back(self) -> None:
-        """Enter what was entered at the beginning, and nothing else."""
+    def restore(self) -> None:
+        """Enter the tenants of the beginning again, and leave all others."""
         frames.set(self._before)
 
     @staticmethod
-    def watched(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a coroutine function that runs ``function`` and checks at its end, in the context of its task."""
+    def checked(subject: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a coroutine function that runs another one and checks at its end, in the context of its task.
+
+        Args:
+            subject: the test, for the message.
+            function: the coroutine function.
+        """
 
         @functools.wraps(function)
-        async def watched(*args: Any, **kwargs: Any) -> Any:
-            detector = LeakDetector(what)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            detector = LeakDetector(subject)
             result = await function(*args, **kwargs)
             detector.check()
             return result
 
-        return watched
+        return checked
 
 
 def _described(top: TenantEntry | None) -> str:
     entered: list[str] = []
     frame = top
     while frame is not None:
-        entered.append("no tenant (on purpose)" if frame.tenant is None else repr(frame.tenant))
+        entered.append("no tenant (use_no_tenant)" if frame.tenant is None else repr(frame.tenant))
         frame = frame.outer
     return "with no tenant entered" if not entered else "inside " + " inside ".join(entered)

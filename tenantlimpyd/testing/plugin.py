@@ -1,8 +1,8 @@
-"""The pytest plugin: a server, a router with tenants, and a detector of tenants that were not left.
+"""The pytest plugin: a server, a router with tenants, and a detector of tenants that a test did not leave.
 
-Every fixture can be overridden in a ``conftest.py``: ``tenantlimpyd_server`` by anything with ``settings`` (arguments
-for ``RedisDatabase``), ``tenant_ids`` by other names, ``tenant_leak_detector`` by one that returns None, which
-switches the detector off.
+Every fixture can be overridden in a ``conftest.py``: ``tenantlimpyd_server`` with any object that has ``settings``
+(arguments of ``RedisDatabase``), ``tenant_ids`` with other names, and ``tenant_leak_detector`` with a fixture that returns
+None, which switches the detector off.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["pytest_runtest_call", "tenant_ids", "tenant_leak_detector", "tenant_
 
 @pytest.fixture(scope="session")
 def tenantlimpyd_server() -> Iterator[EmbeddedServer]:
-    """A server of this run's own, from the extra ``embedded``; it has ``settings``, ``url`` and ``unix_socket``."""
+    """Start a server for the session, from the extra ``embedded``, with ``settings``, ``url`` and ``unix_socket``."""
     from tenantlimpyd.embedded import EmbeddedServer
 
     with EmbeddedServer(databases=64) as server:
@@ -33,16 +33,16 @@ def tenantlimpyd_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def tenant_ids() -> tuple[str, ...]:
-    """The tenants of ``tenant_router``: override it to have others."""
+    """Return the ids of the tenants of ``tenant_router``. Override this fixture for others."""
     return ("acme", "globex", "initech")
 
 
 @pytest.fixture
 def tenant_router(tenantlimpyd_server: Any, tenant_ids: tuple[str, ...]) -> Iterator[DatabaseRouter]:
-    """A new router whose tenants have an empty database each: number 1 of the server, 2, and so on.
+    """Make a router whose tenants have one empty database each: the server's databases 1, 2 and so on.
 
-    The databases are emptied, and the router is closed, when the test is over. A database that holds keys before the
-    test is not touched: the fixture fails.
+    After the test the databases are emptied and the router is closed. The fixture fails if a database holds keys before the
+    test, and leaves them.
     """
     from tenantlimpyd.database import RedisDatabase
     from tenantlimpyd.router import DatabaseRouter
@@ -55,11 +55,11 @@ def tenant_router(tenantlimpyd_server: Any, tenant_ids: tuple[str, ...]) -> Iter
         if keys := database.connection.dbsize():
             pytest.fail(
                 f"The database for tenant {tenant!r} ({database!r}) holds {keys} keys already, and tenant_router would "
-                "remove them. Let tenantlimpyd_server be a server for tests only."
+                "remove them. Override tenantlimpyd_server with a server that is for tests only."
             )
     with DatabaseRouter(databases) as router:
         yield router
-        # Over connections of its own: the test may have re-pointed, closed or removed the router's databases.
+        # On new connections, because the test may have re-pointed, closed or removed the router's databases.
         for number, _ in enumerate(tenant_ids, start=1):
             with RedisDatabase(**{**tenantlimpyd_server.settings, "db": number}) as database:
                 database.connection.flushdb()
@@ -69,7 +69,7 @@ def tenant_router(tenantlimpyd_server: Any, tenant_ids: tuple[str, ...]) -> Iter
 
 @pytest.fixture(autouse=True)
 def tenant_leak_detector(request: pytest.FixtureRequest) -> Iterator[LeakDetector]:
-    """Fail a test that ends with another tenant entered than it began with; its fixtures, too."""
+    """Fail a test that ends, with its fixtures, with other tenants entered than it began with."""
     detector = LeakDetector(f"{request.node.nodeid} with its fixtures")
     yield detector
     detector.check()
@@ -77,25 +77,25 @@ def tenant_leak_detector(request: pytest.FixtureRequest) -> Iterator[LeakDetecto
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Watch the test itself, so that the leak is the test's failure and not an error of its teardown."""
+    """Check the test function itself, so that a leak is a failure of the test and not an error of its teardown."""
     if not isinstance(getattr(item, "funcargs", {}).get("tenant_leak_detector"), LeakDetector):
         return (yield)
     if isinstance(item, pytest.Function):
-        _watch_coroutine(item)
+        _check_coroutine(item)
     detector = LeakDetector(item.nodeid)
     try:
         result = yield
     except BaseException:
-        detector.put_back()  # the test has failed already, for a reason that says more
+        detector.restore()  # the failure of the test itself is the better message
         raise
     detector.check()
     return result
 
 
-def _watch_coroutine(item: pytest.Function) -> None:
-    """Have a coroutine test checked inside its own task, whose context this thread never sees."""
+def _check_coroutine(item: pytest.Function) -> None:
+    """Check a coroutine test inside its own task, because its context is not visible to this thread."""
     hypothesis = getattr(item.obj, "hypothesis", None)
     if hypothesis is not None and inspect.iscoroutinefunction(hypothesis.inner_test):
-        hypothesis.inner_test = LeakDetector.watched(item.nodeid, hypothesis.inner_test)
+        hypothesis.inner_test = LeakDetector.checked(item.nodeid, hypothesis.inner_test)
     elif inspect.iscoroutinefunction(item.obj):
-        item.obj = LeakDetector.watched(item.nodeid, item.obj)
+        item.obj = LeakDetector.checked(item.nodeid, item.obj)
