@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tenantlimpyd.database import RedisDatabase
 
 SLOW = (
-    *("cli", "contrib", "examples", "fanout", "middleware", "test_chaosproxy.py", "test_embedded.py"),
+    *("cli", "contrib", "examples", "fanout", "middleware", "test_chaosproxy.py", "embedded"),
     *("database/test_breaker.py", "database/test_sentinel.py", "database/test_budget.py", "database/test_memory.py"),
     *(
         "router/test_scale.py",

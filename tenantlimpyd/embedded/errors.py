@@ -1,4 +1,4 @@
-"""The one error of the embedded server."""
+"""The error of the embedded server."""
 
 from tenantlimpyd.exceptions import LimpydException
 
@@ -6,4 +6,4 @@ __all__ = ["EmbeddedServerError"]
 
 
 class EmbeddedServerError(LimpydException):
-    """The server was not found, did not start, or is not running. Where there is a log, the message ends with it."""
+    """Raised if a server binary is missing, does not start, or is not running. The message ends with the server's log."""

@@ -1,4 +1,4 @@
-"""Ports for servers that must find theirs free again after a restart."""
+"""The choice of TCP ports that a server can bind again after a restart."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["HOST", "free_port"]
 
 HOST = "127.0.0.1"
 
-# Below the range the kernel takes the ports of outgoing connections from: a client's socket can't sit on the port of a
-# server that is down for a moment.
+# Below the range from which the kernel takes the ports of outgoing connections: no client socket can occupy the port of a
+# server that is restarting.
 _PORTS = range(12_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now. Somebody else may still take it before the caller does.
+    """Return a port of 127.0.0.1 on which no process listens now. Another process may bind it before the caller does.
 
     Raises:
-        EmbeddedServerError: a thousand tries found none.
+        EmbeddedServerError: If a thousand attempts found no free port.
     """
     for _ in range(1000):
         port = secrets.choice(_PORTS)

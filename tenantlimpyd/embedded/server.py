@@ -1,4 +1,4 @@
-"""``EmbeddedServer``: start, stop and disturb a server of one's own."""
+"""``EmbeddedServer``: a server that is started, stopped, paused and killed from Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from tenantlimpyd.embedded.binary import ServerBinary, find_server_binary
-from tenantlimpyd.embedded.configuration import Configuration, Option
+from tenantlimpyd.embedded.configuration import Option, ServerConfiguration
 from tenantlimpyd.embedded.errors import EmbeddedServerError
 from tenantlimpyd.embedded.ports import HOST, free_port
 from tenantlimpyd.embedded.supervisor import Supervisor
@@ -29,22 +29,24 @@ _POLL = 0.005
 
 
 class EmbeddedServer:
-    """A server on 127.0.0.1 that ends with this process. A context manager; may be started again after each end.
+    """A server on 127.0.0.1 that ends with this process. It is a context manager, and can be started again after each end.
 
     Args:
-        port: the TCP port. None: a free one, chosen when the server starts for the first time, and kept from then on.
-        password: the password of the default user (``requirepass``). Kept out of reprs, logs and command lines.
+        port: the TCP port. None for a free port, which is chosen at the first start and kept from then on.
+        password: the password of the default user (``requirepass``). It appears in no repr, log or command line.
         acl: lines of an ACL file, such as ``"user app on >secret ~app:* +@all"``.
-        databases: how many logical databases the server has.
-        data_dir: where the server writes its data. It stays when the server ends. None: a temporary directory.
-        options: further settings by their configuration names (``_`` may stand for ``-``), such as
-            ``{"appendonly": True, "maxmemory": "50mb", "save": ("60", "1")}``. Nothing is saved unless asked for.
-        sentinel: run it as a sentinel, which keeps no data and is told by ``SENTINEL MONITOR`` which master to watch.
-        binary: the server to run. None: what :func:`find_server_binary` finds.
+        databases: the number of logical databases.
+        data_dir: where the server writes its data. The directory remains when the server ends. None for a temporary
+            directory.
+        options: further options by their names in the configuration file (``_`` may stand for ``-``), such as
+            ``{"appendonly": True, "maxmemory": "50mb", "save": ("60", "1")}``. Without ``save`` or ``appendonly`` the server
+            saves nothing.
+        sentinel: whether to run a sentinel, which has no data; ``SENTINEL MONITOR`` sets the masters it watches.
+        binary: the path of the server binary. None for the one that :func:`find_server_binary` returns.
 
     Raises:
-        ConfigurationError: an argument is out of range, or an option is one that this class decides.
-        EmbeddedServerError: there is no server binary, or this is not Linux or macOS.
+        ConfigurationError: If an argument is out of range, or if an option is set by this class.
+        EmbeddedServerError: If there is no server binary, or if the system is not Linux or macOS.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class EmbeddedServer:
         binary: str | os.PathLike[str] | None = None,
     ) -> None:
         if os.name != "posix":
-            raise EmbeddedServerError("EmbeddedServer runs on Linux and macOS; elsewhere, use a server of your own.")
+            raise EmbeddedServerError(
+                "EmbeddedServer runs on Linux and macOS only. Elsewhere, use a server of your own."
+            )
         if port is not None and not 0 < port < 65_536:
             raise ConfigurationError(f"port is {shown(port)}: give 1 to 65535, or None for a free one.")
         named = {name.replace("_", "-").lower(): value for name, value in (options or {}).items()}
-        self._configuration = Configuration(password, tuple(acl), databases, named)
+        self._configuration = ServerConfiguration(password, tuple(acl), databases, named)
         self.binary = find_server_binary() if binary is None else ServerBinary(os.fspath(binary), "given")
         self._data_dir = None if data_dir is None else Path(data_dir).absolute()
         self._arguments = ("--sentinel",) if sentinel else ()
@@ -72,7 +76,7 @@ class EmbeddedServer:
         self._started_before = False
         self._owner = os.getpid()
         self._dir: Path | None = None
-        self._keeper: Supervisor | None = None
+        self._supervisor: Supervisor | None = None
         self._log = ""
         self._paused = False
 
@@ -80,40 +84,40 @@ class EmbeddedServer:
         state = ("paused" if self._paused else "running") if self.running else "not running"
         return f"<{type(self).__name__} {HOST}:{self._port or '(no port yet)'}, {state}>"
 
-    # What it is
+    # Properties
 
     @property
     def running(self) -> bool:
-        """Whether the server process is there (a paused one is) and belongs to this process."""
-        return self._keeper is not None and self._keeper.alive
+        """Whether the server process exists, paused or not, and belongs to this process."""
+        return self._supervisor is not None and self._supervisor.alive
 
     @property
     def host(self) -> str:
-        """Always 127.0.0.1."""
+        """The address 127.0.0.1."""
         return HOST
 
     @property
     def port(self) -> int:
-        """The TCP port, which stays the same over restarts."""
+        """The TCP port, which does not change at restarts."""
         if self._port is None:
             raise EmbeddedServerError("The port is chosen when the server starts: call start() first, or give port=.")
         return self._port
 
     @property
     def databases(self) -> int:
-        """How many logical databases the server has."""
+        """The number of logical databases."""
         return self._configuration.databases
 
     @property
     def url(self) -> str:
-        """The ``redis://`` URL, password included, without a database number."""
+        """The ``redis://`` URL with the password and without a database number."""
         password = self._configuration.password
         login = "" if password is None else f":{quote(password, safe='')}@"
         return f"redis://{login}{HOST}:{self.port}"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Arguments for ``RedisDatabase`` or ``redis.Redis``: host, port and, where there is one, the password."""
+        """The arguments of ``RedisDatabase`` or ``redis.Redis``: host, port and, if there is one, the password."""
         settings: dict[str, Any] = {"host": HOST, "port": self.port}
         if self._configuration.password is not None:
             settings["password"] = self._configuration.password
@@ -121,35 +125,35 @@ class EmbeddedServer:
 
     @property
     def unix_socket(self) -> str:
-        """The path of the server's unix socket, which only this user can open."""
+        """The path of the server's unix socket, which only the current user can open."""
         if self._dir is None:
             raise self._not_running()
         return str(self._dir / "socket")
 
     @property
     def pid(self) -> int:
-        """The process id of the server itself."""
-        pid = None if self._keeper is None else self._keeper.pid
+        """The process id of the server."""
+        pid = None if self._supervisor is None else self._supervisor.pid
         if pid is None:
             raise self._not_running()
         return pid
 
     @property
     def log(self) -> str:
-        """What the server wrote, since its directory was made; after ``stop``, what it had written by then."""
+        """The log of the server since its temporary directory was made. After ``stop``, the log until then."""
         self._read_log()
         return self._log
 
-    # What can be done with it
+    # Start and end
 
     def start(self, timeout: float = 10.0) -> Self:
-        """Start the server and return when it answers. It ends when this object is dropped: keep it.
+        """Start the server and return when it answers. Keep this object: the server ends when it is garbage-collected.
 
         Args:
-            timeout: seconds.
+            timeout: seconds until the server must answer.
 
         Raises:
-            EmbeddedServerError: it is running already, it ended, or it did not answer in time.
+            EmbeddedServerError: If the server is running already, ends at once, or does not answer in time.
         """
         if self.running:
             raise EmbeddedServerError(f"{self!r} is running already: use restart(), or stop() first.")
@@ -157,7 +161,9 @@ class EmbeddedServer:
 
     def _start(self, timeout: float) -> Self:
         if os.getpid() != self._owner:
-            raise EmbeddedServerError(f"{self!r} belongs to the process that made it: make one in this process.")
+            raise EmbeddedServerError(
+                f"{self!r} belongs to the process that made it: make another one in this process."
+            )
         self._end(keep=True)
         deadline = time.monotonic() + timeout
         while True:
@@ -167,8 +173,8 @@ class EmbeddedServer:
                 self._port = port
                 self._started_before = True
                 return self
-            # Between choosing a port and the server's bind, or while it was down, somebody else can take the port. A
-            # port the caller named is not waited for.
+            # Another process can bind the port after it was chosen and before the server binds it, or while the server is
+            # down. If the caller named the port, it is not retried.
             lost = "already in use" in failure and (self._port is None or self._started_before)
             if not lost or time.monotonic() > deadline:
                 self._end(keep=False)
@@ -176,51 +182,51 @@ class EmbeddedServer:
             time.sleep(_POLL)
 
     def stop(self) -> None:
-        """End the server and remove its temporary directory. Does nothing where it is not running.
+        """End the server and remove its temporary directory. Do nothing if it is not running.
 
-        With a ``data_dir`` the server is asked to end, so that it writes what it is configured to write.
+        A server with a ``data_dir`` is shut down in order, so that it saves its data as configured.
         """
         if self._data_dir is not None:
-            self._ask_to_end()
+            self._shut_down()
         self._end(keep=False)
 
     def kill(self) -> None:
-        """Kill the server as a crash does. What it wrote stays: ``start`` brings it back on the same port.
+        """Kill the server with SIGKILL, as a crash does. Its files remain, and ``start`` starts it on the same port.
 
         Raises:
-            EmbeddedServerError: it is not running.
+            EmbeddedServerError: If the server is not running.
         """
         pid = self.pid
         self._signal_to_end(pid, signal.SIGKILL)
         self._paused = False
-        # The keeper stays: should this process end before the next start, it still removes the directory.
+        # The supervisor remains, and removes the directory if this process ends before the next start.
 
     def restart(self, timeout: float = 10.0) -> Self:
-        """End the server in order and start it again on the same port, with what it saved.
+        """Shut the server down in order and start it again on the same port, with the data it saved.
 
         Args:
-            timeout: seconds for the start.
+            timeout: seconds until the server must answer again.
 
         Raises:
-            EmbeddedServerError: as ``start``.
+            EmbeddedServerError: If the server ends at once or does not answer in time.
         """
-        self._ask_to_end()
+        self._shut_down()
         return self._start(timeout)
 
     def pause(self) -> None:
-        """Stop the process in its tracks: connections are accepted and nothing is answered, until ``resume``.
+        """Pause the process with SIGSTOP: until ``resume``, connections are accepted and no command is answered.
 
         Raises:
-            EmbeddedServerError: it is not running.
+            EmbeddedServerError: If the server is not running.
         """
         os.kill(self.pid, signal.SIGSTOP)
         self._paused = True
 
     def resume(self) -> None:
-        """Let a paused server go on.
+        """Continue a paused server with SIGCONT.
 
         Raises:
-            EmbeddedServerError: it is not running.
+            EmbeddedServerError: If the server is not running.
         """
         os.kill(self.pid, signal.SIGCONT)
         self._paused = False
@@ -233,10 +239,10 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
-    # How
+    # Processes and files
 
     def _launch(self, port: int, deadline: float) -> str | None:
-        """Start the processes once; return None when the server answers, or else what went wrong."""
+        """Start the processes once, and return None when the server answers, or else the reason why it did not."""
         if self._dir is None:
             self._dir = _private_directory()
         data = self._data_dir or self._dir / "data"
@@ -244,24 +250,26 @@ class EmbeddedServer:
         configuration = self._configuration.write(self._dir, data, port)
         with (self._dir / "log").open("ab") as output:
             before = output.tell()
-            keeper = self._keeper = Supervisor(
+            supervisor = self._supervisor = Supervisor(
                 self._dir, [self.binary.path, str(configuration), *self._arguments], output
             )
         problem = "It did not answer in time."
         while time.monotonic() < deadline:
-            if keeper.exit_status is not None:
-                problem = f"It ended with status {keeper.exit_status}."
+            if supervisor.exit_status is not None:
+                problem = f"It ended with status {supervisor.exit_status}."
                 break
-            if keeper.pid is not None and _answers(self._dir / "socket"):
+            if supervisor.pid is not None and _answers(self._dir / "socket"):
                 return None
             time.sleep(_POLL)
         text = (self._dir / "log").read_bytes()[before:].decode(errors="replace").strip()
         self._end(keep=True)
         return f"{problem} Its log:\n{self._configuration.without_secrets(text[-2000:])}"
 
-    def _ask_to_end(self) -> None:
+    def _shut_down(self) -> None:
         if self.running:
-            self._signal_to_end(self.pid, signal.SIGTERM, signal.SIGCONT)  # CONT: a paused server hears nothing
+            self._signal_to_end(
+                self.pid, signal.SIGTERM, signal.SIGCONT
+            )  # SIGCONT: a paused process handles no other signal
 
     def _signal_to_end(self, pid: int, *signals: signal.Signals, timeout: float = 10.0) -> None:
         for number in signals:
@@ -272,13 +280,13 @@ class EmbeddedServer:
             time.sleep(_POLL)
 
     def _end(self, *, keep: bool) -> None:
-        if os.getpid() != self._owner:  # a forked process owns neither the server nor its directory
+        if os.getpid() != self._owner:  # a forked child owns neither the server nor its directory
             return
         self._read_log()
         self._paused = False
-        if self._keeper is not None:
-            self._keeper.end(keep=keep)
-            self._keeper = None
+        if self._supervisor is not None:
+            self._supervisor.end(keep=keep)
+            self._supervisor = None
         if not keep and self._dir is not None:
             shutil.rmtree(self._dir, ignore_errors=True)
             self._dir = None
@@ -302,7 +310,7 @@ def _private_directory() -> Path:
 
 
 def _answers(path: Path) -> bool:
-    """Ask over the private socket, where no other server can answer. A refusal (no password given) is an answer."""
+    """Return whether the server answers on its private socket, where no other server can. "NOAUTH" is an answer too."""
     with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
         client.settimeout(1.0)
         client.connect(str(path))

@@ -1,9 +1,9 @@
-"""A server process that can't outlive the process that started it.
+"""A supervisor process, so that a server can't outlive the process that started it.
 
-A small shell stands between the two and holds the reading end of a pipe, whose writing end is ours alone. When the
-writing end is gone (closed, or with this process, by whatever signal) the shell kills the server and removes the
-server's directory. The shell, not this process, is the server's parent: no moment exists at which nobody would end the
-server, and the pid can't be somebody else's by the time it is killed.
+The supervisor is a small shell between the two processes. It holds the reading end of a pipe, and only this process holds
+the writing end. When the writing end is closed, also because this process ended for whatever reason, the shell kills the
+server and removes its directory. The shell is the parent of the server, not this process. So the server is supervised at
+every moment, and its pid can't have been reused when it is killed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import IO
 
 __all__ = ["Supervisor"]
 
-# $1: the directory of this server; the rest: the server's command line. The word "keep" on the pipe ends the server as
-# the pipe's end does, but leaves the directory.
+# $1: the directory of this server. Then the server's command line. The word "keep" on the pipe ends the server without
+# removing the directory.
 _SHELL = """
 trap '' INT TERM HUP
 PATH=$PATH:/bin:/usr/bin
@@ -40,9 +40,9 @@ class Supervisor:
     """One run of one server.
 
     Args:
-        directory: where the run's ``pid`` and ``exit`` files go; removed at the end, unless the end keeps it.
+        directory: where the ``pid`` and ``exit`` files of this run go. It is removed at the end unless ``end`` keeps it.
         command: the server's command line.
-        output: where the server's output goes: a file, not a pipe, which would fill up.
+        output: the file for the server's output. A pipe would fill up.
     """
 
     def __init__(self, directory: Path, command: Sequence[str], output: IO[bytes]) -> None:
@@ -55,45 +55,45 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # the terminal's Ctrl-C is not for the server
+            start_new_session=True,  # Ctrl-C in the terminal must not reach the server
         )
         self._owner = os.getpid()
-        # At the end of the interpreter, too: it waits until the directory is gone.
+        # It also runs at the end of the interpreter, and waits until the directory is removed.
         self._finalizer = weakref.finalize(self, _end, self._process, self._owner, b"")
-        _kept.add(self)
+        _supervisors.add(self)
 
     @property
     def pid(self) -> int | None:
-        """The server's process id; None in the first milliseconds, and once the server has ended."""
+        """The server's process id, or None in the first milliseconds and after the server has ended."""
         path = self._directory / "pid"
         return int(path.read_text()) if self.alive and path.exists() else None
 
     @property
     def exit_status(self) -> int | None:
-        """What the server ended with, in the shell's way of counting (128 + signal); None while it runs."""
+        """The server's exit status as a shell reports it (128 + signal), or None while it runs."""
         path = self._directory / "exit"
         return int(path.read_text()) if path.exists() else None
 
     @property
     def alive(self) -> bool:
-        """Whether the server runs and is ours; what a forked process inherits is not."""
+        """Whether the server runs and was started by this process, not by the parent of a fork."""
         return os.getpid() == self._owner and self._process.poll() is None and self.exit_status is None
 
     def end(self, *, keep: bool) -> None:
-        """Kill the server, if it still runs, and wait for the end of both processes.
+        """Kill the server if it still runs, and wait for the end of both processes.
 
         Args:
-            keep: leave the directory.
+            keep: whether to keep the directory.
         """
         self._finalizer.detach()
         _end(self._process, self._owner, b"keep\n" if keep else b"")
 
-    def let_go(self) -> None:
-        """In a forked child: close the copy of the pipe, which would keep the server alive after the parent's end."""
+    def detach(self) -> None:
+        """Close the copy of the pipe in a forked child, which would keep the server alive after the end of the parent."""
         self._finalizer.detach()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process.returncode = 0  # not the child's to wait for
+        self._process.returncode = 0  # a forked child must not wait for it
 
 
 def _end(process: subprocess.Popen[bytes], owner: int, word: bytes) -> None:
@@ -105,13 +105,13 @@ def _end(process: subprocess.Popen[bytes], owner: int, word: bytes) -> None:
     process.wait()
 
 
-_kept: weakref.WeakSet[Supervisor] = weakref.WeakSet()
+_supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
-def _let_go_of_all() -> None:
-    for keeper in list(_kept):
-        keeper.let_go()
+def _detach_all() -> None:
+    for supervisor in list(_supervisors):
+        supervisor.detach()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_of_all)
+    os.register_at_fork(after_in_child=_detach_all)

