@@ -1,4 +1,4 @@
-"""tenantlimpyd: Redis models for services with tenants."""
+"""tenantlimpyd: a multi-tenant Redis object mapper. Models are bound to a router instead of a database."""
 
 from __future__ import annotations
 

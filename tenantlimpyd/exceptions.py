@@ -1,26 +1,25 @@
-"""Every error tenantlimpyd raises.
+"""The errors that tenantlimpyd raises.
 
 ::
 
     LimpydException
-    ├── ImplementationError        a model, field or query is written wrongly
-    │   └── UnsupportedCommandError  the server is too old for a command; also a redis.ResponseError
-    ├── UniquenessError            a value or pk that must be unique is taken
-    ├── DoesNotExist               no such object
-    ├── ConfigurationError         settings or a configuration file are wrong
+    ├── ImplementationError          a model, field, index or query is defined wrongly
+    │   └── UnsupportedCommandError  the server does not have a command; also a redis.ResponseError
+    ├── UniquenessError              a pk or unique value belongs to another object
+    ├── DoesNotExist                 there is no such object
+    ├── ConfigurationError           settings, a configuration file or arguments are invalid
     ├── TenantError
-    │   ├── NoTenantError          no tenant is current
-    │   ├── UnknownTenantError     the router has no such tenant
-    │   ├── InvalidTenantError     not a tenant id at all
-    │   ├── WrongTenantError       an object of one tenant used under another
-    │   ├── TenantSwitchError      a second tenant inside one request
-    │   └── SharedKeyspaceError    two tenants would share a keyspace
-    ├── ServerUnavailableError     a redis.ConnectionError: the circuit breaker of its server is open
-    ├── FanOutError                an ExceptionGroup: what failed, tenant by tenant
-    └── ScanInterruptedError       a scan lost its position; also a redis.ConnectionError
+    │   ├── NoTenantError            no tenant is current
+    │   ├── UnknownTenantError       the router does not know the tenant
+    │   ├── InvalidTenantError       the value can't be a tenant id
+    │   ├── WrongTenantError         an object of one tenant is used under another tenant
+    │   ├── TenantSwitchError        another tenant is entered inside a request
+    │   └── SharedKeyspaceError      two tenants would share a keyspace
+    ├── ServerUnavailableError       the circuit breaker of the server is open; also a redis.ConnectionError
+    ├── FanOutError                  work for many tenants failed for some; also an ExceptionGroup
+    └── ScanInterruptedError         a scan lost its position; also a redis.ConnectionError
 
-Errors of redis-py are not wrapped: they pass through as they are. ``ServerUnavailableError`` is one of them too. All of
-these errors pickle, so that a worker can send them to its caller.
+Errors of redis-py are not wrapped. All of these errors can be pickled, so that a worker can send them to its caller.
 """
 
 from __future__ import annotations
@@ -31,7 +30,11 @@ from typing import Any, Self
 
 import attrs
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import DataError, RedisError, ResponseError  # here for modules that know nothing else of redis-py
+from redis.exceptions import (
+    DataError,
+    RedisError,
+    ResponseError,
+)  # exported for modules that import nothing else of redis-py
 
 __all__ = [
     "ConfigurationError",
@@ -60,16 +63,16 @@ _SHOWN_CHARACTERS = 60
 
 
 def shown(value: object) -> str:
-    """Return ``value`` as it may stand in a message: escaped, in quotes, and cut short when it is long.
+    """Return ``value`` as text for a message: escaped, in quotes, and truncated if it is long.
 
     Args:
-        value: anything a caller gave, however large or hostile.
+        value: any value of a caller, however large or hostile.
 
     Returns:
-        Printable ASCII of at most about a hundred characters. Values that are neither text nor numbers are shown by
-        their type alone, since their repr could hold a secret.
+        Printable ASCII of at most about a hundred characters. For values that are neither text nor numbers only their type,
+        because their repr could contain a secret.
     """
-    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to write out very long ones
+    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to format very large integers
         return f"a number of {value.bit_length()} bits"
     if isinstance(value, bool | int | float) or value is None:
         return repr(value)[:_SHOWN_CHARACTERS]
@@ -85,26 +88,26 @@ def shown(value: object) -> str:
 
 
 class LimpydException(Exception):  # noqa: N818 - limpyd's name
-    """The base of every error of this library."""
+    """The base class of all errors of this library."""
 
 
 class ImplementationError(LimpydException):
-    """A model, a field, an index or a query is written wrongly."""
+    """Raised if a model, field, index or query is defined wrongly."""
 
 
 class UniquenessError(LimpydException):
-    """A value of a unique field, or a pk, already belongs to another object. Nothing was written."""
+    """Raised if a pk, or the value of a unique field, already belongs to another object. Nothing was written."""
 
 
 class DoesNotExist(LimpydException):
-    """The object asked for is not in the database."""
+    """Raised if there is no object with the given pk or values."""
 
 
 class ConfigurationError(LimpydException):
-    """Settings, or a configuration file, are wrong.
+    """Raised if settings, a configuration file, or arguments of a router or middleware are invalid.
 
     Attributes:
-        problems: one sentence for each mistake found; all of them, not only the first.
+        problems: one sentence for each mistake, all of them and not only the first.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -118,29 +121,29 @@ class ConfigurationError(LimpydException):
 
 
 class UnsupportedCommandError(ImplementationError, ResponseError):
-    """The server doesn't have a command that a method needs. Nothing was changed.
+    """Raised if the server does not have the command that a method needs. Nothing was changed.
 
     ``except redis.ResponseError`` catches it too.
     """
 
 
 class ScanInterruptedError(LimpydException, RedisConnectionError):
-    """A scan lost its position in a tenant's database and could not begin again: keys of it may be missing.
+    """Raised if a scan lost its position in a tenant's database and could not begin again: keys may be missing.
 
     ``except redis.ConnectionError`` catches it too.
     """
 
 
 class TenantError(LimpydException):
-    """The base of errors about tenants."""
+    """The base class of errors about tenants."""
 
 
 class NoTenantError(TenantError):
-    """A router was asked for a database while no tenant is current in this context."""
+    """Raised if a routed model, or the database of a router, is used while no tenant is current in this context."""
 
 
 class _NamedTenantError(TenantError):
-    """An error about one tenant id, kept in ``tenant``."""
+    """The base class of errors about one tenant id, which is in ``tenant``."""
 
     def __init__(self, message: str, tenant: object = None) -> None:
         super().__init__(message, tenant)
@@ -151,39 +154,39 @@ class _NamedTenantError(TenantError):
 
 
 class UnknownTenantError(_NamedTenantError):
-    """The id is well formed, but the router has no such tenant.
+    """Raised if neither the router nor its resolver knows the tenant.
 
     Attributes:
-        tenant: the id that was asked for.
+        tenant: the id that was looked up.
     """
 
 
 class InvalidTenantError(_NamedTenantError):
-    """What was given can't be a tenant id. Raised before any look-up.
+    """Raised if a value can't be a tenant id, before any look-up.
 
     Attributes:
-        tenant: what was given, cut short and escaped.
+        tenant: the value, escaped and truncated.
     """
 
 
 class WrongTenantError(TenantError):
-    """An object made for one tenant was used, or linked, while another tenant of the same router is current."""
+    """Raised if an object of one tenant is used, or linked, while another tenant of the same router is current."""
 
 
 class TenantSwitchError(TenantError):
-    """Another tenant was entered inside a request that already has one."""
+    """Raised if another tenant is entered inside a request that already has one."""
 
 
 class SharedKeyspaceError(TenantError):
-    """Two tenants would share keys: the same server and database, and prefixes that overlap."""
+    """Raised if two tenants would share keys: the same server and database number, and prefixes that overlap."""
 
 
 class ServerUnavailableError(RedisConnectionError, LimpydException):
-    """A server that failed some times in a row is not asked for a while. Nothing was sent: trying again later is safe.
+    """Raised if the circuit breaker of a server is open. The command was not sent, so it is safe to try again later.
 
     Attributes:
         server: ``host:port``, the path of a unix socket, or the master and its sentinels.
-        retry_in: seconds until an attempt may go out.
+        retry_in: seconds until the next attempt is admitted.
     """
 
     def __init__(self, message: str, server: str = "", retry_in: float = 0.0) -> None:
@@ -195,28 +198,28 @@ class ServerUnavailableError(RedisConnectionError, LimpydException):
         return str(self.args[0])
 
 
-def _sendable(outcome: Any) -> Any:
-    """Return an outcome as it can be pickled: a tenant's value may be anything, a client too."""
+def _picklable(outcome: Any) -> Any:
+    """Return an outcome without its value if the value, which may be a client for example, can't be pickled."""
     try:
         pickle.dumps(outcome.value)
-    except Exception:  # noqa: BLE001 - whatever its reduction raises: it must not keep the error from being sent
+    except Exception:  # noqa: BLE001 - a value may raise anything, and the error itself must still be pickled
         return attrs.evolve(outcome, value=None)
     return outcome
 
 
 class FanOutError(ExceptionGroup[Exception], LimpydException):
-    """Some tenants failed; the others finished.
+    """Raised if work for many tenants failed for some of them. The work for the other tenants is done.
 
     Attributes:
         exceptions: the errors as they were raised, each with the tenant's id in its attribute ``tenant``.
-        outcomes: tenant id to :class:`~tenantlimpyd.Outcome`, for all tenants, healthy ones included. A value that
-            can't be pickled is None once the error has been.
+        outcomes: tenant id to :class:`~tenantlimpyd.Outcome`, for all tenants. After pickling, values that can't be pickled
+            are None.
     """
 
     outcomes: Mapping[str, Any]
 
     def __new__(cls, message: str, exceptions: Sequence[Exception], outcomes: Mapping[str, Any] | None = None) -> Self:
-        """Make the group."""
+        """Make the group and keep the outcomes."""
         self = super().__new__(cls, message, exceptions)
         self.outcomes = dict(outcomes or {})
         return self
@@ -232,7 +235,7 @@ class FanOutError(ExceptionGroup[Exception], LimpydException):
         return FanOutError(self.message, excs, self.outcomes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        outcomes = {tenant: _sendable(outcome) for tenant, outcome in self.outcomes.items()}
+        outcomes = {tenant: _picklable(outcome) for tenant, outcome in self.outcomes.items()}
         return (
             type(self),
             (self.message, list(self.exceptions), outcomes),

@@ -21,7 +21,7 @@ _GLOB = re.compile(r"([*?\[\]\\^-])")
 
 
 def make_key(*parts: object) -> str:
-    """Return the parts joined by ``:``, each as its ``str``; limpyd's key layout, which escapes nothing."""
+    """Return the text of the parts joined by ``:``, as limpyd does, without escaping."""
     return ":".join(map(str, parts))
 
 

@@ -1,7 +1,7 @@
-"""Structured log events: names, levels and fields, and the processor that names the tenant in an application's own events.
+"""Structured log events: their names, levels and fields, and the processor that adds the tenant to an application's events.
 
 Events go to structlog once the application has configured it, and to the standard library's logger ``tenantlimpyd``
-until then. Nothing is configured on import. No event holds a password, a key's value or a URL.
+until then. Nothing is configured on import. No event contains a password, a value of a key or a URL.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Event:
 
     Attributes:
         level: a level of the standard library's logging.
-        fields: each field's name and what it holds, with its unit.
-        meaning: when the event is sent.
+        fields: the name and the description of each field, with its unit.
+        meaning: the condition under which the event is sent.
     """
 
     level: int
@@ -38,7 +38,7 @@ class Event:
         return logging.getLevelName(self.level).lower()
 
 
-_SCOPE = {"tenants": "how many tenants were asked", "failed": "how many of them failed", "seconds": "time for all, s"}
+_SUMMARY = {"tenants": "number of tenants", "failed": "number of tenants that failed", "seconds": "time for all, s"}
 _FAILURE = {"tenant": "tenant id", "error": "class of the error", "seconds": "time for this tenant, s"}
 
 EVENTS: Mapping[str, Event] = {
@@ -54,8 +54,8 @@ EVENTS: Mapping[str, Event] = {
         logging.WARNING,
         {
             "server": "host:port or socket path",
-            "open": "connections to it",
-            "waiting": "threads and tasks that still wait for one",
+            "open": "number of connections to it",
+            "waiting": "number of threads and tasks that wait for one",
         },
         "the limit of connections was reached, and a command was refused",
     ),
@@ -63,36 +63,38 @@ EVENTS: Mapping[str, Event] = {
         logging.WARNING,
         {
             "server": "host:port, socket path, or master and sentinels",
-            "failures": "how many in a row",
-            "error": "class of the last one",
+            "failures": "number of consecutive failures",
+            "error": "class of the last error",
             "seconds": "until the next attempt, s",
         },
         "the circuit breaker of a server opened: commands to it are refused at once",
     ),
     "breaker_probing": Event(
-        logging.DEBUG, {"server": "the server"}, "the circuit breaker is half-open: one caller is admitted as a probe"
+        logging.DEBUG,
+        {"server": "host:port, socket path, or master and sentinels"},
+        "the circuit breaker is half-open: one caller is admitted as a probe",
     ),
     "breaker_closed": Event(
         logging.INFO,
-        {"server": "the server", "seconds": "how long it was open, s"},
+        {"server": "host:port, socket path, or master and sentinels", "seconds": "time for which it was open, s"},
         "the circuit breaker closed: the server answers again",
     ),
     "master_changed": Event(
         logging.WARNING,
         {
             "server": "master and sentinels",
-            "address": "host:port of the new one",
-            "previous": "host:port of the old one",
+            "address": "host:port of the new master",
+            "previous": "host:port of the old master",
         },
-        "the sentinels named another master: connections to the old one close",
+        "the sentinels name another master: connections to the old one are closed",
     ),
     "database_repointed": Event(
         logging.INFO,
         {
-            "server": "the new server",
-            "db": "its database",
-            "previous_server": "the old one",
-            "previous_db": "its database",
+            "server": "new host:port or socket path",
+            "db": "new database number",
+            "previous_server": "old host:port or socket path",
+            "previous_db": "old database number",
         },
         "`connect` or `reset` gave a database new settings",
     ),
@@ -101,32 +103,34 @@ EVENTS: Mapping[str, Event] = {
     ),
     "tenant_added": Event(
         logging.DEBUG,
-        {"tenant": "tenant id", "server": "its server", "db": "its database"},
+        {"tenant": "tenant id", "server": "host:port or socket path", "db": "database number"},
         "a tenant was registered with a router",
     ),
     "tenant_removed": Event(logging.DEBUG, {"tenant": "tenant id"}, "a tenant was removed from a router"),
     "tenant_replaced": Event(
         logging.INFO,
-        {"tenant": "tenant id", "server": "its new server", "db": "its new database"},
+        {"tenant": "tenant id", "server": "new host:port or socket path", "db": "new database number"},
         "`replace` gave a tenant another database",
     ),
     "tenant_evicted": Event(
         logging.DEBUG,
         {"tenant": "tenant id"},
-        "a tenant that the resolver had found was evicted to make room for another",
+        "a tenant from the resolver was evicted to make room for another",
     ),
     "tenant_forgotten": Event(
-        logging.INFO, {"tenant": "tenant id"}, "`forget`: the resolver is asked again for a tenant"
+        logging.INFO,
+        {"tenant": "tenant id"},
+        "`forget` removed a tenant of the resolver: the next use looks it up again",
     ),
     "request_refused": Event(
-        logging.INFO, {"status": "HTTP status", "reason": "code in the reply"}, "a middleware refused a request"
+        logging.INFO, {"status": "HTTP status", "reason": "code in the response"}, "a middleware refused a request"
     ),
     "scan_started": Event(
-        logging.INFO, {"tenants": "how many tenants", "match": "pattern, or null"}, "a scan over tenants begins"
+        logging.INFO, {"tenants": "number of tenants", "match": "pattern, or null"}, "a scan over tenants begins"
     ),
     "tenant_scanned": Event(
         logging.DEBUG,
-        {"tenant": "tenant id", "keys": "keys delivered", "seconds": "time for this tenant, s"},
+        {"tenant": "tenant id", "keys": "number of keys delivered", "seconds": "time for this tenant, s"},
         "the scan of a tenant is done",
     ),
     "scan_restarted": Event(
@@ -134,32 +138,32 @@ EVENTS: Mapping[str, Event] = {
         {
             "server": "host:port or socket path",
             "db": "database number",
-            "tenants": "how many tenants have their keys there",
-            "restarts": "how often it was begun again so far",
+            "tenants": "number of tenants with keys in it",
+            "restarts": "number of restarts so far",
             "reason": "what has changed: `run id`, `role` or `connection`",
         },
         "a database is scanned from its beginning again, because the cursor is no longer valid",
     ),
     "scan_not_exact": Event(
         logging.WARNING,
-        {"remembered": "how many keys are remembered"},
-        "a scan with `unique` has seen more keys than it may remember: from now on a key may come twice",
+        {"remembered": "number of remembered keys"},
+        "a scan with `unique` has seen more keys than it may remember: from now on a key may be delivered twice",
     ),
     "scan_finished": Event(
         logging.INFO,
-        {**_SCOPE, "keys": "keys delivered", "complete": "false: the consumer stopped, or an error did"},
+        {**_SUMMARY, "keys": "number of keys delivered", "complete": "false if the consumer or an error stopped it"},
         "a scan ended",
     ),
-    "fan_out_started": Event(logging.DEBUG, {"tenants": "how many tenants"}, "a fan-out begins"),
-    "fan_out_finished": Event(logging.INFO, {**_SCOPE}, "a fan-out ended"),
+    "fan_out_started": Event(logging.DEBUG, {"tenants": "number of tenants"}, "a fan-out begins"),
+    "fan_out_finished": Event(logging.INFO, {**_SUMMARY}, "a fan-out ended"),
     "tenant_failed": Event(
         logging.WARNING, {**_FAILURE, "work": "`scan` or `fan_out`"}, "a scan or fan-out failed for a tenant"
     ),
 }
-"""Every event tenantlimpyd sends, by name."""
+"""All events of tenantlimpyd, by name."""
 
 _stdlib = logging.getLogger("tenantlimpyd")
-_stdlib.addHandler(logging.NullHandler())  # as libraries do: without it, warnings go to stderr of an unasked program
+_stdlib.addHandler(logging.NullHandler())  # or warnings would go to stderr of an application that configured no logging
 _structlog = structlog.get_logger("tenantlimpyd")
 
 
@@ -167,14 +171,16 @@ def emit(event: str, **fields: Any) -> None:
     """Send an event of :data:`EVENTS`."""
     level = EVENTS[event].level
     if structlog.is_configured():
-        getattr(_structlog, EVENTS[event].level_name)(event, **fields)  # a method that every kind of logger has
+        getattr(_structlog, EVENTS[event].level_name)(
+            event, **fields
+        )  # the only method that every kind of structlog logger has
     elif _stdlib.isEnabledFor(level):
         text = " ".join(f"{name}={value!r}" for name, value in fields.items())
         _stdlib.log(level, "%s %s", event, text, extra={"tenantlimpyd": fields})
 
 
-def wanted(event: str) -> bool:
-    """Return whether anybody may hear an event, for those that are sent ten thousand times."""
+def is_enabled(event: str) -> bool:
+    """Return whether an event may be logged. Use it before the work for an event that is sent very often."""
     return structlog.is_configured() or _stdlib.isEnabledFor(EVENTS[event].level)
 
 
@@ -186,14 +192,14 @@ def connection_opened(connection: Any) -> None:
 
 
 def add_tenant(logger: Any, method_name: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
-    """A structlog processor: add the current tenant's id as ``tenant`` to every event sent inside one.
+    """Add the current tenant's id, as ``tenant``, to a log event. This is a structlog processor.
 
     Put it before the renderer::
 
         structlog.configure(processors=[tenantlimpyd.logs.add_tenant, structlog.processors.JSONRenderer()])
 
-    It reads the router's own context, so it is right in tasks, threads and streamed responses too. An event that names
-    its tenant itself keeps that name.
+    It reads the same context as the router, so it is correct in tasks, threads and streamed responses too. An event that has
+    a field ``tenant`` keeps it.
     """
     tenant = current_tenant()
     if tenant is not None:

@@ -1,4 +1,4 @@
-"""Small helpers, under limpyd's names."""
+"""Small helper functions, under limpyd's names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _NotProvided:
 
 
 NotProvided = _NotProvided()
-"""Stands for an argument that was not given, where None is a value."""
+"""The default of an argument for which None is a value."""
 
 
 def normalize(value: Any) -> str:
@@ -34,11 +34,11 @@ def normalize(value: Any) -> str:
 
 
 def unique_key(connection: redis.Redis, prefix: str | None = None) -> str:
-    """Return the name of a key that does not exist on ``connection``'s server.
+    """Return the name of a key that does not exist in the database of a client.
 
     Args:
-        connection: a redis-py client; asked once with EXISTS.
-        prefix: what the name starts with, joined by ``:``.
+        connection: the redis-py client, which sends EXISTS.
+        prefix: the first part of the name, joined with ``:``.
     """
     while True:
         name = uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""The tree of errors, their messages, and that all of them pickle."""
+"""The class hierarchy of errors, their messages, and pickling."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def made(kind):
     return kind("the message")
 
 
-def test_the_tree():
+def test_class_hierarchy():
     assert {each.__name__ for each in OURS} == set(TREE)
     assert {
         name for name in exceptions.__all__ if name not in {"shown", "DataError", "RedisError", "ResponseError"}
@@ -71,7 +71,7 @@ def test_the_tree():
 
 
 @pytest.mark.parametrize("kind", OURS)
-def test_all_pickle(kind):
+def test_every_error_can_be_pickled_and_copied(kind):
     error = made(kind)
     error.add_note("a note")
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
@@ -83,7 +83,7 @@ def test_all_pickle(kind):
         assert pickle.loads(pickle.dumps(error)).__notes__ == ["a note"]
 
 
-def test_a_pickled_fan_out_error_keeps_tenants_and_outcomes():
+def test_pickled_fan_out_error_keeps_tenants_and_outcomes():
     error = made(FanOutError)
     again = pickle.loads(pickle.dumps(error))
     assert [each.tenant for each in again.exceptions] == ["acme"]
@@ -91,7 +91,7 @@ def test_a_pickled_fan_out_error_keeps_tenants_and_outcomes():
     assert again.outcomes["acme"].error is again.exceptions[0]
 
 
-def test_a_fan_out_error_splits():
+def test_fan_out_error_can_be_split():
     first, second = ValueError("x"), KeyError("y")
     error = FanOutError("2 of 2", [first, second], {"a": Outcome(None, first, 0), "b": Outcome(None, second, 0)})
     matching, rest = error.split(ValueError)
@@ -108,7 +108,7 @@ def test_a_fan_out_error_splits():
         raise error
 
 
-def test_several_mistakes_are_listed():
+def test_configuration_error_lists_all_problems():
     assert str(ConfigurationError("one")) == "one"
     assert ConfigurationError("one").problems == ("one",)
     both = ConfigurationError(["one", "two"])
@@ -116,7 +116,7 @@ def test_several_mistakes_are_listed():
     assert pickle.loads(pickle.dumps(both)).problems == ("one", "two")
 
 
-def test_shown():
+def test_shown_escapes_and_truncates():
     assert shown("acme") == "'acme'"
     assert shown("é\r\n\0") == r"'\xe9\r\n\x00'"
     assert shown(b"a") == "b'a'"

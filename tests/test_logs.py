@@ -1,4 +1,4 @@
-"""Log events: each is sent, with exactly its fields, and nothing is configured on import."""
+"""Log events: names, fields and levels, and the processor ``add_tenant``."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def router(flushed_server):
         yield router
 
 
-async def everything(router):
-    """Do all that sends events, but what a middleware does."""
+async def cause_events(router):
+    """Cause the events of databases, routers, scans and fan-outs."""
     spare = RedisDatabase(**{**router.database_for("acme").connection_settings, "db": 9})
     spare.connection.ping()
     await spare.aconnection.ping()
@@ -55,16 +55,16 @@ async def everything(router):
     router.remove("spare")
     await router.aclose()
     await spare.aclose()
-    await wait_for_a_connection(spare.connection_settings)
+    await wait_for_a_permit(spare.connection_settings)
 
 
-async def wait_for_a_connection(settings):
-    """Once in time, and once in vain."""
+async def wait_for_a_permit(settings):
+    """Wait for a permit twice: once until another caller releases it, and once until the timeout."""
     narrow = RedisDatabase(**settings, budget=Budget(per_server=1, timeout=0.2))
     server, pool = narrow.server, narrow.connection.connection_pool
     held = pool.get_connection()
     asking = asyncio.create_task(asyncio.to_thread(narrow.connection.ping))
-    while not server.pool_stats().waiting:  # noqa: ASYNC110 - another thread's
+    while not server.pool_stats().waiting:  # noqa: ASYNC110 - another thread sets it
         await asyncio.sleep(0)
     pool.release(held)
     assert await asking
@@ -75,7 +75,7 @@ async def wait_for_a_connection(settings):
     narrow.close()
 
 
-def servers_and_tenants_that_change():
+def change_servers_and_tenants():
     now = [0.0]
     breaker = CircuitBreaker("redis-1:6379", BreakerPolicy(failures=1), lambda: now[0])
     breaker.record_failure(breaker, redis.ConnectionError("refused"), 0.0, None)
@@ -95,8 +95,8 @@ def servers_and_tenants_that_change():
 async def test_every_event_is_sent_with_exactly_its_fields(router):
     structlog.configure()
     with capture_logs() as events:
-        await everything(router)
-        servers_and_tenants_that_change()
+        await cause_events(router)
+        change_servers_and_tenants()
         emit("request_refused", status=400, reason="no-tenant")  # what a middleware sends
         emit(
             "scan_restarted", server="h:1", db=1, tenants=1, restarts=1, reason="run id"
@@ -110,12 +110,12 @@ async def test_every_event_is_sent_with_exactly_its_fields(router):
         assert event["log_level"] == described.level_name
 
 
-async def test_what_walks_and_fan_outs_tell(router):
+async def test_events_of_scans_and_fan_outs(router):
     structlog.configure()
     with capture_logs() as events:
         list(router.scan_keys(match="a*"))
-        with router.scan_keys() as walk:
-            next(walk)
+        with router.scan_keys() as scan:
+            next(scan)
         router.fan_out(lambda database: 1 // (database.settings.db - 1), on_error="collect")
     by_name = {}
     for event in events:
@@ -158,7 +158,7 @@ async def test_invariant_9_no_secret_is_logged(flushed_server, caplog):
     ],
     ids=["filtering", "stdlib", "generic"],
 )
-def test_every_kind_of_structlog_logger_takes_the_events(wrapper):
+def test_events_go_to_every_kind_of_structlog_logger(wrapper):
     got = []
 
     def keep(_logger, method, event):
@@ -174,7 +174,7 @@ def test_every_kind_of_structlog_logger_takes_the_events(wrapper):
     ]
 
 
-def test_levels_are_the_applications_to_filter():
+def test_application_can_filter_events_by_level():
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     with capture_logs() as events:
         emit("tenant_entered", tenant="acme")
@@ -182,7 +182,7 @@ def test_levels_are_the_applications_to_filter():
     assert [event["event"] for event in events] == ["fan_out_finished"]
 
 
-def test_without_structlog_events_go_to_the_standard_library(caplog):
+def test_events_go_to_the_standard_library_without_structlog(caplog):
     with caplog.at_level(logging.DEBUG, logger="tenantlimpyd"):
         emit("tenant_added", tenant="acme", server="h:1", db=3)
     (record,) = caplog.records
@@ -192,7 +192,7 @@ def test_without_structlog_events_go_to_the_standard_library(caplog):
     assert record.tenantlimpyd == {"tenant": "acme", "server": "h:1", "db": 3}
 
 
-def test_a_program_that_configured_nothing_sees_nothing():
+def test_program_without_logging_configuration_prints_nothing():
     program = """
         import logging, structlog
         import tenantlimpyd
@@ -213,7 +213,7 @@ def test_a_program_that_configured_nothing_sees_nothing():
     assert (done.stdout, done.stderr) == ("", "")
 
 
-async def test_add_tenant_names_the_tenant_in_the_applications_events(router):
+async def test_add_tenant_adds_the_tenant_to_events_of_the_application(router):
     got = []
 
     def keep(_logger, _method, event):
@@ -252,7 +252,7 @@ async def test_add_tenant_names_the_tenant_in_the_applications_events(router):
     )
 
 
-def test_events_are_described():
+def test_every_event_has_a_meaning_and_described_fields():
     for name, event in EVENTS.items():
         assert name.isidentifier()
         assert event.meaning

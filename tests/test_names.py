@@ -20,6 +20,8 @@ def test_no_two_classes_have_one_name():
             if isinstance(node, ast.ClassDef):
                 places[node.name.lstrip("_")].add(path.relative_to(PACKAGE).as_posix())
     assert len(places) > 200
-    assert {name: found for name, found in places.items() if len(found) > 1 and name not in SAME_FOR_ASGI_AND_WSGI} == {}
+    assert {
+        name: found for name, found in places.items() if len(found) > 1 and name not in SAME_FOR_ASGI_AND_WSGI
+    } == {}
     for name in SAME_FOR_ASGI_AND_WSGI:
         assert places[name] == {"middleware/asgi.py", "middleware/wsgi.py"}

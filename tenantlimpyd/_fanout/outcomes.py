@@ -225,7 +225,7 @@ class OutcomeCollector:
         self.policy = policy
         self.outcomes: dict[str, Outcome[Any]] = {}
         self._work = work
-        self._each = work == "scan" and logs.wanted("tenant_scanned")
+        self._each = work == "scan" and logs.is_enabled("tenant_scanned")
 
     def settle(self, tenant: str, value: Any, error: Exception | None, seconds: float, restarts: int = 0) -> None:
         """Record the outcome of a tenant.
