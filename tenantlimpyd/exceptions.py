@@ -37,6 +37,7 @@ from redis.exceptions import (
 )  # exported for modules that import nothing else of redis-py
 
 __all__ = [
+    "UNKNOWN_OUTCOME",
     "ConfigurationError",
     "DataError",
     "DoesNotExist",
@@ -85,6 +86,13 @@ def shown(value: object) -> str:
         return ascii(head)
     unit = "characters" if isinstance(value, str) else "bytes"
     return f"{head!a}... ({len(value)} {unit})"
+
+
+UNKNOWN_OUTCOME = (
+    "The outcome is unknown: the command was sent and its reply was lost, so the server may have executed it. It was not sent "
+    "again."
+)
+"""The note of redis-py's errors after a command that must not be repeated."""
 
 
 class LimpydException(Exception):  # noqa: N818 - limpyd's name

@@ -13,19 +13,13 @@ from tenantlimpyd._connections.breaker import CircuitBreaker
 from tenantlimpyd._connections.select_plan import SelectPlan
 from tenantlimpyd._connections.select_replies import EndpointCapabilities, LeadingReplies, TransactionReplies
 from tenantlimpyd._resp import decode_reply
-from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.exceptions import UNKNOWN_OUTCOME, ImplementationError
 
-__all__ = ["UNKNOWN_OUTCOME", "ConnectionBase", "UnpackedCommands", "is_refusal", "reply_or_raise"]
+__all__ = ["ConnectionBase", "UnpackedCommands", "is_refusal", "reply_or_raise"]
 
 _NOWHERE = -1
 _CROSSES = frozenset({"MOVE", "SWAPDB"})
 _EMPTIES = frozenset({"FLUSHALL", "FLUSHDB"})
-
-UNKNOWN_OUTCOME = (
-    "The outcome is unknown: the command was sent and its reply was lost, so the server may have executed it. It was not sent "
-    "again."
-)
-"""The note of errors after a command that must not be repeated."""
 
 
 class ConnectionBase:

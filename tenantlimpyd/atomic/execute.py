@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tenantlimpyd._operations.steps import Operation
 from tenantlimpyd.atomic.change import Change, KnownValues
-from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError, shown
+from tenantlimpyd.exceptions import UNKNOWN_OUTCOME, DoesNotExist, ImplementationError, UniquenessError, shown
 
 __all__ = ["Performed", "StaleError", "perform"]
 
@@ -64,6 +64,13 @@ def perform(plan: Callable[[KnownValues], Change], described: object, *, once: b
             error.add_note(
                 f"A stored value of {described} is not UTF-8: it can be deleted through database.connection."
             )
+            raise
+        except Exception as error:
+            if UNKNOWN_OUTCOME in getattr(error, "__notes__", ()):
+                error.add_note(
+                    f"It is not known whether the change of {described} was stored. Read it, or ask whether its pk exists, "
+                    "before you repeat the change."
+                )
             raise
         if status == "done":
             replies, *affected = details

@@ -254,8 +254,8 @@ class Lifecycle:
     def _create(self, values: dict[str, Any]) -> Operation[None]:
         """Store this object, which is not stored yet, with values by field name and the defaults of other fields.
 
-        The pk is allocated first; everything else is one atomic step. Where that fails nothing is stored, and the object
-        is as it was before.
+        The pk is allocated first; everything else is one atomic step. If that fails, nothing is stored, and the object is as
+        it was before. If the error's notes say that the outcome is unknown, it may be stored.
         """
         mine = object()
         if self.__dict__.setdefault("_creator", mine) is not mine:

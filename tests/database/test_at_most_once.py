@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from tenantlimpyd import fields, model
-from tenantlimpyd._connections.connection_base import UNKNOWN_OUTCOME
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.exceptions import UNKNOWN_OUTCOME
 
 MODES = ["sync", "async"]
 
@@ -104,6 +104,9 @@ async def test_create_whose_reply_is_late_is_not_answered_by_a_uniqueness_error(
         await asyncio.to_thread(Person, name="ann", visits=0)
     await resume
     assert UNKNOWN_OUTCOME in caught.value.__notes__
+    assert any("'ann'" in note and "pk exists" in note for note in caught.value.__notes__)
+    await asyncio.sleep(0.1)
+    assert Person.exists(name="ann")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -9,8 +9,8 @@ import redis
 
 from integration.isolation.shared.exactproxy import ExactProxy
 from tenantlimpyd import RedisDatabase
-from tenantlimpyd._connections.connection_base import UNKNOWN_OUTCOME
 from tenantlimpyd._connections.select_replies import EndpointCapabilities, TransactionReplies
+from tenantlimpyd.exceptions import UNKNOWN_OUTCOME
 
 REPLIES = 24
 """More than a handshake, a preparation and a write have."""
