@@ -121,7 +121,8 @@ class ResumeToken:
                 ],
             }
         ).encode()
-        return _MARK + base64.urlsafe_b64encode(hashlib.sha256(content).digest()[:8] + zlib.compress(content)).decode()
+        packed = zlib.compress(content)
+        return _MARK + base64.urlsafe_b64encode(hashlib.sha256(packed).digest()[:8] + packed).decode()
 
     @classmethod
     def decoded(cls, text: object, asked: str) -> ResumeToken:
@@ -141,10 +142,14 @@ class ResumeToken:
             raise ValueError(f"{_WRONG}, not {shown(text)}: it is not a token of this version of tenantlimpyd")
         try:
             raw = base64.b64decode(text[len(_MARK) :], altchars=b"-_", validate=True)
+            if base64.urlsafe_b64encode(raw).decode() != text[len(_MARK) :]:
+                raise ValueError("other characters stand for the same bytes")
+            if hashlib.sha256(raw[8:]).digest()[:8] != raw[:8]:
+                raise ValueError("the digest differs")
             unpacking = zlib.decompressobj()
             content = unpacking.decompress(raw[8:], _LARGEST)
-            if unpacking.unconsumed_tail or hashlib.sha256(content).digest()[:8] != raw[:8]:
-                raise ValueError("the digest differs")
+            if not unpacking.eof:
+                raise ValueError("longer than any token")
             token = cls._read(json.loads(content))
         except (ValueError, zlib.error, LookupError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{_WRONG}: this one is damaged") from error

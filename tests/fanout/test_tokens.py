@@ -101,7 +101,8 @@ def forged(**changes):
 
 
 def packed(text):
-    return "tlw1." + base64.urlsafe_b64encode(hashlib.sha256(text).digest()[:8] + zlib.compress(text)).decode()
+    compressed = zlib.compress(text)
+    return "tlw1." + base64.urlsafe_b64encode(hashlib.sha256(compressed).digest()[:8] + compressed).decode()
 
 
 DEEP = packed(b"[" * 100_000)
