@@ -57,7 +57,12 @@ def _look_up(pk: str, keys: list[str]) -> Operation[list[str]]:
 
 
 def _asked(words: Words) -> Operation[Any]:
-    reply = yield words.script(EVALUATE)
+    try:
+        reply = yield words.script(EVALUATE)
+    except Exception as error:
+        if "converted into double" in str(error):
+            error.add_note("A value to sort by is no number. Sort by text with sort(alpha=True).")
+        raise
     if reply[0] == "gone":
         raise DoesNotExist(
             f"the stored collection {shown(reply[1])} is gone: it has expired, or was deleted. Store it again"

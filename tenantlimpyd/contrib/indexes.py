@@ -165,6 +165,10 @@ def _part(start: int, stop: int) -> Callable[[Any], Any]:
     """Return a transform that takes a part of a text."""
 
     def part(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(  # noqa: TRY004 - the one kind of error of values that an index can't take
+                f"{shown(value)} is no text such as '2015-12-16 15:16:17', of which the index takes a part"
+            )
         return value[start:stop]
 
     return part

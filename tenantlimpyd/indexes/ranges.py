@@ -85,7 +85,12 @@ class TextRangeIndex(BaseRangeIndex):
 
 
 def _is_exact(value: Any, number: float) -> bool:
-    """Return whether a float has the same value as a whole number, given as int or text. Other values count as exact."""
+    """Return whether a float has the same value as a whole number, given as int or text.
+
+    Other values count as exact, unless they are finite and beyond floats, as ``1e400`` is.
+    """
+    if math.isinf(number) and isinstance(value, str) and "inf" not in value.lower():
+        return False
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         if len(value) > 400:
             return False

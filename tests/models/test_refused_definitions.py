@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tenantlimpyd import fields
-from tenantlimpyd.contrib.indexes import EqualIndexWith
+from tenantlimpyd.contrib.indexes import DateIndex, EqualIndexWith
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ImplementationError, LimpydException
 from tenantlimpyd.indexes import NumberRangeIndex
@@ -116,3 +116,26 @@ async def test_an_object_equals_itself_whatever_type_its_pk_is_normalized_to(mod
         *numbered.collection(n="a").instances(),
     ]
     assert all(each == made and hash(each) == hash(made) for each in found)
+
+
+async def test_a_number_beyond_floats_and_a_date_that_is_no_text_are_refused(mode, database):
+    model = define(
+        database,
+        size=fields.StringField(indexable=True, indexes=[NumberRangeIndex]),
+        day=fields.StringField(indexable=True, indexes=[DateIndex]),
+    )
+    with pytest.raises(ValueError, match="not stored exactly"):
+        await mode.make(model, size="1e400")
+    with pytest.raises(ValueError, match="is no text"):
+        await mode.make(model, day=20151216)
+    assert not list(model.collection())
+    await mode.make(model, size="inf", day="2015-12-16")
+
+
+async def test_a_sort_by_text_as_numbers_says_what_to_write(mode, database):
+    model = define(database, name=fields.StringField())
+    for name in ("b", "a"):
+        await mode.make(model, name=name)
+    with pytest.raises(redis.ResponseError) as caught:
+        list(model.collection().sort(by="name"))
+    assert any("alpha=True" in note for note in caught.value.__notes__)
