@@ -49,7 +49,7 @@ class CommandCounter:
         wire: the same, with the commands that switch a connection to another database.
     """
 
-    def __init__(self, addresses: frozenset[_DatabaseAddress] | None) -> None:
+    def __init__(self, addresses: frozenset[tuple[Any, ...]] | None) -> None:
         self._addresses = addresses
         self.sent: list[tuple[str, ...]] = []
         self.wire: list[tuple[str, ...]] = []
@@ -82,7 +82,7 @@ class CommandCounter:
         self.sent.clear()
         self.wire.clear()
 
-    def note(self, address: _DatabaseAddress, names: tuple[str, ...], caller_commands: tuple[str, ...]) -> None:
+    def note(self, address: tuple[Any, ...], names: tuple[str, ...], caller_commands: tuple[str, ...]) -> None:
         """Record one round trip if it went to a database of this counter.
 
         Args:
