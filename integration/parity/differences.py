@@ -200,6 +200,14 @@ def _(side: Side) -> Any:
     return done if isinstance(done, str) else "done"
 
 
+@difference("P33", "a plain write through another handle of a deleted object", limpyd=1, ours="DoesNotExist")
+def _(side: Side) -> Any:
+    person = side.m.Person(name="x")
+    other = side.m.Person(1)
+    person.delete()
+    return outcome(other.age.hset, 3)
+
+
 @difference("P34", "keys of an object whose pk holds glob characters", limpyd=2, ours=1)
 def _(side: Side) -> Any:
     side.m.Country(code="a*", note="x")

@@ -9,6 +9,9 @@ The order inside the script is: guards, uniqueness, new entries, values, old ent
 was done before it, so that a value and its entries agree whatever happens. Changes of single values and new objects have a
 script of their own, which needs fewer commands for the same.
 
+A field without index is written by a script too, which only asks whether the object exists
+(:mod:`tenantlimpyd.atomic.guarded_write`).
+
 Fields of many values don't need all of their content for a change: the script tells which values a command may take away,
 the operation adds their entries to the change, and the script sets each entry afterwards by what the key then holds.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from tenantlimpyd.atomic.change import Change, Content, KnownValues, Stored, ValueChange, ValueLocation
 from tenantlimpyd.atomic.execute import Performed, StaleError, perform
+from tenantlimpyd.atomic.guarded_write import may_create_key, read_reply, write_guarded
 
 __all__ = [
     "Change",
@@ -27,5 +31,8 @@ __all__ = [
     "Stored",
     "ValueChange",
     "ValueLocation",
+    "may_create_key",
     "perform",
+    "read_reply",
+    "write_guarded",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tenantlimpyd._operations.steps import Operation
+from tenantlimpyd._operations.steps import Operation, Script
 from tenantlimpyd.atomic.change import Change, KnownValues
 from tenantlimpyd.exceptions import UNKNOWN_OUTCOME, DoesNotExist, ImplementationError, UniquenessError, shown
 
-__all__ = ["Performed", "StaleError", "perform"]
+__all__ = ["Performed", "StaleError", "missing_object", "perform", "run_script"]
 
 
 class Performed(NamedTuple):
@@ -38,6 +38,36 @@ class StaleError(Exception):
         self.known = known
 
 
+def run_script(script: Script, described: object) -> Operation[list[Any]]:
+    """Run the script of a change, and return its reply: a status and details.
+
+    Args:
+        script: the script.
+        described: the object, which messages show.
+
+    Raises:
+        Exception: If redis-py or the server refuses it; a note names the object where its stored value can't be decoded, or
+            where it is not known whether the change was stored.
+    """
+    try:
+        return (yield script)  # type: ignore[no-any-return]
+    except UnicodeDecodeError as error:
+        error.add_note(f"A stored value of {described} is not UTF-8: it can be deleted through database.connection.")
+        raise
+    except Exception as error:
+        if UNKNOWN_OUTCOME in getattr(error, "__notes__", ()):
+            error.add_note(
+                f"It is not known whether the change of {described} was stored. Read it, or ask whether its pk exists, "
+                "before you repeat the change."
+            )
+        raise
+
+
+def missing_object(described: object) -> DoesNotExist:
+    """Return the error of a change whose object is not in the database."""
+    return DoesNotExist(f"{described} does not exist, or no longer: nothing was written.")
+
+
 def perform(plan: Callable[[KnownValues], Change], described: object, *, once: bool = False) -> Operation[Performed]:
     """Carry out a change, computing it again for as long as the stored values are not those it was computed from.
 
@@ -58,20 +88,7 @@ def perform(plan: Callable[[KnownValues], Change], described: object, *, once: b
     known = KnownValues()
     while True:
         change = plan(known)
-        try:
-            status, *details = yield change.script()
-        except UnicodeDecodeError as error:
-            error.add_note(
-                f"A stored value of {described} is not UTF-8: it can be deleted through database.connection."
-            )
-            raise
-        except Exception as error:
-            if UNKNOWN_OUTCOME in getattr(error, "__notes__", ()):
-                error.add_note(
-                    f"It is not known whether the change of {described} was stored. Read it, or ask whether its pk exists, "
-                    "before you repeat the change."
-                )
-            raise
+        status, *details = yield from run_script(change.script(), described)
         if status == "done":
             replies, *affected = details
             return Performed(replies, dict(zip(change.contents, *affected, strict=True)) if affected else {}, change)
@@ -100,7 +117,7 @@ def perform(plan: Callable[[KnownValues], Change], described: object, *, once: b
                 )
             known = KnownValues(dict(change.guards), after, known.affected)
         elif status == "gone":
-            raise DoesNotExist(f"{described} does not exist, or no longer: nothing was written.")
+            raise missing_object(described)
         elif status == "taken":
             advice = (
                 f"the counter of pks lags behind, set {change.collection.removesuffix('collection')}max_pk to the highest"

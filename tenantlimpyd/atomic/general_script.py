@@ -212,6 +212,11 @@ end
 for i, command in ipairs(writes) do
   local reply = redis.pcall(unpack(command.words))
   if type(reply) == 'table' and reply.err then undo(); return reply end
+  if type(reply) == 'number' and (reply >= 9007199254740992 or reply <= -9007199254740992) then
+    -- A number of Lua is a double, which is not exact from 2^53 on: the stored text is.
+    if command.words[1] == 'HINCRBY' then reply = redis.call('HGET', command.words[2], command.words[3])
+    else reply = redis.call('GET', command.words[2]) end
+  end
   replies[i] = reply
 end
 local after, other = {}, false

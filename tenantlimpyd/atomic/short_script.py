@@ -175,6 +175,7 @@ end
 
 while ARGV[a] ~= '' do
   local reply
+  local at = a
   k = k + 1
   if ARGV[a + 1] == '1' then -- most of them: faster than the same with unpack
     reply = try(ARGV[a], KEYS[k], ARGV[a + 2])
@@ -185,6 +186,10 @@ while ARGV[a] ~= '' do
     a = a + 2 + words
   end
   if type(reply) == 'table' and reply.err then undo(); return reply end
+  if type(reply) == 'number' and (reply >= 9007199254740992 or reply <= -9007199254740992) then
+    -- A number of Lua is a double, which is not exact from 2^53 on: the stored text is.
+    if ARGV[at] == 'HINCRBY' then reply = call('HGET', KEYS[k], ARGV[at + 2]) else reply = call('GET', KEYS[k]) end
+  end
   replies[#replies + 1] = reply
 end
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
 from tenantlimpyd._operations.steps import Command, Operation, Runner, twins
 from tenantlimpyd._registry.relations import Relation
-from tenantlimpyd.atomic import Change, KnownValues, Stored, ValueChange, ValueLocation, perform
+from tenantlimpyd.atomic import (
+    Change,
+    KnownValues,
+    Stored,
+    ValueChange,
+    ValueLocation,
+    may_create_key,
+    perform,
+    read_reply,
+    write_guarded,
+)
 from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.indexing import Indexing
 from tenantlimpyd.indexes import BaseIndex, stored_text
@@ -216,9 +226,14 @@ class RedisField(Indexing):
         return (yield from self._command(word, *args, **options))
 
     def _write(self, word: str, *args: Any, **options: Any) -> Operation[Any]:
-        """Send a command that changes a field without indexes."""
-        yield from self._bound().ready_to_write()
-        return (yield from self._command(word, *args, **options))
+        """Send a command that changes a field without indexes, or that stores it: then only if the object exists."""
+        if not may_create_key(word):
+            yield from self._bound().ready_to_write()
+            return (yield from self._command(word, *args, **options))
+        instance = self._bound()
+        yield from instance.ready_to_change()
+        (reply,) = yield from write_guarded(instance, self.key, [(word, *args)])
+        return self.post_command(self, word.lower(), read_reply(word, reply), args, {})
 
     def _exists(self) -> Operation[bool]:
         """Return whether the field has a value."""

@@ -61,9 +61,10 @@ class HashField(HashReading):
         given, words = self._sendable_pairs({**(mapping or {}), **values})
         if not given:
             raise DataError(f"hmset of {self.name!r} needs at least one sub-key and value")
-        if not self.indexable:
-            return (yield from self._write("HSET", *words, reply=_true, name="hmset", hooked=(given,)))  # type: ignore[no-any-return]
-        yield from self._change(in_parts("HSET", words), {key: _always(value) for key, value in given.items()})
+        if self.indexable:
+            yield from self._change(in_parts("HSET", words), {key: _always(value) for key, value in given.items()})
+        else:
+            yield from self._write_guarded(in_parts("HSET", words))
         return self.post_command(self, "hmset", True, (given,), {})  # type: ignore[no-any-return]
 
     hmset, ahmset = twins(_hmset)
@@ -78,7 +79,7 @@ class HashField(HashReading):
         """Add ``amount`` to a sub-key's value, an integer (0 where there is none); return the new one."""
         if not isinstance(amount, int) or isinstance(amount, bool):
             raise TypeError(f"the amount must be a whole number, not a {type(amount).__name__}")
-        return (yield from self._changed("HINCRBY", key, amount, guess=added(amount), certain=False))  # type: ignore[no-any-return]
+        return (yield from self._changed("HINCRBY", key, amount, guess=added(amount), certain=False, reply=int))  # type: ignore[no-any-return]
 
     hincrby, ahincrby = twins(_hincrby)
 
@@ -281,7 +282,3 @@ def _text(value: Any) -> Stored:
 
 def _always(value: Any) -> Guess:
     return lambda _: value
-
-
-def _true(_: Any) -> bool:
-    return True

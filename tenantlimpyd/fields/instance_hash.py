@@ -96,9 +96,7 @@ class InstanceHashField(ExpiringEntry, SingleValueField):
         """Store a value if there is none; return whether it was stored."""
         value = self._sendable(value)
         if not self.indexable:
-            yield from self._bound().ready_to_write()
-            reply = yield Command("HSETNX", self.key, self.name, value)
-            return self._finished("hsetnx", bool(reply), self.name, value)  # type: ignore[no-any-return]
+            return (yield from self._write("HSETNX", self.name, value))  # type: ignore[no-any-return]
         reply = yield from self._change(
             lambda slot: ("HSETNX", slot.key, slot.field, value),
             lambda old: value if old is None else old,
@@ -115,7 +113,7 @@ class InstanceHashField(ExpiringEntry, SingleValueField):
         if not self.indexable:
             return (yield from self._write("HINCRBY", self.name, amount))  # type: ignore[no-any-return]
         reply = yield from self._change(lambda slot: ("HINCRBY", slot.key, slot.field, amount), added(amount))
-        return self._finished("hincrby", reply, self.name, amount)  # type: ignore[no-any-return]
+        return self._finished("hincrby", int(reply), self.name, amount)  # type: ignore[no-any-return]
 
     hincrby, ahincrby = twins(_hincrby)
 

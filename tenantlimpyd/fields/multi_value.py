@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tenantlimpyd._operations.steps import Operation, twins
-from tenantlimpyd.atomic import Change, Content, KnownValues, Performed, perform
+from tenantlimpyd.atomic import Change, Content, KnownValues, Performed, may_create_key, perform
 from tenantlimpyd.fields.own_key import ContentField, in_parts, need_any
 from tenantlimpyd.indexes import Entry, stored_text
 from tenantlimpyd.indexes.multi_field import Held, Spanning
@@ -196,10 +196,14 @@ class MultiValuesField(ContentField):
         """
         need_any(values, word.lower())
         words = self._all_sendable(values)
-        if not self.indexable:
+        if self.indexable:
+            performed = yield from self._perform(in_parts(word, words), words, adding=adding, certain=certain)
+            replies = performed.replies
+        elif may_create_key(word):
+            replies = yield from self._write_guarded(in_parts(word, words))
+        else:
             return (yield from self._write(word, *words))  # type: ignore[no-any-return]
-        performed = yield from self._perform(in_parts(word, words), words, adding=adding, certain=certain)
-        return self.post_command(self, word.lower(), reply(performed.replies), tuple(words), {})  # type: ignore[no-any-return]
+        return self.post_command(self, word.lower(), reply(replies), tuple(words), {})  # type: ignore[no-any-return]
 
     def _delete(self) -> Operation[int]:
         """Delete all values; return 1, or 0 where there was none."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any
 
 from tenantlimpyd._operations.steps import Command, Operation
+from tenantlimpyd.atomic import may_create_key, read_reply, write_guarded
 from tenantlimpyd.exceptions import ResponseError
 from tenantlimpyd.fields.base import RedisField
 from tenantlimpyd.fields.key_expiry import Expiring
@@ -59,7 +60,7 @@ class ContentField(Expiring, RedisField):
         hooked: tuple[Any, ...] | None = None,
         **options: Any,
     ) -> Operation[Any]:
-        """Send a command that changes a field without indexes.
+        """Send a command that changes a field without indexes, or that stores it: then only if the object exists.
 
         Args:
             word: the command.
@@ -69,8 +70,18 @@ class ContentField(Expiring, RedisField):
             hooked: the arguments for the hook.
             **options: options of redis-py for the reply.
         """
-        yield from self._bound().ready_to_write()
-        return (yield from self._sent(word, args, reply, name, hooked, options))
+        if not may_create_key(word):
+            yield from self._bound().ready_to_write()
+            return (yield from self._sent(word, args, reply, name, hooked, options))
+        (raw,) = yield from self._write_guarded([(word, *args)])
+        result = read_reply(word, raw) if reply is None else reply(raw)
+        return self.post_command(self, name or word.lower(), result, args if hooked is None else hooked, {})
+
+    def _write_guarded(self, writes: Sequence[tuple[Any, ...]]) -> Operation[list[Any]]:
+        """Run commands, given without their key, if the object exists; return the reply of each."""
+        instance = self._bound()
+        yield from instance.ready_to_change()
+        return (yield from write_guarded(instance, self.key, writes))
 
     def _sent(
         self,

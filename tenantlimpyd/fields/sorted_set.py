@@ -177,14 +177,15 @@ class SortedSetField(SortedSetRanges):
         scores, changed = zadd_arguments(mapping, ch, members)
         words = self._all_sendable(word for member, score in scores.items() for word in (score, member))
         option, hooked = ("CH",) if changed else (), (scores,)
-        if not self.indexable:
-            return (yield from self._write("ZADD", *option, *words, hooked=hooked))  # type: ignore[no-any-return]
         if len(words) > CHUNK:
             for score in scores.values():
                 _checked(score)
         parts = in_parts("ZADD", words, *option)
-        performed = yield from self._perform(parts, words[1::2], adding=True, certain=True)
-        return self.post_command(self, "zadd", sum(performed.replies), hooked, {})  # type: ignore[no-any-return]
+        if self.indexable:
+            replies = (yield from self._perform(parts, words[1::2], adding=True, certain=True)).replies
+        else:
+            replies = yield from self._write_guarded(parts)
+        return self.post_command(self, "zadd", sum(replies), hooked, {})  # type: ignore[no-any-return]
 
     zadd, azadd = twins(_zadd)
 

@@ -240,7 +240,7 @@ class StringField(Expiring, SingleValueField):
         if not self.indexable:
             return (yield from self._write(word, amount))  # type: ignore[no-any-return]
         reply = yield from self._change(lambda slot: (word, slot.key, amount), added(signed))
-        return self._finished(name, reply, amount)  # type: ignore[no-any-return]
+        return self._finished(name, int(reply), amount)  # type: ignore[no-any-return]
 
     def _incrbyfloat(self, amount: float = 1.0) -> Operation[float]:
         """Add ``amount`` to the value, a number (0 where there is none); return the new one."""

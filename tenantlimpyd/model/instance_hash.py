@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tenantlimpyd._operations.steps import Command, Operation, twins
-from tenantlimpyd.atomic import Change, KnownValues, Stored, ValueChange, ValueLocation, perform
+from tenantlimpyd.atomic import Change, KnownValues, Stored, ValueChange, ValueLocation, perform, write_guarded
 from tenantlimpyd.exceptions import shown
 from tenantlimpyd.indexes import stored_text
 
@@ -28,6 +28,10 @@ class InstanceHashCommands:
         @property
         def key_base(self) -> str: ...
 
+        @property
+        def known_pk(self) -> str: ...
+
+        def _live(self) -> str: ...
         def _resolve(self) -> Database: ...
         def _bound_field(self, name: str) -> Any: ...
         def require_pk(self) -> None: ...
@@ -122,8 +126,8 @@ class InstanceHashCommands:
             yield from self._link_given(values)
         words = [word for pair in values.items() for word in pair]
         if not self._indexed(names):
-            yield from self.ready_to_write()
-            yield Command("HSET", self.key, *words)
+            yield from self.ready_to_change()
+            yield from write_guarded(self, self.key, [("HSET", *words)])
         else:
             yield from self._change_hash("HSET", words, values)
         return self.post_command(self, "hmset", True, (values,), {})  # type: ignore[no-any-return]

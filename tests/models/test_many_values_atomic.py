@@ -441,6 +441,7 @@ async def test_subkeys_and_values_that_look_alike(mode, bag, raw):
 async def test_trips(mode, bag, database):
     p = await mode.make(bag, **FULL)
     await mode(p.list_indexed, "rpush", "warm")
+    await mode(p.hash_plain, "hset", "warm", 1)
 
     async def trips(expected, target, command, *args):
         with count_commands() as sent:

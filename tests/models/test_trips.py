@@ -16,8 +16,10 @@ from tests.models.support import define
 
 @pytest.fixture
 async def warm(person):
-    """The model, once the server has the script."""
-    (await person.acreate(name="warm", email="w", city="w")).delete()
+    """The model, once the server has the scripts."""
+    made = await person.acreate(name="warm", email="w", city="w")
+    await made.note.aset("w")
+    await made.adelete()
     return person
 
 
@@ -54,7 +56,7 @@ async def test_writing_an_indexed_field(mode, warm):
     await trips(mode, 1, q.city, "hset", "Rome")
 
 
-async def test_a_plain_field_takes_the_command_and_nothing_else(mode, warm):
+async def test_a_plain_field_takes_one_round_trip(mode, warm):
     p = await mode.make(warm, note="n", age=1)
     for target, command, args in [
         (p.note, "set", ("m",)),
