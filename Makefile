@@ -1,6 +1,7 @@
 # Each target calls tools of .venv, which is made when it is missing or older than what it is made from.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fast pythons integration check types docs examples bench figures format clean
@@ -11,7 +12,9 @@ help: ## this list
 setup: .venv/.ready ## the virtual environment, exact versions
 
 .venv/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
+	$(PIP) --editable '.[demo]' --group dev
 	@touch $@
 
 demo: .venv/.ready ## from nothing to many tenants, served over HTTP

@@ -214,7 +214,6 @@ def versions() -> str:
         found = [f"{name} {importlib.metadata.version(each.distribution)}" for name, each in LIBRARIES.items()]
     except importlib.metadata.PackageNotFoundError as error:
         raise SystemExit(
-            f"{error.name} is not installed: pip install -c constraints.txt -e '.[bench]', or name "
-            "the parts to take without 'libraries'"
+            f"{error.name} is not installed: run `make setup`, or name the parts to take without 'libraries'"
         ) from None
     return ", ".join(found)

@@ -31,7 +31,8 @@ for version in "${@:-3.12 3.13 3.14}"; do
     fi
     printf 'Python %s: %s\n' "$each" "$python"
     "$python" -m venv "$folder/$each" &&
-      "$folder/$each/bin/python" -m pip install --quiet --constraint constraints.txt --editable '.[test]' sybil &&
+      "$folder/$each/bin/python" -m pip install --quiet --constraint constraints.txt --upgrade pip &&
+      "$folder/$each/bin/python" -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test &&
       "$folder/$each/bin/python" -m pytest -q -p no:cacheprovider -n auto -m "not slow" tests &&
       tested+=("$each") || failed=1
   done

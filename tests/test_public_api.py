@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import subprocess
 import sys
@@ -20,10 +21,16 @@ OPTIONAL = {
 """The modules of extras, and the packages that use them."""
 
 
-def test_version_is_that_of_the_project():
-    project = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]
-    assert tenantlimpyd.__version__ == tenantlimpyd.EXACT_VERSION == project["version"]
-    assert ".".join(map(str, tenantlimpyd.VERSION)) == project["version"]
+def test_version_is_that_of_the_distribution():
+    installed = importlib.metadata.version("tenantlimpyd")
+    assert tenantlimpyd.__version__ == tenantlimpyd.EXACT_VERSION == installed
+    assert ".".join(map(str, tenantlimpyd.VERSION)) == installed
+
+
+def test_extras_are_what_users_install_and_groups_what_developers_install():
+    settings = tomllib.loads(PYPROJECT.read_text("utf-8"))
+    assert sorted(settings["project"]["optional-dependencies"]) == ["cli", "demo", "embedded"]
+    assert sorted(settings["dependency-groups"]) == ["bench", "dev", "docs", "test"]
 
 
 def test_public_names_are_sorted_and_exist():
