@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +45,9 @@ def fill(clerk: Clerk, spot: Spot, pipeline: Any, number: int, *, mistakes: bool
             pipeline.set("last", clerk.fresh())
             expect("SET", True)
         elif chance == 18:
-            clerk.count()
-            pipeline.hincrby("hits", clerk.field, 1)
-            checks.append(clerk.counted)
+            field = clerk.count()
+            pipeline.hincrby("hits", field, 1)
+            checks.append(functools.partial(clerk.counted, field))
         else:
             pipeline.lpush("me:0", tenant)
             expect("LPUSH on text", Wrong())

@@ -171,26 +171,17 @@ class Clerk:
         self._serial += 1
         return f"{self.spot.tenant}|{self.name}|{self._serial}"
 
-    @property
-    def field(self) -> str:
-        """This worker's field in the tenant's hashes."""
-        return f"{self.spot.tenant}|{self.name}"
-
-    def count(self, times: int = 1) -> None:
-        """Say that this worker's field of the tenant is about to be counted up."""
-        self.ledger.mark(self.spot.tenant, self.name).tried += times * (1 + self.spot.retries)
-
-    def counted(self, reply: Any) -> None:
-        """Check a count: it is this worker's alone."""
-        if not isinstance(reply, int) or isinstance(reply, bool):
-            self.compare("a count", "a number", reply)
-            return
+    def count(self) -> str:
+        """Return the field of a command that is about to add 1 to it. No other command has that field."""
         mark = self.ledger.mark(self.spot.tenant, self.name)
-        right = mark.told < reply <= mark.tried
-        self.compare(
-            "a count", f"{mark.told + 1} to {mark.tried}", f"{mark.told + 1} to {mark.tried}" if right else reply
-        )
-        mark.told = max(mark.told, reply) if right else mark.told
+        mark.attempted += 1
+        return f"{self.spot.tenant}|{self.name}|{mark.attempted}"
+
+    def counted(self, field: str, reply: Any) -> None:
+        """Check the count that a command was answered: 1, since it ran once."""
+        self.compare("a count", 1, reply)
+        if reply == 1:
+            self.ledger.mark(self.spot.tenant, self.name).acknowledged.add(int(field.rpartition("|")[2]))
 
 
 class Wrong:

@@ -188,8 +188,13 @@ class Crowd:
         number = 0
         own = self.clerk("m", BRIEF, awaits=False)
         self.clerks.append(own)
+        # What is interrupted as it makes a socket, or in a finalizer, leaves that to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        sys.unraisablehook = lambda _: None
+        signal.signal(signal.SIGALRM, _interrupt)
         while not self.stopping and time.monotonic() < deadline and self._checked() < self.plan.operations:
-            at_once(own.operate())  # so that this thread has used the connections that its child inherits
+            for _ in range(200):  # this thread uses the connections that its child inherits, beside the other threads
+                _operate_with_interrupts(own)
             with self.gate.closed():
                 reading, writing = os.pipe()
                 pid = os.fork()
@@ -242,28 +247,8 @@ class Crowd:
         clerk = self.clerk(f"f{number}", BRIEF, awaits=False)
         deadline = time.monotonic() + _CHILD_SECONDS
 
-        def interrupt(_: int, frame: FrameType | None) -> None:
-            for each, _ in traceback.walk_stack(frame):
-                if each.f_code.co_name == "pack":
-                    # hiredis's pack_command crashes where an exception reaches it: a little later, then.
-                    signal.setitimer(signal.ITIMER_REAL, 0.0001)
-                    return
-            raise Interrupted
-
-        # What is interrupted as it makes a socket, or in a finalizer, leaves that to the garbage collector.
-        warnings.simplefilter("ignore", ResourceWarning)
-        sys.unraisablehook = lambda _: None
-        signal.signal(signal.SIGALRM, interrupt)
         while clerk.ledger.checked.total() < self.plan.child_operations and time.monotonic() < deadline:
-            try:
-                try:
-                    if clerk.chooser.random() < 0.2:
-                        signal.setitimer(signal.ITIMER_REAL, clerk.chooser.uniform(0.00005, 0.005))
-                    at_once(clerk.operate())
-                finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-            except Interrupted:
-                clerk.ledger.lost["interrupted"] += 1
+            _operate_with_interrupts(clerk)
         return clerk.ledger
 
     async def _awaiting_child(self, number: int) -> Ledger:
@@ -280,6 +265,29 @@ class Crowd:
         for clerk in clerks:
             whole.add(clerk.ledger)
         return whole
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Raise where the main thread is, as a signal handler may."""
+    for each, _ in traceback.walk_stack(frame):
+        if each.f_code.co_name == "pack":
+            # hiredis's pack_command crashes where an exception reaches it: a little later, then.
+            signal.setitimer(signal.ITIMER_REAL, 0.0001)
+            return
+    raise Interrupted
+
+
+def _operate_with_interrupts(clerk: Clerk) -> None:
+    """Do one operation, interrupted by a signal now and then."""
+    try:
+        try:
+            if clerk.chooser.random() < 0.5:
+                signal.setitimer(signal.ITIMER_REAL, clerk.chooser.uniform(0.00005, 0.002))
+            at_once(clerk.operate())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interrupted:
+        clerk.ledger.lost["interrupted"] += 1
 
 
 def _tell(writing: int, what: bytes) -> None:

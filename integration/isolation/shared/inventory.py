@@ -1,13 +1,14 @@
-"""A look at whole servers, after all: every key of every database must be its own tenant's, and every count possible."""
+"""A look at whole servers, after all: every key is its tenant's, and commands ran once, or at most once where they failed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import redis
 
-from integration.isolation.shared.ledger import Ledger
+from integration.isolation.shared.ledger import Ledger, Mark
 from integration.isolation.shared.spots import Spot, big, by_server, named
 
 __all__ = ["take_inventory"]
@@ -24,7 +25,7 @@ _READS = {
 def take_inventory(spots: Iterable[Spot], ledger: Ledger) -> list[str]:
     """Return what is in the wrong place, or is not there, in words."""
     found: list[str] = []
-    marks = dict(ledger.marks)
+    marks = {name: attrs.evolve(mark, acknowledged=set(mark.acknowledged)) for name, mark in ledger.marks.items()}
     for client, there in by_server(spots):
         owners = {spot.db: spot.tenant for spot in there}
         for db in sorted(int(name[2:]) for name in client.info("keyspace")):
@@ -34,8 +35,9 @@ def take_inventory(spots: Iterable[Spot], ledger: Ledger) -> list[str]:
             for key, content in _contents(client, db):
                 found += _strays(owners[db], key, content)
                 if key == "hits":
-                    found += _miscounted(owners[db], content, marks)
-    found += [f"{field} is nowhere: it was told {mark.told}" for field, mark in marks.items() if mark.told]
+                    found += _miscounted(owners[db], content, marks, ledger)
+    for name, mark in marks.items():
+        found += [f"{name}|{number} was acknowledged, and never ran" for number in sorted(mark.acknowledged)[:10]]
     return found
 
 
@@ -60,12 +62,18 @@ def _strays(tenant: str, key: str, content: Any) -> list[str]:
     return []
 
 
-def _miscounted(tenant: str, counts: dict[str, str], marks: dict[str, Any]) -> list[str]:
+def _miscounted(tenant: str, counts: dict[str, str], marks: dict[str, Mark], ledger: Ledger) -> list[str]:
+    """Return which commands ran more than once, or ran though nobody sent them; take those that ran from the marks."""
     found = []
     for field, count in counts.items():
-        mark = marks.pop(field, None)
-        if mark is None:
-            found.append(f"{field} of {tenant} was never written")
-        elif not mark.told <= int(count) <= mark.tried:
-            found.append(f"{field} of {tenant} stands at {count}: it was told {mark.told} of {mark.tried}")
+        name, _, number = field.rpartition("|")
+        mark = marks.get(name)
+        if mark is None or not 0 < int(number) <= mark.attempted:
+            found.append(f"{field} of {tenant} was never sent")
+            continue
+        acknowledged = int(number) in mark.acknowledged
+        ledger.executed["acknowledged" if acknowledged else "failed"] += int(count)
+        mark.acknowledged.discard(int(number))
+        if count != "1":
+            found.append(f"{field} of {tenant} ran {count} times, {'acknowledged' if acknowledged else 'and failed'}")
     return found

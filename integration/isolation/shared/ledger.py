@@ -12,15 +12,16 @@ __all__ = ["Ledger", "Mark"]
 
 @attrs.define
 class Mark:
-    """How often one worker counted one field up.
+    """The counted commands of one worker for one tenant: each adds 1 to a field of its own, which shows how often it ran.
 
     Attributes:
-        tried: the most it may stand at: every attempt, those of redis-py too.
-        told: the last count the server confirmed: the least it may stand at.
+        attempted: how many there were.
+        acknowledged: the numbers of those that the server confirmed: their counts must be 1. Those of others may be 1 or
+            missing.
     """
 
-    tried: int = 0
-    told: int = 0
+    attempted: int = 0
+    acknowledged: set[int] = attrs.Factory(set)
 
 
 @attrs.define
@@ -33,6 +34,7 @@ class Ledger:
         strays: what was wrong, in words.
         broken: errors that none of the faults explains.
         marks: by tenant and worker, joined by ``|``.
+        executed: how often the server ran acknowledged commands and others, as the inventory found.
     """
 
     checked: Counter[str] = attrs.Factory(Counter)
@@ -40,9 +42,10 @@ class Ledger:
     strays: list[str] = attrs.Factory(list)
     broken: list[str] = attrs.Factory(list)
     marks: dict[str, Mark] = attrs.Factory(dict)
+    executed: Counter[str] = attrs.Factory(Counter)
 
     def mark(self, tenant: str, worker: str) -> Mark:
-        """Return the mark of a worker's own field in a tenant's hashes."""
+        """Return the mark of a worker's counted commands for a tenant."""
         return self.marks.setdefault(f"{tenant}|{worker}", Mark())
 
     def compare(self, kind: str, what: str, tenant: str, expected: Any, answer: Any) -> None:

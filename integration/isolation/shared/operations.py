@@ -32,8 +32,8 @@ async def read(clerk: Clerk, spot: Spot) -> None:
 
 
 async def write(clerk: Clerk, spot: Spot) -> None:
-    clerk.count()  # first what no later write hides
-    clerk.counted(await clerk.settle(clerk.client.hincrby("hits", clerk.field, 1)))
+    field = clerk.count()  # first what no later write hides
+    clerk.counted(field, await clerk.settle(clerk.client.hincrby("hits", field, 1)))
     clerk.compare("SET", True, await clerk.settle(clerk.client.set("last", clerk.fresh())))
 
 
@@ -59,14 +59,13 @@ async def mistake(clerk: Clerk, spot: Spot) -> None:
 
 
 async def script(clerk: Clerk, spot: Spot) -> None:
-    text = clerk.fresh()
-    clerk.count()
+    text, field = clerk.fresh(), clerk.count()
     told, value, count = await clerk.call(
-        clerk.database, "call_script", {"lua": _LOOK}, ["me:1", "hits"], [text, clerk.field]
+        clerk.database, "call_script", {"lua": _LOOK}, ["me:1", "hits"], [text, field]
     )
     clerk.compare("a script's argument", text, told)
     clerk.compare("a script's GET", f"{spot.tenant}:1", value)
-    clerk.counted(count)
+    clerk.counted(field, count)
 
 
 async def pop(clerk: Clerk, spot: Spot) -> None:
@@ -150,16 +149,15 @@ async def optimism(clerk: Clerk, spot: Spot) -> None:
             if clerk.chooser.random() < 0.3:
                 return  # left while it watches
             pipeline.multi()
-            text = clerk.fresh()
-            clerk.count()
+            text, field = clerk.fresh(), clerk.count()
             pipeline.echo(text)
-            pipeline.hincrby("hits", clerk.field, 1)
+            pipeline.hincrby("hits", field, 1)
             told, count = await clerk.settle(pipeline.execute())
         except redis.WatchError:  # the key was changed, or the connection lost: nothing is carried out
             clerk.compare("WATCH", True, True)
         else:
             clerk.compare("ECHO in MULTI", text, told)
-            clerk.counted(count)
+            clerk.counted(field, count)
 
 
 async def models(clerk: Clerk, spot: Spot) -> None:

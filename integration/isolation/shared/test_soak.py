@@ -52,7 +52,10 @@ def test_isolation_on_shared_connections(servers: Servers, capsys: pytest.Captur
     astray = whole.strays + take_inventory(spots, whole)
     with capsys.disabled():
         print(_line(number, whole, weather.faults, astray, seconds, len(spots)))
+    acknowledged = sum(len(mark.acknowledged) for mark in whole.marks.values())
     assert whole.broken == []
+    assert whole.executed["acknowledged"] == acknowledged > OPERATIONS // 100
+    assert whole.lost["interrupted"] > OPERATIONS // 2000
     assert astray == []
     assert whole.checked.total() >= OPERATIONS
     assert len(weather.faults) >= 8, "the weather was too good"
@@ -62,7 +65,11 @@ def _line(number: int, whole: Ledger, faults: Counter[str], astray: list[str], s
     return (
         f"\nsoak: {whole.checked.total():,} checked replies of {spots:,} databases in {seconds:.0f} s, seed {number}: "
         f"{len(astray)} strays ({_listed(whole.checked)}); without an answer {whole.lost.total():,} "
-        f"({_listed(whole.lost)}); faults {faults.total():,} ({_listed(faults)})"
+        f"({_listed(whole.lost)}); faults {faults.total():,} ({_listed(faults)}); counted commands: "
+        f"{sum(len(mark.acknowledged) for mark in whole.marks.values()):,} acknowledged, which ran "
+        f"{whole.executed['acknowledged']:,} times; "
+        f"{sum(mark.attempted - len(mark.acknowledged) for mark in whole.marks.values()):,} others, which ran "
+        f"{whole.executed['failed']:,} times"
     )
 
 
