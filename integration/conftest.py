@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integration.servers import Authority, Choice, NoServerError, ServerHandle, ServerSource, choose
 from tenantlimpyd.database import RedisDatabase
+from tests.support.servers import Authority, Choice, NoServerError, ServerHandle, ServerSource, choose
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter

@@ -16,10 +16,10 @@ import pytest
 import redis
 import redis.asyncio
 
-from integration.servers import Authority, NoServerError, ServerHandle, ServerSource, choose
-from integration.servers.containers import ContainerHandle, ContainerSource
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServerError
+from tests.support.servers import Authority, NoServerError, ServerHandle, ServerSource, choose
+from tests.support.servers.containers import ContainerHandle, ContainerSource
 
 ROOT = Path(__file__).parents[1]
 Servers = Callable[..., list[ServerHandle]]
@@ -289,7 +289,7 @@ def test_nothing_is_left_when_the_tests_are_killed(server_source: ServerSource, 
     """A process with servers of this very source is killed: they end, with all that belongs to them."""
     script = """
         import os, sys, time
-        from integration.servers import choose
+        from tests.support.servers import choose
         choice = choose(os.environ)
         source = next(s for s in choice.sources if s.label == sys.argv[1])
         handle = source.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,36 +16,14 @@ if TYPE_CHECKING:
 
     from tenantlimpyd.database import RedisDatabase
 
-SLOW = (
-    *("cli", "contrib", "examples", "fanout", "middleware", "test_chaosproxy.py", "embedded"),
-    *("database/test_breaker.py", "database/test_sentinel.py", "database/test_budget.py", "database/test_memory.py"),
-    *(
-        "router/test_scale.py",
-        "test_config_fuzz.py",
-        "testing/test_plugin.py",
-        "testing/test_leaks.py",
-        "models/test_many_values",
-        "models/test_collection",
-        "models/test_index_",
-    ),
-)
-"""Tests that start processes and servers, wait for real deadlines, or try very many cases: ``make fast`` leaves them out."""
-
-
-def _slow(path: Path, config: pytest.Config) -> bool:
-    here = config.rootpath / "tests"
-    return path.is_relative_to(here) and path.relative_to(here).as_posix().startswith(SLOW)
+SLOW_MODULE = re.compile(r"^pytestmark = .*\bpytest\.mark\.slow\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    # Importing what is left out anyway would take half of the time of those that run.
-    return True if config.option.markexpr == "not slow" and _slow(collection_path, config) else None
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if _slow(item.path, config):
-            item.add_marker("slow")
+    """Leave out modules that are slow as a whole, since importing them would take longer than the fast tests."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return True if SLOW_MODULE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 def clear(client: redis.Redis) -> None:

@@ -100,8 +100,8 @@ async def test_every_event_is_sent_with_exactly_its_fields(router):
         emit("request_refused", status=400, reason="no-tenant")  # what a middleware sends
         emit(
             "scan_restarted", server="h:1", db=1, tenants=1, restarts=1, reason="run id"
-        )  # tests/fanout/test_planned.py
-        emit("scan_not_exact", remembered=1)  # tests/fanout/test_unique.py
+        )  # tests/scan/test_scan_worker.py
+        emit("scan_not_exact", remembered=1)  # tests/scan/test_dedup.py
     seen = {event["event"] for event in events}
     assert seen == set(EVENTS)
     for event in events:

@@ -11,7 +11,7 @@ import redis
 from integration.atomicity.audit import audit
 from integration.atomicity.schema import BASE, make_account
 from integration.parity.libraries import OURS
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 FAULTS: dict[str, tuple[str, Callable[[redis.Redis], Any]]] = {
     "an entry of a value that is gone": ("stale", lambda raw: raw.delete(f"{BASE}:pk1:email")),

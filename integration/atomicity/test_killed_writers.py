@@ -16,7 +16,7 @@ import pytest
 
 from integration.atomicity.audit import Audit, audit
 from integration.atomicity.crew import GRACE, Orders, Report
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 SECONDS = float(os.environ.get("TENANTLIMPYD_ATOMICITY_SECONDS", "7"))
 """How long they write; longer finds more."""

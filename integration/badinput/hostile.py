@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 __all__ = ["HOSTILE", "IDS", "everything_on", "is_readable"]
 

@@ -12,9 +12,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from integration.badinput.hostile import everything_on
-from integration.servers import Authority, ServerHandle
 from tenantlimpyd import DatabaseRouter, RedisDatabase, fields, model
 from tenantlimpyd.exceptions import FanOutError
+from tests.support.servers import Authority, ServerHandle
 
 Servers = Callable[..., list[ServerHandle]]
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integration.badinput.hostile import HOSTILE, everything_on
-from integration.servers import ServerHandle
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
 from tenantlimpyd.middleware.asgi import TenantMiddleware, from_header, from_path, from_subdomain
+from tests.support.servers import ServerHandle
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from integration.badinput.hostile import HOSTILE, IDS, everything_on, is_readable
-from integration.servers import ServerHandle
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant, fields, model
 from tenantlimpyd.exceptions import InvalidTenantError, UnknownTenantError
+from tests.support.servers import ServerHandle
 
 asked: list[str] = []
 

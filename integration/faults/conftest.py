@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from integration.faults.sentinels import Group, sentinel_group
-from integration.servers import ServerSource
+from tests.support.servers import ServerSource
 
 
 @pytest.fixture

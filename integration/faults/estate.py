@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import redis
 
-from integration.servers import ChaosProxy, ServerHandle
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.exceptions import ScanInterruptedError
+from tests.support.servers import ChaosProxy, ServerHandle
 
 __all__ = ["COUNT", "SLACK", "Estate", "Holding"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import redis
 
-from integration.servers import ServerHandle
-from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd import DatabaseRouter, RedisDatabase
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.servers import ServerHandle
 
 __all__ = ["FAULTS", "KEYS", "TIMEOUT", "BulkOperations", "Fault", "Leftovers"]
 

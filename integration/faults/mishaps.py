@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from integration.servers import ChaosProxy, ServerHandle
+from tests.support.servers import ChaosProxy, ServerHandle
 
 __all__ = ["MISHAPS", "Mishap"]
 

@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from integration.servers import ServerHandle, ServerSource
+from tests.support.servers import ServerHandle, ServerSource
 
 __all__ = ["MASTER", "Group", "clients_of", "role", "sentinel_group", "until"]
 

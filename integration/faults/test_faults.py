@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from integration.faults.fleet import FAULTS, KEYS, SLACK, TIMEOUT, BulkOperations, Fault, Leftovers
-from integration.servers import ServerHandle
 from tenantlimpyd import RedisDatabase
 from tenantlimpyd.exceptions import FanOutError
+from tests.support.servers import ServerHandle
 
 Servers = Callable[..., list[ServerHandle]]
 

@@ -15,8 +15,8 @@ from integration.faults.fleet import Leftovers
 from integration.faults.mishaps import AWAY, MISHAPS, Mishap
 from integration.faults.resuming import resumed
 from integration.faults.walking import Form, Mode, Taken, walked
-from integration.servers import ServerHandle
 from tenantlimpyd.operations import Command
+from tests.support.servers import ServerHandle
 
 Servers = Callable[..., list[ServerHandle]]
 

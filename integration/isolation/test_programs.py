@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integration.servers import ServerHandle
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
 from tenantlimpyd.context import TenantThreadPoolExecutor, carry_tenant
 from tenantlimpyd.exceptions import NoTenantError
+from tests.support.servers import ServerHandle
 
 pytestmark = pytest.mark.timeout(120)
 

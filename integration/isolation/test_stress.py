@@ -17,9 +17,9 @@ import pytest
 from integration.isolation.keyspaces import Plot, found_hits, make_router, seed, strays
 from integration.isolation.worker import Report, work
 from integration.isolation.workloads import run_all
-from integration.servers import ServerHandle
-from integration.servers.chaosproxy import ChaosProxy
 from tenantlimpyd._registry.host import Placement
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.servers import ServerHandle
 
 Servers = Callable[..., list[ServerHandle]]
 

@@ -6,7 +6,7 @@ import pytest
 
 from integration.parity.journal import Side, Sides
 from integration.parity.libraries import LIMPYD, OURS
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from integration.parity.keyspace import content_of
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 BOOKSHOP = Path(__file__).parent / "application" / "bookshop"
 DAY = ("report", "change", "report")

@@ -23,7 +23,7 @@ from integration.parity.kept import KEPT
 from integration.parity.libraries import LIMPYD, OURS
 from integration.parity.playing import Bench, Step
 from integration.parity.programs import all_commands, all_queries, programs
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Call to deprecated .*:DeprecationWarning"),

@@ -1,4 +1,4 @@
-"""The adapter to redis-py's undocumented internals. ``tests/database/test_redispy.py`` fails if they change.
+"""The adapter to redis-py's undocumented internals. ``tests/connections/test_redis_internals.py`` fails if they change.
 
 A connection has its parser in ``_parser``; hiredis's parser has its reader in ``_reader``. The reader returns replies that have
 arrived already, errors as exceptions, at a tenth of the cost of the connection's ``read_response``, which waits for a reply and

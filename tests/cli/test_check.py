@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tenantlimpyd.embedded import EmbeddedServer
+
+pytestmark = pytest.mark.slow
 
 
 def test_all_is_well(cli, config):

@@ -9,6 +9,8 @@ from importlib.metadata import version
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def lines(text):
     return [line.strip() for line in text.splitlines()]

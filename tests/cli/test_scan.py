@@ -14,6 +14,8 @@ import redis
 
 from tenantlimpyd.cli.output import printable
 
+pytestmark = pytest.mark.slow
+
 ALL = [
     ("acme", "invoice:1"),
     ("acme", "invoice:2"),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 SECRETS = """
 [servers.main]
 url = "redis://someone:hunter2@redis-1:6379"

@@ -7,6 +7,10 @@ import pty
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def on_terminal(command, *, stdout_too):
     """Run a command with stderr, and perhaps stdout, on a terminal; return exit code, stdout, and what the terminal got."""

@@ -1,7 +1,7 @@
-"""Tests of ``contrib`` use the fixtures of the tests of models."""
+"""Fixtures of the tests of ``contrib``."""
 
 from __future__ import annotations
 
-from tests.models.conftest import database, flushed_server, mode, raw, raw_client
+from tests.support.mapper_fixtures import database, flushed_server, host, made, mode, numbered, person, raw, raw_client
 
-__all__ = ["database", "flushed_server", "mode", "raw", "raw_client"]
+__all__ = ["database", "flushed_server", "host", "made", "mode", "numbered", "person", "raw", "raw_client"]

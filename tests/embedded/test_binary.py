@@ -11,6 +11,8 @@ import redis
 from tenantlimpyd.embedded import EmbeddedServer, EmbeddedServerError, find_server_binary
 from tenantlimpyd.embedded import binary as binary_module
 
+pytestmark = pytest.mark.slow
+
 
 def test_binary_of_the_wheel_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EMBEDDED_REDIS_SERVER", raising=False)

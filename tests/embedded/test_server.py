@@ -21,6 +21,8 @@ from tenantlimpyd.embedded import EmbeddedServer, EmbeddedServerError
 from tenantlimpyd.embedded import server as server_module
 from tenantlimpyd.exceptions import ConfigurationError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SECRET = 'pa ss"wo\\rd é'
 

@@ -8,6 +8,8 @@ import redis
 from examples.notes import Note, router
 from tests.examples.conftest import Ask
 
+pytestmark = pytest.mark.slow
+
 
 def texts(response):
     assert response.status_code == 200

@@ -18,6 +18,8 @@ from examples.notes import Note, router
 from examples.starlette_app import app as starlette_app
 from tests.examples.conftest import Ask, Client
 
+pytestmark = pytest.mark.slow
+
 # Websockets, spoken as ASGI has it
 
 

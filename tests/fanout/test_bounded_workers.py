@@ -10,6 +10,8 @@ import pytest
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 from tenantlimpyd._fanout.plan import PER_SERVER, JobPlan
 
+pytestmark = pytest.mark.slow
+
 TENANTS = 200
 MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 

@@ -14,6 +14,8 @@ from tenantlimpyd.operations import Command, Script
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.testing import count_commands
 
+pytestmark = pytest.mark.slow
+
 INCREMENT = Script("return redis.call('INCR', KEYS[1])", ["counter"])
 
 

@@ -11,6 +11,8 @@ from tenantlimpyd.exceptions import FanOutError, ImplementationError
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
 
+pytestmark = pytest.mark.slow
+
 
 async def coroutine_function(database):
     await database.aconnection.ping()

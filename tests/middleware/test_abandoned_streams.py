@@ -13,6 +13,8 @@ from starlette.routing import Route
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
 from tenantlimpyd.middleware.asgi import TenantMiddleware, from_header
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def router(server):

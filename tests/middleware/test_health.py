@@ -14,6 +14,8 @@ from tenantlimpyd.exceptions import ConfigurationError
 from tenantlimpyd.middleware import asgi, wsgi
 from tenantlimpyd.router import DatabaseRouter
 
+pytestmark = pytest.mark.slow
+
 MODES = ["asgi", "wsgi"]
 Readiness = asgi.Readiness
 

@@ -12,6 +12,8 @@ from tenantlimpyd.middleware import asgi, from_header, from_path, from_subdomain
 from tenantlimpyd.middleware.identify import Request
 from tests.middleware.conftest import Question, ask_asgi, ask_wsgi
 
+pytestmark = pytest.mark.slow
+
 
 def test_from_functions_are_importable_from_asgi_and_wsgi():
     for module in (asgi, wsgi):

@@ -15,6 +15,8 @@ from tenantlimpyd import fields, model
 from tenantlimpyd.middleware import from_header, from_path, from_subdomain
 from tests.middleware.conftest import Question, ask_asgi, ask_wsgi
 
+pytestmark = pytest.mark.slow
+
 GRAMMAR = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NASTY = [
     b"",

@@ -17,6 +17,8 @@ import uvicorn
 from tenantlimpyd import current_tenant
 from tenantlimpyd.middleware import asgi, from_header, from_path, wsgi
 
+pytestmark = pytest.mark.slow
+
 
 class Around:
     """Notes which tenant is current where the server calls the application."""

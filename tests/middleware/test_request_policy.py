@@ -10,6 +10,8 @@ from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, NoTenantError, UnknownTenantError
 from tenantlimpyd.middleware import asgi, from_header, wsgi
 
+pytestmark = pytest.mark.slow
+
 HEADER = from_header("X-Tenant-ID")
 
 

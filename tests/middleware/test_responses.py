@@ -9,6 +9,8 @@ import structlog.testing
 
 from tenantlimpyd.middleware import asgi, from_header
 
+pytestmark = pytest.mark.slow
+
 HEADER = from_header("X-Tenant-ID")
 REFUSED = [
     pytest.param((), 400, "no_tenant", id="missing"),

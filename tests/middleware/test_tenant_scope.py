@@ -14,6 +14,8 @@ from tenantlimpyd import DatabaseRouter, RedisDatabase, carry_tenant, current_te
 from tenantlimpyd.exceptions import NoTenantError, TenantSwitchError
 from tenantlimpyd.middleware import asgi, from_header, wsgi
 
+pytestmark = pytest.mark.slow
+
 HEADER = from_header("X-Tenant-ID")
 ACME = {"type": "http", "path": "/", "headers": [(b"x-tenant-id", b"acme")]}
 NOBODY = {"type": "http", "path": "/", "headers": []}

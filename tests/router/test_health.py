@@ -12,7 +12,7 @@ from tenantlimpyd.embedded import EmbeddedServer, free_port
 from tenantlimpyd.exceptions import ConfigurationError, InvalidTenantError, ServerUnavailableError, UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.router.health import HealthReport, Readiness, ServerHealth
-from tests.database.test_breaker import silent
+from tests.connections.test_breaker_on_servers import silent
 
 MODES = ["sync", "async"]
 

@@ -14,7 +14,7 @@ from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError, UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter, registry
 from tenantlimpyd.router.registry import UnknownIds
-from tests.database.watching import eventually
+from tests.support.waiting import eventually
 
 KNOWN = {"found": 1, "other": 2}
 

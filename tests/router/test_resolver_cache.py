@@ -21,7 +21,7 @@ from tenantlimpyd.exceptions import (
 )
 from tenantlimpyd.operations import Command
 from tenantlimpyd.router import DatabaseRouter
-from tests.database.watching import aeventually, eventually
+from tests.support.waiting import aeventually, eventually
 
 
 class Registry:

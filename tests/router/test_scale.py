@@ -6,10 +6,14 @@ import gc
 import random
 import tracemalloc
 
+import pytest
+
 from tenantlimpyd._registry.host import Placement
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.router.registry import TenantRegistry
+
+pytestmark = pytest.mark.slow
 
 TENANTS = 5_000
 

@@ -7,6 +7,8 @@ import pytest
 from tenantlimpyd.context import enter, frames, leave
 from tests.testing.conftest import run
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 

@@ -13,6 +13,8 @@ from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.router import DatabaseRouter
 from tests.testing.conftest import run
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 

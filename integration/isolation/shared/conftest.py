@@ -8,7 +8,7 @@ import pytest
 
 from integration.isolation.shared.spots import LIMITED
 from integration.isolation.shared.stage import HASTY, Stage, set_stage
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 
 @pytest.fixture(scope="module")

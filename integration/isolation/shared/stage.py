@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 
 from integration.isolation.shared.clerk import Clerk, at_once, things_of
-from integration.isolation.shared.exactproxy import ExactProxy
 from integration.isolation.shared.inventory import take_inventory
 from integration.isolation.shared.ledger import Ledger
 from integration.isolation.shared.operations import read
 from integration.isolation.shared.spots import LIMITED, Spot, make_router, seed
-from integration.servers import ServerHandle
+from tests.support.reply_proxy import ExactProxy
+from tests.support.servers import ServerHandle
 
 __all__ = ["Stage", "set_stage"]
 

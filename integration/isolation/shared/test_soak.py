@@ -18,7 +18,7 @@ from integration.isolation.shared.inventory import take_inventory
 from integration.isolation.shared.ledger import Ledger
 from integration.isolation.shared.spots import LIMITED, seed, spots_on
 from integration.isolation.shared.weather import Weather
-from integration.servers import ServerHandle
+from tests.support.servers import ServerHandle
 
 Servers = Callable[..., list[ServerHandle]]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from integration.isolation.shared.spots import LIMITED
-from integration.servers import ServerHandle
-from integration.servers.chaosproxy import ChaosProxy
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.servers import ServerHandle
 
 __all__ = ["Weather"]
 

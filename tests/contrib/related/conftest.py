@@ -7,11 +7,7 @@ import pytest
 
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
-from tests.contrib.conftest import database, flushed_server, mode, raw, raw_client
-from tests.contrib.related.library import make_models
-from tests.models.conftest import host
-
-__all__ = ["database", "flushed_server", "host", "mode", "raw", "raw_client"]
+from tests.contrib.related.related_models import make_models
 
 
 @pytest.fixture

@@ -21,8 +21,10 @@ from tenantlimpyd.contrib.related import (
 )
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes import TextRangeIndex
-from tests.contrib.related.library import make_models
-from tests.models.support import define
+from tests.contrib.related.related_models import make_models
+from tests.support.models import define
+
+pytestmark = pytest.mark.slow
 
 EVERY = (FKStringField, FKInstanceHashField, M2MSetField, M2MListField, M2MSortedSetField)
 

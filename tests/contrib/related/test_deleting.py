@@ -22,8 +22,10 @@ from tenantlimpyd.contrib.related.deletion import AT_ONCE
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError
 from tenantlimpyd.indexes import EqualIndex, TextRangeIndex
 from tenantlimpyd.testing import count_commands
-from tests.contrib.related.library import make_models, trips
-from tests.models.support import define
+from tests.contrib.related.related_models import make_models, trips
+from tests.support.models import define
+
+pytestmark = pytest.mark.slow
 
 
 async def linked(mode, m, pk="ann"):

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from integration.parity.keyspace import content_of
 from integration.parity.libraries import LIMPYD, OURS
-from tests.contrib.related.library import KINDS
+from tests.contrib.related.related_models import KINDS
+
+pytestmark = pytest.mark.slow
 
 PEOPLE = ("ann", "bob", "cyd")
 people = st.sampled_from(PEOPLE)

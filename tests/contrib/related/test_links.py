@@ -18,8 +18,10 @@ from tenantlimpyd.contrib.related import (
 )
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError
 from tenantlimpyd.testing import count_commands
-from tests.contrib.related.library import make_models, trips
-from tests.models.support import define
+from tests.contrib.related.related_models import make_models, trips
+from tests.support.models import define
+
+pytestmark = pytest.mark.slow
 
 
 async def people(mode, m, *names):

@@ -6,7 +6,9 @@ import pytest
 
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, WrongTenantError
 from tenantlimpyd.testing import count_commands
-from tests.contrib.related.library import trips
+from tests.contrib.related.related_models import trips
+
+pytestmark = pytest.mark.slow
 
 
 async def execute(mode, pipe):

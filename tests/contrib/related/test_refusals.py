@@ -9,8 +9,10 @@ from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import DataError, DoesNotExist, ImplementationError, NoTenantError, WrongTenantError
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.testing import count_commands
-from tests.contrib.related.library import KINDS, make_models
-from tests.models.support import define
+from tests.contrib.related.related_models import KINDS, make_models
+from tests.support.models import define
+
+pytestmark = pytest.mark.slow
 
 COMMANDS = {
     "writer": {

@@ -8,8 +8,10 @@ from tenantlimpyd.contrib.related import FKStringField
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.router import DatabaseRouter
-from tests.contrib.related.library import make_models
+from tests.contrib.related.related_models import make_models
 from tests.contrib.related.test_definition import related
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=[RedisDatabase, DatabaseRouter])

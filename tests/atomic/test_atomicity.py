@@ -1,0 +1,302 @@
+"""A value and its index entries change together or not at all, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from redis.exceptions import ResponseError
+
+from tenantlimpyd import fields, model
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
+from tenantlimpyd.indexes import EqualIndex, NumberRangeIndex, TextRangeIndex
+from tenantlimpyd.testing import count_commands
+from tests.support.models import assert_indexes_right, define, keyspace
+from tests.support.multi_value_models import everything
+
+
+async def attempt(mode, raw, error, target, command, /, *args, **kwargs):
+    """Call what must fail, and leave the keyspace as it was."""
+    before = keyspace(raw)
+    with pytest.raises(error):
+        await mode(target, command, *args, **kwargs)
+    assert keyspace(raw) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [("set", ("b",)), ("append", ("b",)), ("setrange", (0, "b")), ("incr", ()), ("delete", ()), ("getset", ("b",))],
+)
+async def test_a_key_of_another_kind_stops_an_indexed_write(mode, person, raw, command, args):
+    p = await mode.make(person, name="1")
+    raw.delete("spec:person:1:name")
+    raw.sadd("spec:person:1:name", "member")
+    await attempt(mode, raw, ResponseError, p.name, command, *args)
+
+
+@pytest.mark.parametrize("index", ["new", "old"])
+async def test_an_index_key_of_another_kind_stops_the_write(mode, person, raw, index):
+    p = await mode.make(person, name="old", city="old")
+    raw.delete(f"spec:person:name:{index}", f"spec:person:city:{index}")
+    raw.set(f"spec:person:name:{index}", "no set")
+    raw.set(f"spec:person:city:{index}", "no set")
+    if index == "new":
+        await attempt(mode, raw, ResponseError, p.name, "set", "new")
+        await attempt(mode, raw, ResponseError, p.city, "hset", "new")
+        await attempt(mode, raw, ResponseError, p, "hmset", city="new", age=1)
+        await attempt(mode, raw, ResponseError, person, "get_or_connect", name="new")
+        return
+    await attempt(mode, raw, ResponseError, p.name, "set", "new")
+    await attempt(mode, raw, ResponseError, p.city, "hdel")
+    await attempt(mode, raw, ResponseError, p, "delete")
+
+
+async def test_a_command_that_redis_refuses_leaves_value_and_index(mode, person, raw):
+    p = await mode.make(person, name="word", city="word", email="word")
+    for target, command, args in [
+        (p.name, "incr", ()),
+        (p.name, "incrbyfloat", (1.5,)),
+        (p.email, "decr", ()),
+        (p.city, "hincrby", (1,)),
+        (p.city, "hincrbyfloat", (1.5,)),
+        (p.name, "setrange", (-1, "x")),
+        (p.name, "setbit", (0, 7)),
+    ]:
+        await attempt(mode, raw, ResponseError, target, command, *args)
+    assert_indexes_right(raw, person)
+
+
+@pytest.mark.parametrize("stored", ["1e999999999", "nan", "inf", "-1e5000", "0x10", " 5", "5_0"])
+async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(mode, person, raw, stored):
+    p = await mode.make(person, name=stored, note=stored)
+    for command, args in [("incr", ()), ("incrbyfloat", (0.5,))]:
+        try:
+            plain = await mode(p.note, command, *args)
+        except ResponseError:
+            await attempt(mode, raw, ResponseError, p.name, command, *args)
+        else:
+            assert await mode(p.name, command, *args) == plain
+            assert raw.get("spec:person:1:name") == raw.get("spec:person:1:note")
+        assert_indexes_right(raw, person)
+
+
+async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_again(mode, person, raw):
+    for command, args, value in [
+        ("set", ("mine",), "mine"),
+        ("append", ("!",), "theirs!"),
+        ("setrange", (0, "T"), "Theirs"),
+        ("getset", ("mine",), "mine"),
+        ("delete", (), None),
+    ]:
+        p = await mode.make(person, name="first")
+        other = await mode(person, "get", p._pk)
+        await mode(other.name, "set", "theirs")
+        with count_commands() as sent:
+            await mode(p.name, command, *args)
+        assert raw.get(f"spec:person:{p._pk}:name") == value
+        assert_indexes_right(raw, person)
+        assert 2 <= sent.trips <= 3, sent
+
+
+async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(mode, person, raw):
+    for stored, command, args, value in [
+        ("a", "setrange", (0, "b"), "b"),
+        ("a", "setbit", (6, 1), "c"),
+        ("0.1", "incrbyfloat", (0.2,), "0.3"),
+        ("5", "incrbyfloat", (1e-5,), "5.00001"),
+        ("9007199254740993", "incr", (), "9007199254740994"),
+        ("-0.1", "incrbyfloat", (0.1,), "0"),
+    ]:
+        p = await mode.make(person, name=stored, city=stored)
+        raw.persist(f"spec:person:{p._pk}:name")
+        await mode(p.name, command, *args)
+        assert float(raw.get(p.name.key)) == float(value) if "float" in command else raw.get(p.name.key) == value
+        assert_indexes_right(raw, person)
+
+
+async def test_an_undone_write_keeps_the_value_and_its_expiry(mode, person, raw):
+    await mode.make(person, email="ab")
+    p = await mode.make(person, email="a")
+    raw.pexpire("spec:person:2:email", 3_600_000)  # what an older application may have left
+    before = keyspace(raw)
+    with pytest.raises(UniquenessError):
+        await mode(p.email, "setrange", 1, "b")
+    assert keyspace(raw) == before
+    assert raw.pttl("spec:person:2:email") > 3_500_000
+
+
+async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(mode, person, raw):
+    p = await mode.make(person, name="a", city="a")
+    await attempt(mode, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
+    await attempt(mode, raw, UnicodeDecodeError, p.name, "set", b"\xff")
+    await attempt(mode, raw, UnicodeDecodeError, p.city, "hset", b"\xff")
+    assert await mode(p.name, "get") == "a"  # the connection is fit for use
+    assert await mode(p.name, "set", "b") is True
+
+
+@pytest.mark.parametrize(
+    ("field", "command", "args"),
+    [
+        ("name", "set", ("b",)),
+        ("name", "setnx", ("b",)),
+        ("name", "append", ("b",)),
+        ("name", "delete", ()),
+        ("email", "set", ("b",)),
+        ("city", "hset", ("b",)),
+        ("city", "hincrby", (1,)),
+        ("city", "hdel", ()),
+    ],
+)
+async def test_an_object_deleted_meanwhile_is_not_written(mode, person, raw, field, command, args):
+    p = await mode.make(person, name="1", email="1", city="1")
+    await mode(await mode(person, "get", 1), "delete")
+    await attempt(mode, raw, DoesNotExist, getattr(p, field), command, *args)
+    await attempt(mode, raw, DoesNotExist, p, "delete")
+    await attempt(mode, raw, DoesNotExist, p, "hmset", city="x", age=1)
+    assert keyspace(raw) == {"spec:person:max_pk": "1"}
+
+
+def test_threads_that_want_one_unique_value_get_it_once(person, raw):
+    ready, outcomes = threading.Barrier(8), []
+
+    def want():
+        ready.wait(10)
+        try:
+            outcomes.append(person(email="one", name="n").pk.get())
+        except UniquenessError:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=want) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    winners = [pk for pk in outcomes if pk]
+    assert (len(outcomes), len(winners)) == (8, 1)
+    assert raw.smembers("spec:person:collection") == set(winners)
+    assert_indexes_right(raw, person)
+
+
+async def test_tasks_that_add_to_indexed_numbers_all_count(person, raw):
+    await person.acreate(name=0, city=0)
+
+    async def add():
+        p = await person.aget(1)
+        for _ in range(10):
+            await p.name.aincr()
+            await p.city.ahincrbyfloat(0.5)
+
+    await asyncio.gather(*(add() for _ in range(8)))
+    assert raw.get("spec:person:1:name") == "80"
+    assert raw.hget("spec:person:1:hash", "city") == "40"
+    assert_indexes_right(raw, person)
+
+
+async def test_of_many_objects_with_one_pk_one_is_made(database, raw):
+    hosted_by = database
+
+    class Land(model.RedisModel):
+        database = hosted_by
+        code = fields.PKField()
+        name = fields.StringField(indexable=True)
+
+    made = await asyncio.gather(*(Land.acreate(code="fr", name=n) for n in range(8)), return_exceptions=True)
+    assert sum(isinstance(each, UniquenessError) for each in made) == 7
+    assert raw.smembers(":land:collection") == {"fr"}
+    assert_indexes_right(raw, Land)
+
+
+async def test_a_value_never_overwrites_an_index_that_has_its_key(mode, database, raw):
+    """The layout escapes nothing: the key of pk "name" and field "color" is that of the value "color" of "name"."""
+    hosted_by = database
+
+    class Odd(model.RedisModel):
+        database = hosted_by
+        pk = fields.PKField()
+        name = fields.StringField(indexable=True)
+        color = fields.StringField()
+
+    await mode.make(Odd, pk="a", name="color")
+    before = keyspace(raw)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await mode.make(Odd, pk="name", color="red")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await mode.make(Odd, pk="name", name="color", color="red")
+    assert keyspace(raw) == before
+
+
+async def test_a_value_never_overwrites_the_entry_that_comes_with_it(mode, database, raw):
+    """Of pk "name", the key of the field "name" is that of the index of its value "name"."""
+    hosted_by = database
+
+    class Odd(model.RedisModel):
+        database = hosted_by
+        pk = fields.PKField()
+        name = fields.StringField(indexable=True)
+        color = fields.StringField()
+
+    p = await mode.make(Odd, pk="name", color="red")
+    for command in ("set", "setnx", "getset"):
+        await attempt(mode, raw, ResponseError, p.name, command, "name")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await mode(p.name, "append", "name")
+
+
+@pytest.mark.parametrize("before", [None, "old", "5"])
+@pytest.mark.parametrize("last", ["zz", "5.5"])
+async def test_entries_added_before_one_that_is_refused_are_taken_back(mode, database, raw, before, last):
+    several = [TextRangeIndex, NumberRangeIndex.configure(key="a-number"), EqualIndex]
+    thing = define(
+        database,
+        name=fields.StringField(indexable=True, indexes=several),
+        city=fields.InstanceHashField(indexable=True, indexes=several),
+        other=fields.StringField(),
+    )
+    values = {"other": "x"} if before is None else {"name": before, "city": before}
+    p = await mode.make(thing, **values)
+    for field in ("name", "city"):
+        for index in (f":thing:{field}:{last}", f":thing:{field}:text-range"):
+            kept = raw.dump(index)
+            raw.delete(index)
+            raw.set(index, "in the way")
+            there = everything(raw)
+            for target, command in ((p.name, "set"), (p.city, "hset")):
+                if target.name == field:
+                    with pytest.raises(ResponseError, match="WRONGTYPE"):
+                        await mode(target, command, last)
+            assert everything(raw) == there
+            raw.delete(index)
+            if kept is not None:
+                raw.restore(index, 0, kept)
+    await mode(p.name, "set", last)
+    await mode(p.city, "hset", last)
+    assert raw.smembers(f":thing:city:{last}") == {p._pk}
+
+
+async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(mode, server, database, raw):
+    raw.execute_command("ACL", "SETUSER", "no-lists", "on", ">pw", "~*", "+@all", "-rpush")
+    limited = RedisDatabase(**server.settings, db=0, username="no-lists", password="pw")
+    thing = define(
+        limited,
+        name=fields.StringField(indexable=True),
+        city=fields.InstanceHashField(indexable=True, indexes=[TextRangeIndex]),
+        log=fields.ListField(),
+    )
+    try:
+        p = await mode.make(thing, name="a", city="b")
+        before = everything(raw) | {":thing:max_pk": "2"}
+        with pytest.raises(ResponseError, match=r"permission|can't run"):
+            await mode.make(thing, name="a", city="c", log=["x"])
+        assert everything(raw) == before
+        raw.execute_command("ACL", "SETUSER", "no-lists", "-srem", "-zrem")
+        with pytest.raises(ResponseError, match=r"permission|can't run"):
+            await mode(p.name, "set", "b")
+        with pytest.raises(ResponseError, match=r"permission|can't run"):
+            await mode(p.city, "hdel")
+        assert everything(raw) == before
+    finally:
+        await limited.aclose()
+        limited.close()
+        raw.execute_command("ACL", "DELUSER", "no-lists")

@@ -1,0 +1,7 @@
+"""Fixtures of the tests of connections."""
+
+from __future__ import annotations
+
+from tests.support.connection_fixtures import client_name, guarded_server, opened, raw
+
+__all__ = ["client_name", "guarded_server", "opened", "raw"]

@@ -1,0 +1,300 @@
+"""A server that dies costs its first callers a deadline, and later ones nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer, free_port
+from tenantlimpyd.exceptions import ServerUnavailableError
+from tenantlimpyd.router import DatabaseRouter
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+MODES = ["sync", "async"]
+FAST = {"failures": 3, "seconds": 0.05, "max_open_seconds": 0.1}
+
+
+@contextlib.contextmanager
+def silent():
+    """A server that accepts and never answers; yields its port and the connections it got."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+async def ping(database, mode):
+    return database.connection.ping() if mode == "sync" else await database.aconnection.ping()
+
+
+async def until_back(database, mode):
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return await ping(database, mode)
+        except redis.ConnectionError:
+            assert time.monotonic() < deadline, "it did not come back"
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_server_that_refuses(mode):
+    async with RedisDatabase(
+        host="127.0.0.1", port=free_port(), breaker={"seconds": 60, "max_open_seconds": 60}
+    ) as database:
+        with pytest.raises(redis.ConnectionError, match="onnect") as caught:
+            await ping(database, mode)
+        assert not isinstance(caught.value, ServerUnavailableError)  # the first caller sees what happened
+        for _ in range(20):
+            with pytest.raises(ServerUnavailableError):
+                await ping(database, mode)
+        assert database.server.breaker.status.failures == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_server_that_never_answers_costs_one_time_out(mode):
+    with silent() as port:
+        settings = {
+            "host": "127.0.0.1",
+            "port": port,
+            "socket_timeout": 1.2,
+            "breaker": {"seconds": 60, "max_open_seconds": 60},
+        }
+        async with RedisDatabase(**settings) as database:
+            began = time.monotonic()
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, mode)
+            assert time.monotonic() - began < 3  # redis-py alone: eleven of them
+            began = time.monotonic()
+            for number in range(100):
+                async with RedisDatabase(**settings, db=number) as other:
+                    with pytest.raises(ServerUnavailableError):
+                        await ping(other, mode)
+            assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_it_closes_when_the_server_is_back(mode):
+    with EmbeddedServer() as server:
+        async with RedisDatabase(**server.settings, breaker=FAST) as database:
+            assert await ping(database, mode)
+            server.kill()
+            for _ in range(2):
+                with pytest.raises(redis.ConnectionError):
+                    await ping(database, mode)
+            breaker = database.server.breaker
+            assert breaker.may_refuse
+            eventually(lambda: breaker.status.state == "half-open")
+            with pytest.raises(redis.ConnectionError) as caught:
+                await ping(database, mode)
+            assert not isinstance(caught.value, ServerUnavailableError)  # it was the one let through
+            server.start()
+            assert await until_back(database, mode)
+            assert breaker.status.state == "closed"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_all_who_come_as_the_server_is_back_find_it(server, mode):
+    """One of them is let through, and the others wait for what comes of that, not only to be refused."""
+    with ChaosProxy(server.host, server.port) as proxy:
+        async with RedisDatabase(host="127.0.0.1", port=proxy.port, breaker=FAST) as database:
+            proxy.refuse()
+            with pytest.raises(redis.ConnectionError):
+                await ping(database, mode)
+            breaker = database.server.breaker
+            assert breaker.may_refuse
+            proxy.accept()
+            proxy.disturb(latency=0.005)
+            eventually(lambda: breaker.status.state == "half-open")
+            if mode == "sync":
+                pings = [asyncio.to_thread(database.connection.ping) for _ in range(16)]
+            else:
+                pings = [ping(database, mode) for _ in range(16)]
+            assert await asyncio.gather(*pings) == [True] * 16
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_command_without_a_reply_counts_and_both_modes_know(mode):
+    with EmbeddedServer() as server:
+        settings = {**server.settings, "socket_timeout": 0.1, "breaker": {"seconds": 0.1, "max_open_seconds": 0.1}}
+        async with RedisDatabase(**settings, db=1) as database, RedisDatabase(**settings, db=2) as other:
+            assert await ping(database, mode)
+            server.pause()
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, mode)
+            assert database.server.breaker.status.failures >= 3
+            with pytest.raises(redis.RedisError):
+                await ping(other, "sync" if mode == "async" else "async")
+            server.resume()
+            assert await until_back(other, mode)
+            assert not database.server.breaker.may_refuse
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_hurried_fan_out_takes_the_server_from_nobody(mode):
+    with EmbeddedServer() as server:
+        databases = {f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(8)}
+        router = DatabaseRouter(databases)
+        server.pause()
+        if mode == "sync":
+            outcomes = router.fan_out(lambda database: database.connection.ping(), timeout=0.02, on_error="collect")
+        else:
+            outcomes = await router.afan_out(
+                lambda database: database.aconnection.ping(), timeout=0.02, on_error="collect"
+            )
+        assert not any(outcome.ok for outcome in outcomes.values())
+        server.resume()
+        assert not databases["t0"].server.breaker.has_failures
+        assert await ping(databases["t0"], mode)
+        await router.aclose()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_patient_one_pays_once_for_all_tenants_of_a_dead_server(mode):
+    with silent() as port:
+        policy = {"failures": 3, "seconds": 60, "max_open_seconds": 60}
+        router = DatabaseRouter(
+            {
+                f"t{number}": RedisDatabase(host="127.0.0.1", port=port, db=number, breaker=policy)
+                for number in range(200)
+            }
+        )
+        began = time.monotonic()
+        if mode == "sync":
+            outcomes = router.fan_out(lambda database: database.connection.ping(), timeout=1.3, on_error="collect")
+        else:
+            outcomes = await router.afan_out(
+                lambda database: database.aconnection.ping(), timeout=1.3, on_error="collect"
+            )
+        assert time.monotonic() - began < 6  # without: 25 rounds of 1.3 s
+        assert sum(isinstance(outcome.error, ServerUnavailableError) for outcome in outcomes.values()) >= 180
+        await router.aclose()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_cancelled_attempt_leaves_the_way_to_the_next_one(mode):
+    with EmbeddedServer() as server:
+        async with RedisDatabase(**server.settings, breaker=FAST) as database:
+            breaker = database.server.breaker
+            server.kill()
+            with pytest.raises(redis.ConnectionError):
+                await ping(database, mode)
+            eventually(lambda: breaker.status.state == "half-open")
+            with silent_on(server.port):
+                task = asyncio.create_task(database.aconnection.ping())
+                await asyncio.sleep(0.05)
+                assert breaker.status.state == "half-open"
+                with pytest.raises(ServerUnavailableError):
+                    await ping(database, mode)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            server.start()
+            assert await until_back(database, mode)
+
+
+@contextlib.contextmanager
+def silent_on(port):
+    with socket.create_server(("127.0.0.1", port), backlog=64):
+        yield
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_wrong_password_is_an_answer(mode):
+    with EmbeddedServer(password="right") as server:
+        async with RedisDatabase(host="127.0.0.1", port=server.port, password="wrong") as database:
+            with pytest.raises(redis.AuthenticationError):
+                await ping(database, mode)
+            assert not database.server.breaker.has_failures
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_subscriber_that_hears_nothing_is_no_failure(mode, server):
+    async with RedisDatabase(**server.settings, breaker={"failures": 1}) as database:
+        if mode == "sync":
+            with database.connection.pubsub() as listening:
+                listening.subscribe("quiet")
+                assert listening.get_message(timeout=1)
+                assert listening.get_message(timeout=0.05) is None
+        else:
+            async with database.aconnection.pubsub() as listening:
+                await listening.subscribe("quiet")
+                assert await listening.get_message(timeout=1)
+                assert await listening.get_message(timeout=0.05) is None
+        assert not database.server.breaker.has_failures
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_without_a_breaker_nothing_is_refused(mode):
+    retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+    async with RedisDatabase(host="127.0.0.1", port=free_port(), retry=retry, breaker=None) as database:
+        for _ in range(5):
+            with pytest.raises(redis.ConnectionError) as caught:
+                await ping(database, mode)
+            assert not isinstance(caught.value, ServerUnavailableError)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_command_that_waits_on_purpose_is_no_failure(mode, server):
+    """A worker waits for jobs longer than its socket's time-out, and catches redis-py's error: the server is well."""
+    settings = {
+        **server.settings,
+        "socket_timeout": 1.05,
+        "breaker": {"failures": 1},
+        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+    }
+    async with RedisDatabase(**settings) as database:
+        with pytest.raises(redis.TimeoutError):
+            if mode == "sync":
+                database.connection.blpop("no-such-list", timeout=30)
+            else:
+                await database.aconnection.blpop("no-such-list", timeout=30)
+        assert not database.server.breaker.has_failures
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_modes(mode):
+    """Deadlines of callers end the wait before the connection's own time-out does."""
+    with EmbeddedServer() as server:
+        router = DatabaseRouter(
+            {"acme": RedisDatabase(**server.settings, breaker={"failures": 1, "seconds": 60, "max_open_seconds": 60})}
+        )
+        breaker = router.database_for("acme").server.breaker
+        assert await ping(router.database_for("acme"), mode)
+        server.pause()
+        if mode == "sync":
+            outcomes = router.fan_out(lambda each: each.connection.ping(), timeout=1.1, on_error="collect")
+        else:
+            outcomes = await router.afan_out(lambda each: each.aconnection.ping(), timeout=1.1, on_error="collect")
+        assert not outcomes["acme"].ok
+        assert breaker.may_refuse
+        server.resume()
+        await router.aclose()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_that_a_socket_could_be_opened_is_no_answer(mode):
+    """The kernel accepts for a process that hangs. With nothing to say in the handshake, no reply has come by then."""
+    with silent() as port:
+        settings = {"host": "127.0.0.1", "port": port, "protocol": 2, "driver_info": None}
+        settings |= {
+            "socket_timeout": 0.1,
+            "breaker": {"failures": 1, "seconds": 0.05, "max_open_seconds": 0.05},
+        }
+        async with RedisDatabase(**settings) as database:
+            breaker = database.server.breaker
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, mode)
+            eventually(lambda: breaker.status.state == "half-open")
+            opened_since = breaker.status.seconds
+            with pytest.raises(redis.TimeoutError):
+                await ping(database, mode)
+            assert breaker.status.failures > 1  # it was never taken to be back in between
+            assert breaker.status.seconds > opened_since

@@ -1,0 +1,74 @@
+"""The demo checks itself; that is checked here, and that it notices when things are wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from tenantlimpyd.demo import run
+from tenantlimpyd.demo.report import Teller
+from tenantlimpyd.router import DatabaseRouter
+
+pytestmark = pytest.mark.slow
+
+
+def test_it_tells_the_whole_story(process):
+    result = process("demo")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "WRONG" not in result.stdout
+    assert re.findall(r"^(\d)\. ", result.stdout, re.MULTILINE) == ["1", "2", "3", "4", "5", "6"]
+    for words in (
+        "60 notes are written",
+        "404",
+        "400",
+        "is named: hooli",
+        "initech:",
+        "nothing strayed",
+        "claims held",
+    ):
+        assert words in result.stdout
+    assert "\x1b" not in result.stdout  # no modes where nobody sees them
+
+
+def test_interrupted_it_ends_quietly_and_leaves_nothing(tmp_path):
+    command = [sys.executable, "-u", "-m", "tenantlimpyd", "demo"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as demo:
+        for line in demo.stdout:
+            if "notes are written" in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(timeout=20) == 130
+        assert "Traceback" not in demo.stderr.read()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_notices_a_tenant_that_gets_anothers_database(monkeypatch):
+    real = DatabaseRouter.placement
+
+    def astray(router):
+        with router.use_tenant("acme", allow_switch=True):
+            return real(router)
+
+    monkeypatch.setattr(DatabaseRouter, "placement", astray)
+    printed = io.StringIO()
+    assert run(Console(file=printed, width=200)) is False
+    assert "WRONG   globex finds its own 12 notes" in printed.getvalue()
+
+
+def test_a_claim_that_does_not_hold_is_counted_and_shown():
+    printed = io.StringIO()
+    teller = Teller(Console(file=printed, width=200))
+    teller.claim("two is two", True)
+    teller.claim("two is three", False, [2])
+    assert (teller.claims, teller.failures) == (2, 1)
+    assert "ok      two is two" in printed.getvalue()
+    assert "WRONG   two is three" in printed.getvalue()
+    assert "instead: [2]" in printed.getvalue()

@@ -1,0 +1,455 @@
+"""Walks and commands for all, from one thread: what goes in pieces, whose time counts, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import signal
+import threading
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd import Budget
+from tenantlimpyd._fanout.multiplex import lease, select_loop, worker_state
+from tenantlimpyd._fanout.multiplex.lease import Lease
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.operations import Command
+from tenantlimpyd.router import DatabaseRouter
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.fan_out_fixtures import filled
+from tests.support.tls import Authority
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
+MANY, KEYS = 40, 3000
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A server of 40 databases with a key each; database 0 has 3,000."""
+    with filled(MANY, KEYS) as server:
+        yield server
+
+
+def router_of(settings, *numbers, **arguments):
+    return DatabaseRouter(
+        {f"t{number}": RedisDatabase(**settings, db=number) for number in numbers or range(MANY)},
+        budget=Budget(),
+        **arguments,
+    )
+
+
+def open_and_idle(router):
+    pool_stats = router.pool_stats().values()
+    return sum(each.open for each in pool_stats), sum(each.idle for each in pool_stats)
+
+
+def scanned(misbehaving, answer, *, once=False):
+    """Return a server that says OK to everything but a scan, which may end the connection, and a router with a tenant on it."""
+
+    def answers(peer, _stop):
+        while data := peer.recv(65536):
+            if b"SCAN" in data:
+                peer.sendall(answer(data))
+                if once:
+                    return
+            else:
+                peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
+
+    server = misbehaving(answers)
+    database = RedisDatabase(host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None)
+    return server, DatabaseRouter({"t": database}, budget=Budget())
+
+
+@MODES
+async def test_what_does_not_go_out_at_once_goes_out_later(wide, mode):
+    """The server's and this side's buffers are full long before all is written."""
+    router = router_of(wide.settings, *range(1, MANY))
+    match = "key" + "*" * 400_000  # 16 MB for all of them
+    if mode == "sync":
+        found = list(router.scan_keys(match=match))
+    else:
+        found = [item async for item in router.ascan_keys(match=match)]
+    assert sorted(found) == sorted((f"t{number}", "key") for number in range(1, MANY))
+    await router.aclose()
+
+
+@MODES
+async def test_a_server_that_reads_no_more_is_given_up(misbehaving, mode):
+    def reads_little(peer, stop):
+        while b"SCAN" not in (data := peer.recv(4096)):
+            peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
+        stop.wait(10)
+
+    server = misbehaving(reads_little)
+    router = router_of({"host": "127.0.0.1", "port": server.port, "protocol": 2, "driver_info": None})
+    arguments = {"match": "key" + "*" * 400_000, "timeout": 0.3, "on_error": "collect"}
+    if mode == "sync":
+        walk = router.scan_keys(**arguments)
+        assert list(walk) == []
+    else:
+        walk = router.ascan_keys(**arguments)
+        assert [item async for item in walk] == []
+    assert len(walk.outcomes) == MANY
+    assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.TimeoutError}
+    assert open_and_idle(router) == (0, 0)
+    await router.aclose()
+
+
+@MODES
+async def test_pages_over_tls(tmp_path, wide, mode):
+    """A page is in several records, of which a readable socket announces the first only."""
+    authority = Authority(tmp_path)
+    with ChaosProxy(wide.host, wide.port, authority.server_context()) as proxy:
+        router = router_of({"host": "127.0.0.1", "port": proxy.port, **authority.client_settings}, 0, 1)
+        for _ in range(2):
+            if mode == "sync":
+                found = [key for _, page in router.scan_pages(count=5000) for key in page]
+            else:
+                found = [key async for _, page in router.ascan_pages(count=5000) for key in page]
+            assert len(found) == KEYS + 1
+        assert proxy.accepted <= 2
+        await router.aclose()
+
+
+@MODES
+async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, mode):
+    raw = [b"caf\xe9", b"\xff\xfe", "naïve".encode(), b"nul\0l", b"\xf0\x9f\x98"]
+    router = DatabaseRouter({
+        "plain": RedisDatabase(**flushed_server.settings, db=1),
+        "one": RedisDatabase(**flushed_server.settings, db=2, key_prefix="é:"),
+        "two": RedisDatabase(**flushed_server.settings, db=2, key_prefix="î:"),
+    })  # fmt: skip
+    for db, prefixes in ((1, [""]), (2, ["é:", "î:"])):
+        with redis.Redis(**flushed_server.settings, db=db) as client:
+            client.mset({prefix.encode() + key: 1 for prefix in prefixes for key in raw})
+    if mode == "sync":
+        found = list(router.scan_keys())
+    else:
+        found = [item async for item in router.ascan_keys()]
+    names = [key.decode("utf-8", "surrogateescape") for key in raw]
+    assert sorted(found) == sorted((tenant, name) for tenant in ("plain", "one", "two") for name in names)
+    assert sorted(router.scan_keys(match="caf?")) == [(tenant, names[0]) for tenant in ("one", "plain", "two")]
+    await router.aclose()
+
+
+def test_the_consumers_time_is_nobodys(wide):
+    """Neither while an answer is on its way, nor while a connection is made."""
+    with ChaosProxy(wide.host, wide.port) as proxy:
+        router = router_of({"host": "127.0.0.1", "port": proxy.port}, 0)
+        router.add("other", RedisDatabase(**wide.settings, db=1))
+        walk = router.scan_pages(count=100, timeout=0.5, on_error="collect")
+        for seen, _ in enumerate(walk):
+            if seen in {0, 5, 10}:
+                time.sleep(0.6)
+        assert all(outcome.ok for outcome in walk.outcomes.values()), walk.outcomes
+        assert max(outcome.seconds for outcome in walk.outcomes.values()) < 0.5
+        router.close()
+
+
+def test_a_connection_that_is_made_while_the_consumer_works_has_its_own_time_only(wide, misbehaving):
+    hanging = misbehaving(lambda _peer, stop: stop.wait(10))
+    router = router_of(wide.settings, 1)
+    router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port))
+    walk = router.scan_pages(timeout=0.3, on_error="collect")
+    assert next(walk)[0] == "t1"
+    time.sleep(0.5)
+    assert list(walk) == []
+    assert "not finished within 0.3 s" in str(walk.outcomes["hangs"].error)
+    router.close()
+
+
+@pytest.mark.parametrize("late", ["while the walk goes on", "when it is over"])
+def test_a_thread_that_hangs_in_connecting_is_given_up(wide, monkeypatch, late):
+    """As in looking up a name, which no time-out ends. What comes of it after all goes to its pool."""
+    release, hung, connect = threading.Event(), threading.Event(), Lease.connect
+
+    def hangs(lease, **arguments):
+        if not hung.is_set():
+            hung.set()
+            release.wait(20)
+            monkeypatch.undo()
+            from tenantlimpyd._connections.deadline import _current
+
+            _current.set(None)
+        return connect(lease, **arguments)
+
+    monkeypatch.setattr(Lease, "connect", hangs)
+    router = router_of(wide.settings, 1)
+    walk = router.scan_keys(timeout=0.2, on_error="collect")
+    began = time.monotonic()
+    if late == "when it is over":
+        assert list(walk) == []
+        release.set()
+    else:
+        with pytest.raises(StopIteration):
+            next(walk)
+        release.set()
+    assert time.monotonic() - began < 3
+    assert isinstance(walk.outcomes["t1"].error, redis.TimeoutError)
+    eventually(lambda: open_and_idle(router) == (1, 1))
+    assert list(router.scan_keys()) == [("t1", "key")]
+    assert open_and_idle(router) == (1, 1)
+    router.close()
+
+
+def test_leaving_closes_what_an_answer_is_due_on_and_keeps_the_rest(wide):
+    router = router_of(wide.settings, 0)
+    walk = router.scan_pages(count=10)
+    next(walk)  # the next page is on its way
+    walk.close()
+    assert open_and_idle(router) == (0, 0)
+    for _ in router.scan_pages(match="nothing", tenants=["t0"]):
+        pass
+    assert open_and_idle(router) == (1, 1)
+    router.close()
+
+
+def test_an_interrupt_leaves_nothing_behind(wide, misbehaving, monkeypatch):
+    """The signal comes while the walk waits for all at once."""
+    hanging = misbehaving(lambda _peer, stop: stop.wait(10))
+    router = router_of(wide.settings, 1, 2)
+    router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port))
+
+    class InterruptError(Exception):
+        pass
+
+    def interrupt(_number, _frame):
+        raise InterruptError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        walk = router.scan_keys()
+        found = {next(walk), next(walk)}
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(InterruptError):
+            next(walk)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert found == {("t1", "key"), ("t2", "key")}
+    eventually(lambda: all(pool_stats.open == pool_stats.idle for pool_stats in router.pool_stats().values()))
+    assert set(router.scan_keys(tenants=["t1", "t2"])) == found
+    router.close()
+
+
+def test_no_thread_is_used_once_connected(wide, no_thread_is_left):
+    router = router_of(wide.settings)
+    walk = router.scan_pages(count=100)
+    found = len(next(walk)[1])
+    eventually(lambda: no_thread_is_left() == [])
+    assert found + sum(len(page) for _, page in walk) == KEYS + MANY - 1
+    router.close()
+
+
+def test_the_next_page_is_asked_for_before_the_consumer_has_this_one(wide):
+    """So the server works while the consumer does; and no more than one page of a database is waiting."""
+    router = router_of(wide.settings, 0)
+    with redis.Redis(**wide.settings) as client:
+        client.config_resetstat()
+        walk = router.scan_pages(count=50)
+        for seen in range(1, 20):
+            next(walk)
+            eventually(lambda asked=seen + 1: client.info("commandstats")["cmdstat_scan"]["calls"] == asked)
+    walk.close()
+    router.close()
+
+
+def test_a_walk_that_is_dropped_gives_everything_back(wide):
+    router = router_of(wide.settings, 0)
+    walk = router.scan_pages(count=10)
+    next(walk)
+    del walk
+    gc.collect()
+    assert open_and_idle(router) == (0, 0)
+    router.close()
+
+
+def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
+    """A reply too many, in the same packet as the last one: the next user would take it for its own."""
+    reply = b"*2\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n"
+    info = b"$5\r\nx:1\r\n\r\n"
+
+    _, router = scanned(misbehaving, lambda _data: info * 2 + reply + info * 2 + b"+OK\r\n")
+    walk = router.scan_keys(on_error="collect")
+    assert list(walk) == []
+    assert "more than was requested" in str(walk.outcomes["t"].error)
+    assert open_and_idle(router) == (0, 0)
+    router.close()
+
+
+@MODES
+async def test_a_server_that_closes_in_mid_page(misbehaving, mode):
+    server, router = scanned(misbehaving, lambda _data: b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n", once=True)
+    if mode == "sync":
+        walk = router.scan_pages(on_error="collect")
+        assert list(walk) == []
+    else:
+        walk = router.ascan_pages(on_error="collect")
+        assert [page async for page in walk] == []
+    error = walk.outcomes["t"].error
+    assert type(error) is redis.ConnectionError
+    assert "the server closed the connection" in str(error)
+    assert server.accepted == 4  # three more attempts
+    assert open_and_idle(router) == (0, 0)
+    await router.aclose()
+
+
+def test_a_reply_too_many_is_nobodys_page(misbehaving):
+    """It comes by itself, between two trips of a lane, and would be taken for the first reply of the next."""
+    info = b"$5\r\nx:1\r\n\r\n"
+    page = b"*2\r\n$1\r\n7\r\n*1\r\n$3\r\nkey\r\n"
+
+    _, router = scanned(misbehaving, lambda data: info * data.count(b"INFO") + page + b"+XY\r\n")
+    walk = router.scan_keys(on_error="collect")
+    assert list(walk) == []
+    assert not walk.outcomes["t"].ok
+    router.close()
+
+
+@MODES
+async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehaving, mode):
+    """Else a connection that is in the middle of a long command would go to somebody else."""
+
+    def answers(peer, stop):
+        while data := peer.recv(4096):
+            if b"EVIL" in data:
+                peer.sendall(b"+OK\r\n" if b"SELECT" not in data else b"+OK\r\n+OK\r\n")
+                stop.wait(10)
+                return
+            peer.sendall(b"+OK\r\n" * max(1, data.count(b"*") - (b"EVIL" in data)))
+
+    server = misbehaving(answers)
+    database = RedisDatabase(
+        host="127.0.0.1", port=server.port, protocol=2, breaker=None, driver_info=None, socket_timeout=0.5
+    )
+    router = DatabaseRouter({"t": database}, budget=Budget())
+    step = Command("SET", "EVIL", "x" * 30_000_000)
+    if mode == "sync":
+        outcomes = router.fan_out(step, on_error="collect")
+    else:
+        outcomes = await router.afan_out(step, on_error="collect")
+    assert not outcomes["t"].ok
+    assert open_and_idle(router) == (0, 0)
+    await router.aclose()
+
+
+@pytest.mark.parametrize("seconds", [None, 5.0])
+async def test_a_time_out_of_the_operating_system_is_a_lost_connection(wide, monkeypatch, seconds):
+    """As when nothing acknowledges what was sent; asyncio raises it where a time-out of ours would come."""
+    router = router_of({**wide.settings, "socket_timeout": seconds}, 1)
+    found, asked = lease.stream_of, iter(range(100))
+
+    def stream_of(connection):
+        stream = found(connection)
+        if next(asked) == 0:
+            stream.set_exception(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
+        return stream
+
+    monkeypatch.setattr(lease, "stream_of", stream_of)
+    walk = router.ascan_keys(on_error="collect")
+    assert [item async for item in walk] == [("t1", "key")]  # at the second attempt
+    await router.aclose()
+
+
+def test_where_no_thread_can_be_started_its_tenants_have_failed(wide, monkeypatch):
+    router = router_of(wide.settings, 1, 2)
+
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    walk = router.scan_keys(on_error="collect")
+    assert list(walk) == []
+    monkeypatch.undo()
+    assert [str(outcome.error) for outcome in walk.outcomes.values()] == ["can't start new thread"] * 2
+    assert len(list(router.scan_keys())) == 2
+    router.close()
+
+
+def test_a_walk_keeps_the_limit_of_the_function_that_walks(misbehaving, wide, no_thread_is_left):
+    """A function for many tenants has a deadline, and what it does has the same."""
+    hanging = misbehaving(lambda _peer, stop: stop.wait(10))
+    router = router_of(wide.settings, 1)
+    router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port, socket_timeout=None))
+    began = time.monotonic()
+    outcomes = router.fan_out(lambda _: list(router.scan_keys()), tenants=["t1"], timeout=0.3, on_error="collect")
+    assert isinstance(outcomes["t1"].error, redis.TimeoutError)
+    eventually(lambda: no_thread_is_left() == [])
+    assert time.monotonic() - began < 2
+    router.close()
+
+
+def test_a_walk_leaves_nothing_to_the_garbage_collector(wide):
+    """What a run consists of refers to one another; with a buffer, that is much to leave lying about."""
+    router = router_of(wide.settings, 0, 1, 2)
+    list(router.scan_keys(count=100))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            list(router.scan_keys(count=100))
+            next(router.scan_keys(count=100))
+        kinds = [each for each in gc.get_objects() if type(each) in (select_loop.SelectLoop, worker_state.WorkerState)]
+        assert kinds == []
+    finally:
+        gc.enable()
+    router.close()
+
+
+@pytest.mark.parametrize("selector", ["SelectSelector", "PollSelector"])
+def test_other_ways_to_wait(wide, monkeypatch, selector):
+    """Those of other operating systems."""
+    monkeypatch.setattr(select_loop.selectors, "DefaultSelector", getattr(select_loop.selectors, selector))
+    router = router_of(wide.settings)
+    assert len(set(router.scan_keys(count=100))) == KEYS + MANY - 1
+    router.close()
+
+
+def test_an_idle_connection_needs_no_thread(wide, monkeypatch):
+    router = router_of(wide.settings, 1, 2)
+    assert len(list(router.scan_keys())) == 2
+    monkeypatch.setattr(threading.Thread, "start", None)
+    assert len(list(router.scan_keys())) == 2
+    assert len(router.fan_out(Command("PING"))) == 2
+    router.close()
+
+
+def test_an_idle_connection_that_the_server_closed_is_made_anew(wide):
+    router = router_of(wide.settings, 1, 2)
+    assert len(list(router.scan_keys())) == 2
+    with redis.Redis(**wide.settings) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert len(list(router.scan_keys())) == 2
+    assert open_and_idle(router) == (1, 1)
+    router.close()
+
+
+def test_a_lane_that_ends_without_its_tenants_is_told(wide, monkeypatch):
+    """A walk must not wait for ever for what nobody does."""
+    monkeypatch.setattr(select_loop.SelectLoop, "_start_workers", lambda run: setattr(run, "_more", False))
+    router = router_of(wide.settings, 1)
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(router.scan_keys())
+    monkeypatch.undo()
+    router.close()
+
+
+async def test_many_walks_at_once(wide):
+    """Each has its own selector, and they share the pool."""
+    router = router_of(wide.settings)
+
+    def walk():
+        return len(set(router.scan_keys(count=50)))
+
+    counts = await asyncio.gather(*(asyncio.to_thread(walk) for _ in range(6)))
+    assert counts == [KEYS + MANY - 1] * 6
+    sizes = await asyncio.gather(*(asyncio.to_thread(router.fan_out, Command("DBSIZE")) for _ in range(6)))
+    assert {outcome.value for each in sizes for outcome in each.values()} == {1, KEYS}
+    opened, idle = open_and_idle(router)
+    assert opened == idle
+    router.close()

@@ -1,0 +1,144 @@
+"""Servers that fall silent on the way: what waits for them fails with them, after one deadline; and nothing is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd._scan.scan import ScanRequest, _ScanProgress
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.operations import Command
+from tenantlimpyd.router import DatabaseRouter
+from tests.support.chaos_proxy import ChaosProxy
+from tests.support.fan_out_fixtures import filled
+
+pytestmark = pytest.mark.slow
+
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
+MANY = 300
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A server of 300 databases, with a key each; database 0 has 200."""
+    with filled(MANY, 200) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(wide):
+    with ChaosProxy(wide.host, wide.port) as proxy:
+        yield proxy
+
+
+async def router_of(proxy, mode):
+    """Return a router with one connection, over a network that is slow from here on: few databases travel together."""
+    router = DatabaseRouter(
+        {f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n, breaker=None) for n in range(MANY)}
+    )
+    database = router.database_for("t0")
+    assert database.connection.ping() if mode == "sync" else await database.aconnection.ping()
+    proxy.disturb(latency=0.06)
+    return router
+
+
+@MODES
+@pytest.mark.parametrize("seconds", [0.4, None])
+async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, mode, seconds, monkeypatch):
+    """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
+    if seconds is None:
+        for module in ("_fanout.multiplex.worker", "_scan.scan_worker"):
+            monkeypatch.setattr(f"tenantlimpyd.{module}.ANSWER_SECONDS", 0.4, raising=False)
+    router = await router_of(proxy, mode)
+    arguments = {"timeout": seconds, "on_error": "collect"}
+    silent = False
+    if mode == "sync":
+        walk = router.scan_pages(**arguments)
+        for _ in walk:
+            if not silent:
+                proxy.swallow()
+                silent = True
+    else:
+        walk = router.ascan_pages(**arguments)
+        async for _ in walk:
+            if not silent:
+                proxy.swallow()
+                silent = True
+    assert silent
+    ends = [outcome for outcome in walk.outcomes.values() if not outcome.ok]
+    assert len(ends) >= MANY // 2
+    assert {type(outcome.error) for outcome in ends} == {redis.TimeoutError}
+    assert proxy.accepted == 1  # that one was waited for; there was no other attempt
+    proxy.heal()
+    assert len(set(router.scan_keys())) == MANY + 199
+    await router.aclose()
+
+
+@MODES
+async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide, proxy, mode):
+    router = await router_of(proxy, mode)
+    with redis.Redis(**wide.settings) as client:
+        client.config_resetstat()
+
+        def cut():
+            ends = time.monotonic() + 10
+            while client.info("commandstats").get("cmdstat_dbsize", {"calls": 0})["calls"] < 32:
+                assert time.monotonic() < ends
+                time.sleep(0.005)
+            proxy.swallow()
+
+        cutting = threading.Thread(target=cut)
+        cutting.start()
+        arguments = {"timeout": 1.0, "on_error": "collect"}
+        if mode == "sync":
+            outcomes = router.fan_out(Command("DBSIZE"), **arguments)
+        else:
+            outcomes = await router.afan_out(Command("DBSIZE"), **arguments)
+        await asyncio.to_thread(cutting.join)
+    ends = [outcome for outcome in outcomes.values() if not outcome.ok]
+    assert len(ends) >= MANY // 3
+    assert {type(outcome.error) for outcome in ends} == {redis.TimeoutError}
+    assert proxy.accepted <= 2  # what was asked first had used up a part of its time before
+    await router.aclose()
+
+
+def lane_of(router, timeout=None, count=None):
+    order = ScanRequest(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
+    plan = _ScanProgress(order).plan()
+    lane = plan.pick()
+    sources = [lane.group.make(planned) for planned in lane.group.pending]
+    lane.group.make = lambda planned: planned
+    lane.group.pending.clear()
+    lane.group.pending.extend(sources)
+    return sources, plan, lane
+
+
+def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
+    (fresh, large, nearly), _, lane = lane_of(router, timeout=1.0)
+    lane.group.pending.clear()
+    lane.group.pending.append(fresh)
+    lane.group.started.extend([large, nearly])
+    nearly.seconds = 0.7
+    for _ in range(3):
+        lane.record_answer()
+        assert lane.take_unreachable_work(0.2, hopeless=True) == []  # it has answered, and is tried again
+    assert lane.take_unreachable_work(0.2, hopeless=True) == [nearly]
+    assert list(lane.group.started) == [large]
+    assert lane.take_unreachable_work(0.2, hopeless=False) == []
+    assert lane.take_unreachable_work(0.4, hopeless=False) == [fresh, large]
+    assert not lane.group.pending
+    assert not lane.group.started
+    router.close()
+
+
+def test_a_server_that_has_never_answered_is_not_tried_again(wide):
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
+    sources, _, lane = lane_of(router, timeout=1.0)
+    assert lane.take_unreachable_work(0.01, hopeless=False) == []
+    assert lane.take_unreachable_work(0.01, hopeless=True) == sources
+    router.close()

@@ -1,0 +1,266 @@
+"""A command for all tenants whose user's rights change between two writes: it runs in its tenant's database or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd import Budget
+from tenantlimpyd._fanout.commands import acall_all, call_all
+from tenantlimpyd._fanout.multiplex.lease import AsyncLease
+from tenantlimpyd._fanout.multiplex.reply_reader import ReplyReader
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.exceptions import UnknownTenantError
+from tenantlimpyd.operations import Command, Script
+from tenantlimpyd.router import DatabaseRouter
+from tenantlimpyd.testing import count_commands
+from tests.support.chaos_proxy import ChaosProxy
+
+pytestmark = pytest.mark.slow
+
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
+MANY = 100
+INCREMENT = Script("return redis.call('INCR', KEYS[1])", ["n"])
+
+
+@pytest.fixture(scope="module")
+def wide():
+    with EmbeddedServer(databases=MANY + 1) as server:
+        yield server
+
+
+@pytest.fixture
+def admin(wide):
+    with redis.Redis(**wide.settings) as client:
+        client.flushall()
+        client.execute_command("ACL", "SETUSER", "worker", "reset", "on", ">pw", "~*", "&*", "+@all")
+        yield client
+
+
+def make(server, *numbers):
+    budget = Budget()
+    own = {**server.settings, "username": "worker", "password": "pw", "budget": budget}
+    return DatabaseRouter({f"t{n}": RedisDatabase(**own, db=n) for n in numbers})
+
+
+async def asked(router, mode, step=INCREMENT, tenants=None):
+    if mode == "sync":
+        return router.fan_out(step, on_error="collect", tenants=tenants)
+    return await router.afan_out(step, on_error="collect", tenants=tenants)
+
+
+def counts(admin):
+    """Return what each database counted, by number."""
+    pipeline = admin.pipeline(transaction=False)
+    for number in range(MANY + 1):
+        pipeline.execute_command("SELECT", number)
+        pipeline.get("n")
+    replies = pipeline.execute()[1::2]
+    admin.execute_command("SELECT", 0)
+    return {number: int(reply) for number, reply in enumerate(replies) if reply is not None}
+
+
+@MODES
+@pytest.mark.parametrize("write", range(1, 7))
+@pytest.mark.parametrize(
+    "lost", ["-multi", "-select", "-exec", "-incr -eval -evalsha", "-multi -select", "-exec -select", "-discard -multi"]
+)
+@pytest.mark.parametrize("step", [Command("INCR", "n"), INCREMENT], ids=["command", "script"])
+async def test_rights_that_are_taken_away_before_any_write(wide, admin, monkeypatch, mode, write, lost, step):
+    begin, writes = ReplyReader.begin, iter(range(1, 10_000))
+
+    def revoked(self, trip):
+        if next(writes) == write:
+            admin.execute_command("ACL", "SETUSER", "worker", *lost.split())
+        return begin(self, trip)
+
+    router = make(wide, *range(1, MANY + 1))
+    monkeypatch.setattr(ReplyReader, "begin", revoked)
+    outcomes = await asked(router, mode, step)
+    monkeypatch.undo()
+    counted = counts(admin)
+    done = {int(tenant[1:]) for tenant, outcome in outcomes.items() if outcome.ok}
+    assert len(outcomes) == MANY
+    assert counted == dict.fromkeys(done, 1)  # once each, and nowhere else
+    assert (
+        "select" in lost or "incr" in lost or done == set(range(1, MANY + 1))
+    )  # one by one, where there are no transactions
+    assert {type(outcome.error) for outcome in outcomes.values() if not outcome.ok} <= {
+        redis.exceptions.NoPermissionError
+    }
+    admin.execute_command("ACL", "SETUSER", "worker", "+@all")
+    assert {outcome.value for outcome in (await asked(router, mode, Command("ECHO", "well"))).values()} == {"well"}
+    await router.aclose()
+
+
+@MODES
+@pytest.mark.parametrize("write", range(2, 5))
+async def test_the_connection_goes_back_with_the_database_it_is_in(wide, admin, monkeypatch, mode, write):
+    """The user may send no MULTI, and loses SELECT between two round trips."""
+    admin.execute_command("ACL", "SETUSER", "worker", "-multi")
+    for number in (0, 3, 5):
+        admin.execute_command("SELECT", number)
+        admin.set("who", number)
+    router = make(wide, 0, 3, 5)
+    begin, writes = ReplyReader.begin, iter(range(1, 10_000))
+
+    def revoked(self, trip):
+        if next(writes) == write:
+            admin.execute_command("ACL", "SETUSER", "worker", "-select")
+        return begin(self, trip)
+
+    monkeypatch.setattr(ReplyReader, "begin", revoked)
+    await asked(router, mode, Command("GET", "who"), ["t3", "t5"])
+    monkeypatch.undo()
+    admin.execute_command("ACL", "SETUSER", "worker", "+@all")
+    for who in ("0", "5", "3"):
+        database = router.database_for(f"t{who}")
+        got = database.connection.get("who") if mode == "sync" else await database.aconnection.get("who")
+        assert got == who
+    await router.aclose()
+
+
+@MODES
+@pytest.mark.parametrize("right", ["-multi", "-exec"])
+async def test_users_who_may_send_no_transactions(wide, admin, mode, right):
+    admin.execute_command("ACL", "SETUSER", "worker", right)
+    router = make(wide, *range(20), 5000)
+    for times in (1, 2):
+        outcomes = await asked(router, mode)
+        assert {outcome.value for tenant, outcome in outcomes.items() if tenant != "t5000"} == {times}
+        assert "out of range" in str(outcomes["t5000"].error)
+    assert counts(admin) == dict.fromkeys(range(20), 2)
+    await router.aclose()
+
+
+@MODES
+async def test_what_is_too_long_for_one_write(wide, admin, mode):
+    router = make(wide, *range(10))
+    for size in (3_000, 7_000, 100_000):
+        outcomes = await asked(router, mode, Command("SET", "n", 1, "PX", 100_000 + size))
+        assert all(outcome.ok for outcome in outcomes.values())
+        text = "x" * size
+        outcomes = await asked(router, mode, Command("ECHO", text))
+        assert {outcome.value for outcome in outcomes.values()} == {text}
+        script = Script(f"--{text}\nreturn redis.call('INCR', KEYS[1])", ["n"])
+        assert {outcome.value for outcome in (await asked(router, mode, script)).values()} == {2}
+    await router.aclose()
+
+
+@MODES
+async def test_one_tenant_whose_command_is_refused_keeps_nobody_else_from_theirs(wide, admin, mode):
+    """The user may write to no key but one, which the others' scripts don't name."""
+    router = make(wide, *range(1, 30))
+    admin.execute_command("ACL", "SETUSER", "worker", "resetkeys", "~other")
+    outcomes = await asked(router, mode, Command("INCR", "n"))
+    assert {type(outcome.error) for outcome in outcomes.values()} == {redis.exceptions.NoPermissionError}
+    assert counts(admin) == {}
+    outcomes = await asked(router, mode, Command("INCR", "other"))
+    assert {outcome.value for outcome in outcomes.values()} == {1}
+    await router.aclose()
+
+
+@MODES
+async def test_users_who_may_not_discard(wide, admin, mode):
+    """They could not leave a transaction that was begun; connections that others left in one are of no use to them."""
+    router = make(wide, *range(20))
+    for times in (1, 2):
+        assert {outcome.value for outcome in (await asked(router, mode)).values()} == {times}
+    admin.execute_command("ACL", "SETUSER", "worker", "-discard")  # connections rest in transactions
+    for times in (3, 4, 5):
+        assert {outcome.value for outcome in (await asked(router, mode)).values()} == {times}
+    assert counts(admin) == dict.fromkeys(range(20), 5)
+    await router.aclose()
+
+
+@MODES
+async def test_a_long_script_is_sent_once(wide, admin, mode):
+    router = make(wide, *range(60))
+    script = Script(f"--{'x' * 7_000}\nreturn redis.call('INCR', KEYS[1])", ["n"])
+    with count_commands() as counted:
+        outcomes = await asked(router, mode, script)
+    assert {outcome.value for outcome in outcomes.values()} == {1}
+    assert counted.names.count("EVAL") == 1
+    assert counted.names.count("EVALSHA") == 59
+    assert counted.trips <= 8
+    admin.script_flush()
+    assert {outcome.value for outcome in (await asked(router, mode, script)).values()} == {2}
+    await router.aclose()
+
+
+@MODES
+@pytest.mark.parametrize("bad", [{"a": 1}, "\ud800"], ids=["no word", "no UTF-8"])
+async def test_tenants_that_ended_before_an_error_have_their_own(wide, admin, mode, bad):
+    """A tenant whose number isn't there, one that was removed, and a command that can't be packed."""
+    router = make(wide, *range(8), 5000)
+    jobs = router.jobs(None, allow_switch=False)
+    router.remove("t3")
+    arguments = {"policy": "collect", "timeout": 5, "concurrency": 8}
+    step = Command("SET", "k", bad)
+    async with asyncio.timeout(10):
+        if mode == "sync":
+            outcomes = await asyncio.to_thread(call_all, jobs, step, **arguments)
+        else:
+            outcomes = await acall_all(jobs, step, **arguments)
+    kinds = {tenant: type(outcome.error) for tenant, outcome in outcomes.items()}
+    assert kinds.pop("t3") is UnknownTenantError
+    assert kinds.pop("t5000") in (redis.ResponseError, redis.DataError, UnicodeEncodeError)
+    assert set(kinds.values()) <= {redis.DataError, UnicodeEncodeError}
+    assert len(kinds) == 7
+    await router.aclose()
+
+
+@MODES
+async def test_a_silent_server_is_waited_for_once_by_users_who_may_send_no_transactions(wide, admin, monkeypatch, mode):
+    admin.execute_command("ACL", "SETUSER", "worker", "-multi")
+    with ChaosProxy(wide.host, wide.port) as proxy:
+        own = {"host": "127.0.0.1", "port": proxy.port, "username": "worker", "password": "pw", "breaker": None}
+        router = DatabaseRouter({f"t{n}": RedisDatabase(**own, db=n) for n in range(16)}, budget=Budget())
+        begin, writes = ReplyReader.begin, iter(range(1, 10_000))
+
+        def silenced(self, trip):
+            if next(writes) == 6:
+                proxy.swallow()
+            return begin(self, trip)
+
+        monkeypatch.setattr(ReplyReader, "begin", silenced)
+        began = time.monotonic()
+        arguments = {"timeout": 0.5, "on_error": "collect"}
+        if mode == "sync":
+            outcomes = router.fan_out(Command("DBSIZE"), **arguments)
+        else:
+            outcomes = await router.afan_out(Command("DBSIZE"), **arguments)
+        assert time.monotonic() - began < 2.5
+        failed = [outcome for outcome in outcomes.values() if not outcome.ok]
+        assert len(failed) > 10
+        assert {type(outcome.error) for outcome in failed} == {redis.TimeoutError}
+        await router.aclose()
+
+
+@pytest.mark.parametrize("work", ["walk", "command"])
+async def test_a_connection_that_is_closed_from_elsewhere_is_not_made_anew_unnoticed(wide, admin, monkeypatch, work):
+    """It would be in another database, and in no transaction."""
+    router = make(wide, 3, 5)
+    for number in (0, 3, 5):
+        admin.execute_command("SELECT", number)
+        admin.mset({f"of-{number}:{key}": 1 for key in range(40)})
+    exchange, trips = AsyncLease.exchange, iter(range(1, 10_000))
+
+    async def cut(lease, trip):
+        if next(trips) == 2:
+            await lease._connection.disconnect()
+        return await exchange(lease, trip)
+
+    monkeypatch.setattr(AsyncLease, "exchange", cut)
+    if work == "walk":
+        found = {(tenant, key.split(":")[0]) async for tenant, key in router.ascan_keys(count=5)}
+        assert found == {("t3", "of-3"), ("t5", "of-5")}
+    else:
+        outcomes = await router.afan_out(Command("INCR", "n"), on_error="collect")
+        assert {type(outcome.error) for outcome in outcomes.values()} == {redis.ConnectionError}
+        assert counts(admin) == {}
+    await router.aclose()

@@ -1,0 +1,235 @@
+"""Walks and commands for all where places for connections are few: nobody fails for want of one that the run itself holds."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+import redis
+
+from tenantlimpyd import Budget
+from tenantlimpyd._connections.borrower import NoPermitError
+from tenantlimpyd._connections.pool import AsyncPool, Pool
+from tenantlimpyd._scan.scan_worker import ScanWorker
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.embedded import EmbeddedServer
+from tenantlimpyd.operations import Command
+from tenantlimpyd.router import DatabaseRouter
+from tests.support.chaos_proxy import ChaosProxy
+
+pytestmark = pytest.mark.slow
+
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
+LARGE, KEYS = 12, 1500
+
+
+class User:
+    db = 0
+    retired = False
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A server with twelve databases that are large, for pages of twenty."""
+    with EmbeddedServer(databases=LARGE) as server, redis.Redis(**server.settings) as client:
+        for number in range(LARGE):
+            client.execute_command("SELECT", number)
+            client.mset({f"k{key}": 1 for key in range(KEYS)})
+        yield server
+
+
+class Held:
+    """Connections of a server's that the application uses meanwhile."""
+
+    def __init__(self, database, mode):
+        self._pool = database.server.pools()[0] if mode == "sync" else database.server.loop_pools().pool
+        self._blocks = mode == "sync"
+        self._held = []
+
+    async def take(self, number):
+        for _ in range(number):
+            lent = self._pool.checkout(User())
+            self._held.append(lent if self._blocks else await lent)
+
+    async def release(self):
+        for each in self._held:
+            released = self._pool.release(each)
+            if not self._blocks:
+                await released
+
+
+@MODES
+@pytest.mark.parametrize("on_full", ["raise", "wait"])
+@pytest.mark.parametrize("free", [1, 2])
+async def test_lanes_share_the_places_that_are_free(full, mode, on_full, free):
+    """Further lanes are worth a connection of their own, not a failure."""
+    budget = Budget(per_server=4, on_full=on_full)
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(LARGE)})
+    held = Held(router.database_for("t1"), mode)
+    await held.take(4 - free)
+    arguments = {"count": 20, "on_error": "collect", "timeout": 5}
+    found = 0
+    if mode == "sync":
+        walk = router.scan_pages(**arguments)
+        for _, page in walk:
+            found += len(page)
+        sizes = router.fan_out(Command("DBSIZE"), on_error="collect")
+    else:
+        walk = router.ascan_pages(**arguments)
+        async for _, page in walk:
+            found += len(page)
+        sizes = await router.afan_out(Command("DBSIZE"), on_error="collect")
+    assert [outcome.error for outcome in walk.outcomes.values()] == [None] * LARGE
+    assert found == LARGE * KEYS
+    assert [outcome.value for outcome in sizes.values()] == [KEYS] * LARGE
+    await held.release()
+    await router.aclose()
+
+
+@MODES
+async def test_with_no_place_at_all_the_budget_decides(full, mode):
+    budget = Budget(per_server=2, timeout=0.1)
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(3)})
+    held = Held(router.database_for("t1"), mode)
+    await held.take(2)
+    if mode == "sync":
+        walk = router.scan_pages(on_error="collect")
+        assert list(walk) == []
+    else:
+        walk = router.ascan_pages(on_error="collect")
+        assert [page async for page in walk] == []
+    assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
+    await held.release()
+    await router.aclose()
+
+
+def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
+    router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=1))})
+    pool = router.database_for("t").server.pools()[0]
+    held = pool.checkout(User())
+    walk = router.scan_pages(on_error="collect", timeout=0.2)
+    assert list(walk) == []
+    error = walk.outcomes["t"].error
+    assert isinstance(error, redis.TimeoutError)
+    assert "not finished within 0.2 s; before that, MaxConnectionsError: all 1 connections" in str(error)
+    pool.release(held)
+    router.close()
+
+
+@MODES
+@pytest.mark.parametrize("arguments", [{"timeout": 0.5}, {}], ids=["deadline", "budget"])
+async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(full, mode, arguments):
+    """The second server's turn comes when the first is through, however long the consumer takes."""
+    with EmbeddedServer() as other, redis.Redis(**other.settings) as client:
+        client.mset({f"k{key}": 1 for key in range(60)})
+        budget = Budget(total=1, timeout=0.3)
+        router = DatabaseRouter(
+            {
+                "a": RedisDatabase(**full.settings, db=1, budget=budget),
+                "b": RedisDatabase(**other.settings, budget=budget),
+            }
+        )
+        found = dict.fromkeys(("a", "b"), 0)
+        pages = 0
+        if mode == "sync":
+            walk = router.scan_pages(count=500, on_error="collect", **arguments)
+            for tenant, page in walk:
+                found[tenant] += len(page)
+                pages += 1
+                time.sleep(0.3 if pages < 4 else 0)  # noqa: ASYNC251 - a consumer that blocks
+        else:
+            walk = router.ascan_pages(count=500, on_error="collect", **arguments)
+            async for tenant, page in walk:
+                found[tenant] += len(page)
+        assert [outcome.error for outcome in walk.outcomes.values()] == [None, None]
+        assert found == {"a": KEYS, "b": 60}
+        await router.aclose()
+
+
+@MODES
+async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full, mode):
+    """Two lanes and one place; among the work that one puts back is a number that isn't there."""
+    settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
+    numbers = [5000, *range(LARGE)]
+    router = DatabaseRouter({f"t{n}": RedisDatabase(**settings, db=n) for n in numbers})
+    held = Held(router.database_for("t1"), mode)
+    await held.take(1)
+    step = Command("INCR", "counted")
+    if mode == "sync":
+        outcomes = router.fan_out(step, on_error="collect")
+    else:
+        outcomes = await router.afan_out(step, on_error="collect")
+    assert [tenant for tenant, outcome in outcomes.items() if not outcome.ok] == ["t5000"]
+    with redis.Redis(**full.settings) as client:
+        for number in range(LARGE):
+            client.execute_command("SELECT", number)
+            assert client.getdel("counted") == b"1"
+    await held.release()
+    await router.aclose()
+
+
+@MODES
+async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
+    """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
+    tried = []
+    for owner in (Pool, AsyncPool):
+        checkout = owner.checkout
+
+        def counted(pool, user, *, may_wait=True, checkout=checkout):
+            tried.append(pool)
+            return checkout(pool, user, may_wait=may_wait)
+
+        monkeypatch.setattr(owner, "checkout", counted)
+    budget = Budget(total=1)
+    with ChaosProxy(full.host, full.port) as proxy, contextlib.ExitStack() as stack:
+        databases = {"slow": RedisDatabase(host="127.0.0.1", port=proxy.port, db=1, budget=budget)}
+        for number in range(6):
+            server = stack.enter_context(EmbeddedServer())
+            databases[f"o{number}"] = RedisDatabase(**server.settings, budget=budget)
+        router = DatabaseRouter(databases)
+        proxy.disturb(latency=0.05)
+        began = time.monotonic()
+        if mode == "sync":
+            found = list(router.scan_keys(count=100))
+        else:
+            found = [item async for item in router.ascan_keys(count=100)]
+        assert len(set(found)) == KEYS
+        # Each of the six at every twentieth of a second, at most, and once when a place is free.
+        assert len(tried) < 50 + 6 * (20 * (time.monotonic() - began) + 7)
+        await router.aclose()
+
+
+@MODES
+async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so(full, monkeypatch, mode):
+    """Its last page had come as the connection was lost, and there was no place for another one."""
+    router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
+    lost = []
+    turn = ScanWorker._finish_pages
+
+    def concluded(lane, after, now, found):
+        last = bool(found.last)
+        turn(lane, None if last and not lost else after, now, found)
+        if last and not lost:
+            lost.append(1)
+            monkeypatch.setattr(ScanWorker, "connect", unreachable)
+
+    connect = ScanWorker.connect
+
+    def unreachable(lane, seconds):
+        monkeypatch.setattr(ScanWorker, "connect", connect)
+        raise NoPermitError("no place")
+        yield
+
+    monkeypatch.setattr(ScanWorker, "_finish_pages", concluded)
+    arguments = {"count": 2000, "on_error": "collect"}
+    if mode == "sync":
+        walk = router.scan_keys(**arguments)
+        found = list(walk)
+    else:
+        walk = router.ascan_keys(**arguments)
+        found = [item async for item in walk]
+    assert len(found) == 2 * KEYS
+    assert len(set(found)) == KEYS
+    assert walk.outcomes["t"].restarts == 1
+    await router.aclose()

@@ -1,0 +1,215 @@
+"""limpyd's pitfalls, by their numbers: fields and their indexes."""
+
+from __future__ import annotations
+
+import pytest
+from redis.exceptions import DataError, ResponseError
+
+from tenantlimpyd import fields
+from tenantlimpyd.contrib.indexes import EqualIndexWith, ScoredEqualIndex
+from tenantlimpyd.exceptions import ImplementationError, UniquenessError
+from tenantlimpyd.indexes import EqualIndex, NumberRangeIndex
+from tenantlimpyd.testing import count_commands
+from tests.support.models import keyspace
+
+
+def everything(raw):
+    return {key: raw.dump(key) for key in raw.scan_iter()}
+
+
+async def test_p04_a_list_keeps_its_entry_until_the_last_copy_is_gone(mode, made):
+    thing = made(values=fields.ListField(indexable=True))
+    p = await mode.make(thing, values=["x", "y", "x"])
+    await mode(p.values, "rpop")
+    assert list(thing.collection(values="x")) == ["1"]
+    await mode(p.values, "lpop")
+    assert list(thing.collection(values="x")) == []
+
+
+async def test_p05_what_failed_leaves_entries_that_were_there(mode, made, raw):
+    thing = made(values=fields.ListField(unique=True))
+    await mode.make(thing, values=["taken"])
+    p = await mode.make(thing, values=["z"])
+    before = everything(raw)
+    with pytest.raises(UniquenessError):
+        await mode(p.values, "rpush", "z", "taken")
+    assert everything(raw) == before
+    assert list(thing.collection(values="z")) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "before", "after"),
+    [("hincrby", 2, "5", "7"), ("hincrbyfloat", 0.5, "5", "5.5"), ("hsetnx", "new", None, "new")],
+)
+async def test_p06_the_index_follows_each_command(mode, made, command, argument, before, after):
+    thing = made(f=fields.InstanceHashField(unique=True), note=fields.StringField())
+    p = await mode.make(thing, note="n", **({} if before is None else {"f": before}))
+    await mode(p.f, command, argument)
+    assert list(thing.collection(f=after)) == ["1"]
+    assert before is None or list(thing.collection(f=before)) == []
+    with pytest.raises(UniquenessError):
+        await mode.make(thing, f=after)
+
+
+async def test_p07_a_scored_unique_value_is_freed(mode, made):
+    index = ScoredEqualIndex.configure(score_field="score")
+    thing = made(f=fields.InstanceHashField(unique=True, indexes=[index]), score=fields.InstanceHashField())
+    p = await mode.make(thing, f="U", score=1)
+    with pytest.raises(UniquenessError):
+        await mode.make(thing, f="U", score=2)
+    await mode(p.f, "hdel")
+    q = await mode.make(thing, f="U", score=2)
+    assert list(thing.collection(f="U")) == [q._pk]
+
+
+async def test_p13_a_text_is_one_value(mode, made):
+    thing = made(values=fields.ListField(unique=True), more=fields.SetField(unique=True))
+    await mode.make(thing, values=["a"], more=["b"])
+    p = await mode.make(thing, values="abc", more="abc")
+    assert (await mode(p.values, "lmembers"), await mode(p.more, "smembers")) == (["abc"], {"abc"})
+    with pytest.raises(UniquenessError):
+        await mode.make(thing, values="a")
+
+
+async def test_p20_a_failing_command_undoes_nothing_done_by_hand(mode, made):
+    thing = made(values=fields.SetField(indexable=True))
+    p = await mode.make(thing, values=["a"])
+    await mode(p.values, "index", ["by hand"])
+    await mode(thing.get_field("values"), "rebuild_indexes")
+    with pytest.raises(DataError):
+        await mode(p.values, "sadd", None)
+    assert list(thing.collection(values="by hand")) == list(thing.collection(values="a")) == ["1"]
+
+
+def test_p31_options_are_known():
+    with pytest.raises(TypeError):
+        fields.StringField(indexeable=True)
+    with pytest.raises(TypeError):
+        fields.StringField(True)
+
+
+async def test_p34_keys_stay_limpyds_and_nothing_is_lost_by_it(mode, made, raw):
+    thing = made(h=fields.HashField(indexable=True))
+    p = await mode.make(thing, h={"a:b": "c", "a": "b:c"})
+    assert list(thing.collection(h__a="b:c")) == ["1"]
+    await mode(p.h, "hdel", "a:b")
+    assert list(thing.collection(h__a="b:c")) == ["1"]
+    coded = made("Coded", code=fields.PKField(), name=fields.StringField(indexable=True))
+    await mode.make(coded, code="a*", name="x")
+    await mode.make(coded, code="ab", name="x")
+    assert await mode.scanned(coded("a*"), "scan_keys") == {"p:coded:a*:name"}
+    clash = made("Clash", code=fields.PKField(), name=fields.StringField(indexable=True), color=fields.StringField())
+    p = await mode.make(clash, code="name", color="red")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await mode(p.name, "set", "color")  # its index entry would have to go where a value is
+    assert (await mode(p.name, "get"), await mode(p.color, "get")) == (None, "red")
+
+
+async def test_p38_any_name_is_a_subkey_or_a_member(mode, made):
+    names = ["name", "command", "self", "value", "key"]
+    thing = made(h=fields.HashField(indexable=True), z=fields.SortedSetField(indexable=True))
+    p = await mode.make(thing, h=dict.fromkeys(names, "x"), z=dict.fromkeys(names, 1))
+    await mode(p.h, "hmset", **dict.fromkeys(names, "y"))
+    await mode(p.z, "zadd", **dict.fromkeys(names, 2))
+    assert await mode(p.h, "hgetall") == dict.fromkeys(names, "y")
+    assert await mode(p.z, "zrange", 0, -1, withscores=True) == [(name, 2.0) for name in sorted(names)]
+
+
+def test_p40_indexes_of_several_fields_are_inherited_and_used_again(made, database):
+    scored = ScoredEqualIndex.configure(score_field="score")
+    together = EqualIndexWith.configure(other_fields=["score"], unique=True)
+    body = {"score": fields.InstanceHashField()}
+    first = made("First", f=fields.StringField(indexable=True, indexes=[scored, together]), **body)
+    second = made("Second", f=fields.StringField(indexable=True, indexes=[scored, together]), **body)
+    child = type(first)("Child", (first,), {"namespace": "p"})
+    for each in (first, second, child):
+        assert each(f="x", score=3).f.get() == "x"
+        assert list(each.collection(f="x")) == ["1"]
+        with pytest.raises(UniquenessError):
+            each(f="x", score=3)
+
+
+async def test_p42_the_same_number_again_touches_no_index(mode, made, raw):
+    thing = made(f=fields.StringField(indexable=True))
+    p = await mode.make(thing, f=12)
+    user = f"p42-{mode.awaiting}".lower()
+    raw.acl_setuser(user, enabled=True, nopass=True, keys=["*"], commands=["+@all", "-srem"])
+    try:
+        thing.database.connect(**{**thing.database.connection_settings, "username": user, "password": "any"})
+        with count_commands(thing.database) as counted:
+            await mode(p.f, "set", 12)
+        assert counted.trips == 1
+        assert await mode(p.f, "get") == "12"
+    finally:
+        raw.acl_deluser(user)
+
+
+async def test_p43_popping_several_of_an_indexed_list(mode, made):
+    thing = made(values=fields.ListField(indexable=True))
+    p = await mode.make(thing, values=["a", "b", "c", "d"])
+    assert await mode(p.values, "lpop", 2) == ["a", "b"]
+    assert await mode(p.values, "rpop", 1) == ["d"]
+    assert [list(thing.collection(values=value)) for value in "abcd"] == [[], [], ["1"], []]
+
+
+async def test_p46_an_error_in_a_transform_is_its_own(mode, made, raw):
+    def transform(_index, value):
+        raise TypeError(f"not {value}: argument")
+
+    thing = made(f=fields.StringField(indexable=True, indexes=[EqualIndex.configure(transform=transform)]))
+    with pytest.raises(TypeError, match="not x"):
+        await mode.make(thing, f="x")
+    assert keyspace(raw).keys() <= {"p:thing:max_pk"}
+
+
+async def test_p47_each_number_is_found_and_what_is_none_is_not_unique(mode, made):
+    thing = made(
+        hours=fields.SetField(indexable=True, indexes=[NumberRangeIndex]),
+        one=fields.StringField(unique=True, indexes=[NumberRangeIndex]),
+    )
+    p = await mode.make(thing, hours=[3, 5])
+    assert [list(thing.collection(hours=number)) for number in (3, 4, 5)] == [["1"], [], ["1"]]
+    await mode(p.hours, "srem", 3)
+    assert [list(thing.collection(hours=number)) for number in (3, 5)] == [[], ["1"]]
+    with pytest.raises(ValueError, match="number"):
+        await mode(p.one, "set", "none")
+
+
+def test_p50_an_index_of_the_very_class_wins(made):
+    class Own(EqualIndex):
+        key = "own"
+
+    thing = made(f=fields.StringField(indexable=True, indexes=[Own, EqualIndex]))
+    field = thing.get_field("f")
+    assert type(field.get_index(index_class=EqualIndex)) is EqualIndex
+    assert type(field.get_index(index_class=Own)) is Own
+    with pytest.raises(ValueError, match="2 indexes"):
+        field.get_index()
+
+
+@pytest.mark.parametrize("value", [True, None, [], object()])
+async def test_p54_a_value_that_can_not_be_sent_sends_nothing(mode, made, value):
+    thing = made(f=fields.StringField(indexable=True), g=fields.InstanceHashField(), s=fields.SetField(indexable=True))
+    p = await mode.make(thing, f="x")
+    with count_commands(thing.database) as counted:
+        for field, command in ((p.f, "set"), (p.g, "hset"), (p.s, "sadd")):
+            with pytest.raises(DataError):
+                await mode(field, command, value)
+    assert counted.trips == 0
+    assert list(thing.collection(f="x")) == ["1"]
+
+
+async def test_p56_an_aggressive_clear_deletes_no_value(mode, numbered):
+    p = await mode.make(numbered, code="f", f="kept")
+    await mode(numbered.get_field("f"), "clear_indexes", aggressive=True)
+    assert await mode(p.f, "get") == "kept"
+    assert list(numbered.collection(f="kept")) == []
+
+
+def test_p57_a_prefix_is_part_of_the_filter(made):
+    index = EqualIndexWith.configure(prefix="pp", other_fields=["b"])
+    thing = made(a=fields.StringField(indexable=True, indexes=[index]), b=fields.StringField())
+    thing(a=1, b=2)
+    assert list(thing.collection(a__pp=1, b=2)) == ["1"]
+    with pytest.raises(ImplementationError):
+        thing.collection(a=1, b=2)

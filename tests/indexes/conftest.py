@@ -1,0 +1,7 @@
+"""Fixtures of the tests of indexes."""
+
+from __future__ import annotations
+
+from tests.support.mapper_fixtures import database, flushed_server, host, made, mode, numbered, person, raw, raw_client
+
+__all__ = ["database", "flushed_server", "host", "made", "mode", "numbered", "person", "raw", "raw_client"]

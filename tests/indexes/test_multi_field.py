@@ -1,0 +1,225 @@
+"""Indexes over several fields: their entries follow every field, in one atomic step."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tenantlimpyd import fields, model
+from tenantlimpyd.contrib.indexes import EqualIndexWith, MultiIndexes, ScoredEqualIndex
+from tenantlimpyd.exceptions import ImplementationError, UniquenessError
+from tenantlimpyd.indexes import EqualIndex
+from tenantlimpyd.testing import count_commands
+from tests.support.models import Mode, define
+
+pytestmark = pytest.mark.slow
+
+
+def spanning_model(database, *, name="Spanned", unique=False, together=False, bases=(model.RedisModel,)):
+    return define(
+        database,
+        name,
+        bases,
+        a=fields.StringField(
+            indexable=True,
+            unique=unique,
+            indexes=[
+                ScoredEqualIndex.configure(score_field="score"),
+                EqualIndexWith.configure(other_fields=["b", "c"], unique=together),
+            ],
+        ),
+        b=fields.InstanceHashField(),
+        c=fields.StringField(indexable=True),
+        score=fields.InstanceHashField(),
+    )
+
+
+def expected(rows, *, unique=False):
+    keys = {}
+    for pk, row in rows.items():
+        if row.get("a") is not None:
+            if row.get("score") is not None:
+                keys.setdefault(f":spanned:a:equal-scored:{row['a']}", {})[pk] = float(row["score"])
+            if row.get("b") is not None and row.get("c") is not None:
+                keys.setdefault(f":spanned:a:equal-with:{row['a']}:{row['b']}:{row['c']}", set()).add(pk)
+            if unique:
+                keys.setdefault(f":spanned:a:equal-scored:{row['a']}:__uniqueness__", set()).add(pk)
+        if row.get("c") is not None:
+            keys.setdefault(f":spanned:c:{row['c']}", set()).add(pk)
+    return keys
+
+
+def stored(raw):
+    keys = {}
+    for key in raw.keys(":spanned:[ac]:*"):
+        kind = raw.type(key)
+        keys[key] = dict(raw.zrange(key, 0, -1, withscores=True)) if kind == "zset" else raw.smembers(key)
+    return keys
+
+
+values = st.sampled_from(["1", "2"])
+steps = st.tuples(
+    st.integers(0, 2),
+    st.sampled_from(["a", "b", "c", "score", "hmset", "delete", "forget", "rebuild"]),
+    st.one_of(st.none(), values),
+    values,
+)
+
+
+@pytest.mark.parametrize("unique", [False, True])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=16))
+async def test_entries_follow_all_fields(database, raw, awaiting, unique, program):
+    raw.flushdb()
+    mode = Mode(awaiting=awaiting)
+    cls = spanning_model(database, name="Spanned", unique=unique)
+    rows, handles = {}, {}
+    for who, what, value, second in program:
+        if who not in handles:
+            given = {"a": f"{value}-{who}" if unique else value, "score": second} if value else {"b": second}
+            handles[who] = await mode.make(cls, **given)
+            rows[handles[who]._pk] = given
+        else:
+            await change(mode, cls, handles, rows, who, what, value, second, unique)
+        assert stored(raw) == expected(rows, unique=unique)
+
+
+async def change(mode, cls, handles, rows, who, what, value, second, unique):
+    handle = handles[who]
+    row = rows[handle._pk]
+    if what == "delete":
+        rows.pop(handle._pk)
+        await mode(handles.pop(who), "delete")
+    elif what == "forget":
+        handles[who] = cls.lazy_connect(handle._pk)
+    elif what == "rebuild":
+        await mode(cls.get_field("a"), "clear_indexes", aggressive=second == "1")
+        await mode(cls.get_field("a"), "rebuild_indexes", chunk_size=1)
+    elif what == "hmset":
+        await mode(handle, "hmset", b=second, score=value or "0")
+        row |= {"b": second, "score": value or "0"}
+    elif value is None:
+        await mode(getattr(handle, what), "delete")
+        row.pop(what, None)
+    else:
+        value = f"{value}-{who}" if unique and what == "a" else value
+        await mode(getattr(handle, what), "set" if what in "ac" else "hset", value)
+        row[what] = value
+
+
+async def test_a_unique_value_is_freed(mode, database, raw):
+    """P7."""
+    cls = spanning_model(database, unique=True)
+    first = await mode.make(cls, a="u", score=1)
+    with pytest.raises(UniquenessError):
+        await mode.make(cls, a="u")
+    await mode(first.a, "delete")
+    second = await mode.make(cls, a="u")
+    await mode(second.score, "hset", 3)
+    await mode(second, "delete")
+    await mode.make(cls, a="u")
+
+
+async def test_values_are_unique_together(mode, database, raw):
+    cls = spanning_model(database, together=True)
+    await mode.make(cls, a="x", b="y", c="z")
+    other = await mode.make(cls, a="x", b="y", c="w")
+    before = stored(raw)
+    with pytest.raises(UniquenessError, match="'x, y, z' for the unique field 'a, b, c'"):
+        await mode(other.c, "set", "z")
+    with pytest.raises(UniquenessError):
+        await mode.make(cls, a="x", b="y", c="z")
+    assert stored(raw) == before
+    await mode(other.b, "hset", "other")
+    await mode(other.c, "set", "z")
+
+
+async def test_filters(mode, database, raw):
+    cls = spanning_model(database)
+    await mode.make(cls, a="x", b="1", c="z", score=2)
+    await mode.make(cls, a="x", b="2", c="z", score=1)
+    assert await mode.every(cls.collection(a="x", b="1", c="z")) == ["1"]
+    assert set(await mode.every(cls.collection(a="x", b__in=["1", "2"], c="z"))) == {"1", "2"}
+    assert set(await mode.every(cls.collection(a="x"))) == {"1", "2"}
+    assert await mode.every(cls.collection(a__in=["y"])) == []
+    with pytest.raises(ImplementationError, match="a, b, c"):
+        await mode.every(cls.collection(b="1"))
+    with pytest.raises(ImplementationError):
+        cls.collection(score="1")
+
+
+async def test_trips(mode, database, raw):
+    cls = spanning_model(database)
+    with count_commands(database) as counted:
+        thing = await mode.make(cls, a="x", b="y", c="z", score=1)
+    assert counted.trips <= 4  # the pk, and the script, which the server may not know yet
+    for field, command in [("score", "hset"), ("c", "set"), ("a", "set")]:
+        with count_commands(database) as counted:
+            await mode(getattr(thing, field), command, "5")
+        assert counted.trips == 1
+    lazy = cls.lazy_connect(thing._pk)
+    for trips in (2, 1):
+        with count_commands(database) as counted:
+            await mode(lazy.score, "hset", str(trips))
+        assert counted.trips == trips
+
+
+async def test_another_clients_write_is_seen(mode, database, raw):
+    cls = spanning_model(database)
+    thing = await mode.make(cls, a="x", b="y", c="z", score=1)
+    await mode(cls.lazy_connect(thing._pk).a, "set", "new")
+    await mode(thing.score, "hset", 2)
+    assert stored(raw) == expected({"1": {"a": "new", "b": "y", "c": "z", "score": 2}})
+
+
+async def test_a_score_is_a_number(mode, database, raw):
+    cls = spanning_model(database)
+    thing = await mode.make(cls, a="x")
+    with pytest.raises(ValueError, match="score of 'a'"):
+        await mode(thing.score, "hset", "many")
+    assert await mode(thing.score, "hget") is None
+
+
+async def test_one_class_of_index_serves_several_models_and_their_submodels(mode, database, raw):
+    """P40."""
+    scored = ScoredEqualIndex.configure(score_field="score")
+    body = {"a": fields.StringField(indexable=True, indexes=[scored]), "score": fields.StringField()}
+    base = define(database, "Base", abstract=True, **body)
+    one, two = define(database, "One", (base,)), define(database, "Two", (base,))
+    sub = define(database, "Sub", (one,), more=fields.StringField())
+    for cls in (one, two, sub):
+        await mode.make(cls, a="x", score=1)
+        assert raw.zscore(f"{cls._name}:a:equal-scored:x", "1") == 1
+    assert len(sub.get_field("score").indexes) == 1
+    plain = define(database, "Plain", (one,), a=fields.StringField())
+    assert not plain.get_field("score").indexable
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (ScoredEqualIndex, "names no other field"),
+        (ScoredEqualIndex.configure(score_field="gone"), "needs the field 'gone'"),
+        (ScoredEqualIndex.configure(score_field="a"), "other fields than its own"),
+        (ScoredEqualIndex.configure(score_field="many"), "'many' is a SetField"),
+        (ScoredEqualIndex.configure(score_field="pk"), "'pk' is a"),
+        (EqualIndexWith, "names no other field"),
+        (EqualIndexWith.configure(other_fields=["b", "b"]), "each once"),
+        (EqualIndexWith.configure(other_fields="hashed", unique=True), "'hashed' is a HashField"),
+        (MultiIndexes.compose([EqualIndex, EqualIndexWith.configure(other_fields="gone")]), "needs the field 'gone'"),
+    ],
+)
+def test_what_a_model_needs(host, index, message):
+    body = {"b": fields.StringField(), "many": fields.SetField(), "hashed": fields.HashField()}
+    with pytest.raises(ImplementationError, match=message):
+        define(host, "Wrong", a=fields.StringField(indexable=True, indexes=[index]), **body)
+
+
+def test_what_must_be_configured():
+    with pytest.raises(TypeError, match="score_field"):
+        ScoredEqualIndex.configure(key="k")
+    with pytest.raises(TypeError, match="other_fields"):
+        EqualIndexWith.configure(key="k")
+    with pytest.raises(TypeError, match="has no handle_uniqueness"):
+        EqualIndexWith.configure(other_fields="b", handle_uniqueness=True)

@@ -1,0 +1,209 @@
+"""How objects come into being."""
+
+from __future__ import annotations
+
+import pytest
+from redis.exceptions import DataError
+
+from tenantlimpyd import fields, model
+from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError
+from tests.support.models import assert_indexes_right, keyspace
+
+
+@pytest.fixture
+def country(database):
+    hosted_by = database
+
+    class Country(model.RedisModel):
+        database = hosted_by
+        namespace = "geo"
+        code = fields.PKField()
+        name = fields.StringField(unique=True)
+        continent = fields.InstanceHashField(indexable=True, default="none")
+        visits = fields.StringField(default=0)
+
+    return Country
+
+
+async def test_values_and_defaults_are_stored_together(mode, country, raw):
+    c = await mode.make(country, name="France", code="fr")
+    assert (c.connected, await mode(c.pk, "get")) == (True, "fr")
+    assert keyspace(raw) == {
+        "geo:country:collection": {"fr"},
+        "geo:country:fr:name": "France",
+        "geo:country:fr:hash": {"continent": "none"},
+        "geo:country:fr:visits": "0",
+        "geo:country:name:France": {"fr"},
+        "geo:country:continent:none": {"fr"},
+    }
+
+
+async def test_a_value_given_replaces_the_default(mode, country, raw):
+    await mode.make(country, code="fr", continent="Europe", visits=7)
+    assert raw.hgetall("geo:country:fr:hash") == {"continent": "Europe"}
+    assert raw.get("geo:country:fr:visits") == "7"
+    assert_indexes_right(raw, country)
+
+
+async def test_pks_are_allocated_one_after_another(mode, person, raw):
+    made = [await mode.make(person, age=age) for age in range(3)]
+    assert [p._pk for p in made] == ["1", "2", "3"]
+    assert raw.get("spec:person:max_pk") == "3"
+
+
+def test_fields_are_written_in_the_order_of_their_declaration(database):
+    hosted_by = database
+    written = []
+
+    class Noted(fields.StringField):
+        def creation(self, change, value):
+            written.append(self.name)
+            super().creation(change, value)
+
+    class Thing(model.RedisModel):
+        database = hosted_by
+        zebra = Noted()
+        apple = Noted(default="x")
+        mango = Noted(unique=True)
+
+    assert Thing._fields == ["pk", "zebra", "apple", "mango"]
+    Thing(mango="1", zebra="2")
+    assert written == ["zebra", "apple", "mango"]
+
+
+async def test_nothing_is_stored_before_the_first_write(mode, person, raw):
+    p = await mode.make(person)
+    assert not p.connected
+    assert keyspace(raw) == {}
+    assert await mode(p.name, "set", "Ann") is True
+    assert p.connected
+    assert raw.smembers("spec:person:collection") == {"1"}
+    assert_indexes_right(raw, person)
+
+
+async def test_asking_an_allocated_pk_stores_the_object(mode, country, person, raw):
+    p = person()
+    assert await mode(p.pk, "get") == "1"
+    assert await mode(p.pk, "proxy_get") == "1"
+    assert await mode(p.pk, "exists") is True
+    assert raw.smembers("spec:person:collection") == {"1"}
+    with pytest.raises(ValueError, match="no pk yet"):
+        await mode(country().pk, "get")
+
+
+async def test_getters_of_an_object_that_is_not_stored_store_nothing(mode, person, country, raw):
+    p, c = person(), country()
+    for target, command in [(p.name, "get"), (p.note, "strlen"), (p.age, "hget"), (p, "hgetall"), (p, "connect")]:
+        with pytest.raises(DoesNotExist, match="not stored yet"):
+            await mode(target, command)
+    with pytest.raises(DoesNotExist):
+        _ = p.key
+    with pytest.raises(ValueError, match="no pk yet"):
+        await mode(c.visits, "get")
+    assert await mode(p.name, "exists") is False
+    assert await mode(p.age, "hexists") is False
+    assert await mode(p.pk, "exists") is False
+    assert keyspace(raw) == {}
+
+
+async def test_a_pk_can_be_set_on_an_object_without_one(mode, country, raw):
+    c = country()
+    with pytest.raises(ValueError, match="no pk yet"):
+        await mode(c.visits, "set", 1)
+    assert keyspace(raw) == {}
+    assert await mode(c.pk, "set", "fr") is True
+    assert raw.get("geo:country:fr:visits") == "0"
+    with pytest.raises(ValueError, match="set already"):
+        await mode(c.code, "set", "de")
+    with pytest.raises(ImplementationError, match="can't be changed"):
+        await mode((await mode(country, "get", "fr")).pk, "set", "de")
+    with pytest.raises(UniquenessError):
+        await mode(country().pk, "set", "fr")
+    assert raw.smembers("geo:country:collection") == {"fr"}
+
+
+async def test_an_allocated_pk_is_not_given(mode, person, raw):
+    for values in ({"pk": 5}, {"pk": 5, "name": "x"}):
+        with pytest.raises(ValueError, match="allocated"):
+            await mode.make(person, **values)
+    with pytest.raises(ValueError, match="allocated"):
+        await mode(person().pk, "set", 5)
+    assert keyspace(raw) == {}
+    assert (await mode.make(person, pk=None))._pk == "1"
+    p = person()
+    await mode(p.pk, "set", None)
+    assert p._pk == "2"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"code": "fr", "pk": "fr"}, "twice"),
+        ({"code": "fr", "nothing": 1}, "no field 'nothing'"),
+        ({"nothing": 1}, "no field 'nothing'"),
+        ({"name": "x"}, "can't be None or empty"),
+        ({"pk": None}, "can't be None or empty"),
+        ({"pk": ""}, "can't be None or empty"),
+        ({"code": b""}, "can't be None or empty"),
+    ],
+)
+async def test_what_makes_no_object_stores_nothing(mode, country, raw, values, message):
+    with pytest.raises(ValueError, match=message):
+        await mode.make(country, **values)
+    assert keyspace(raw) == {}
+
+
+async def test_positional_arguments_are_a_pk_alone(country, raw):
+    country(code="fr")
+    before = keyspace(raw)
+    for args, kwargs in [(("fr", "de"), {}), (("fr",), {"visits": 1})]:
+        with pytest.raises(ValueError, match="Country"):
+            country(*args, **kwargs)
+    assert country("fr").connected
+    with pytest.raises(DoesNotExist):
+        country("de")
+    assert keyspace(raw) == before
+
+
+async def test_a_taken_pk_or_value_stores_nothing(mode, country, raw):
+    await mode.make(country, code="fr", name="France")
+    before = keyspace(raw)
+    for values in ({"code": "fr"}, {"code": "fr", "name": "Other"}, {"code": "de", "name": "France"}):
+        with pytest.raises(UniquenessError):
+            await mode.make(country, **values)
+        assert keyspace(raw) == before
+    assert (await mode.make(country, code="de", name="Germany"))._pk == "de"
+
+
+def test_a_failed_creation_leaves_the_object_as_it_was(person, raw):
+    person(email="taken")
+    p = person()
+    with pytest.raises(UniquenessError):
+        person.__init__(p, email="taken", name="x")
+    assert not p.connected
+    assert not p.has_pk
+    assert raw.smembers("spec:person:collection") == {"1"}
+    assert_indexes_right(raw, person)
+
+
+@pytest.mark.parametrize("value", [None, True, object(), ["a"], {"a": 1}])
+async def test_a_value_redis_py_refuses_stores_nothing(mode, country, raw, value):
+    with pytest.raises(DataError):
+        await mode.make(country, code="fr", visits=value)
+    with pytest.raises(DataError):
+        await mode.make(country, code="fr", continent=value)
+    assert keyspace(raw) == {}
+
+
+async def test_a_default_redis_py_refuses_stores_nothing(mode, database, raw):
+    hosted_by = database
+
+    class Wrong(model.RedisModel):
+        database = hosted_by
+        code = fields.PKField()
+        first = fields.StringField(default="x")
+        second = fields.StringField(default=None)
+
+    with pytest.raises(DataError):
+        await mode.make(Wrong, code=1)
+    assert keyspace(raw) == {}

@@ -1,0 +1,135 @@
+"""post_command, and other places where applications put code of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenantlimpyd import fields, model
+from tests.support.models import assert_indexes_right, keyspace
+
+
+@pytest.fixture
+def noted():
+    return []
+
+
+@pytest.fixture
+def hooked(database, noted):
+    hosted_by = database
+
+    class Shouting(fields.StringField):
+        def post_command(self, sender, name, result, args, kwargs):
+            result = super().post_command(sender, name, result, args, kwargs)
+            return result.upper() if isinstance(result, str) else result
+
+    class Hooked(model.RedisModel):
+        database = hosted_by
+        name = fields.StringField(indexable=True)
+        note = fields.StringField()
+        loud = Shouting(indexable=True)
+        city = fields.InstanceHashField(indexable=True)
+        age = fields.InstanceHashField()
+
+        def post_command(self, sender, name, result, args, kwargs):
+            noted.append((getattr(sender, "name", "self") if sender is not self else "self", name, result, tuple(args)))
+            return result
+
+    return Hooked
+
+
+async def test_the_hook_sees_each_command_with_its_result(mode, hooked, noted):
+    p = await mode.make(hooked, note="x")
+    for target, command, args, kwargs, seen in [
+        (p.name, "set", ("a",), {}, ("name", "set", True, ("a",))),
+        (p.note, "set", ("a",), {}, ("note", "set", True, ("a",))),
+        (p.name, "get", (), {}, ("name", "get", "a", ())),
+        (p.name, "append", ("b",), {}, ("name", "append", 2, ("b",))),
+        (p.note, "getrange", (0, 0), {}, ("note", "getrange", "a", (0, 0))),
+        (p.name, "delete", (), {}, ("name", "delete", 1, ())),
+        (p.note, "delete", (), {}, ("note", "delete", 1, ())),
+        (p.name, "setnx", ("5",), {}, ("name", "setnx", True, ("5",))),
+        (p.name, "incr", (2,), {}, ("name", "incrby", 7, (2,))),
+        (p.note, "incr", (2,), {}, ("note", "incrby", 2, (2,))),
+        (p.name, "incrbyfloat", (0.5,), {}, ("name", "incrbyfloat", 7.5, (0.5,))),
+        (p.city, "hset", ("c",), {}, ("city", "hset", 1, ("city", "c"))),
+        (p.age, "hset", (1,), {}, ("age", "hset", 1, ("age", 1))),
+        (p.city, "hsetnx", ("c",), {}, ("city", "hsetnx", False, ("city", "c"))),
+        (p.age, "hsetnx", (1,), {}, ("age", "hsetnx", False, ("age", 1))),
+        (p.city, "hget", (), {}, ("city", "hget", "c", ("city",))),
+        (p.city, "hdel", (), {}, ("city", "hdel", 1, ("city",))),
+        (p.age, "hdel", (), {}, ("age", "hdel", 1, ("age",))),
+        (p, "hmset", (), {"city": "d", "age": 2}, ("self", "hmset", True, ({"city": "d", "age": 2},))),
+        (p, "hmset", (), {"age": 2}, ("self", "hmset", True, ({"age": 2},))),
+        (p, "hmget", ("city",), {}, ("self", "hmget", ["d"], ("city",))),
+        (p, "hdel", ("city", "age"), {}, ("self", "hdel", 2, ("city", "age"))),
+    ]:
+        noted.clear()
+        await mode(target, command, *args, **kwargs)
+        assert noted == [seen]
+
+
+async def test_existence_pks_and_deletion_are_none_of_its_business(mode, hooked, noted):
+    p = await mode.make(hooked, note="x")
+    await mode(p.pk, "get")
+    await mode(p.note, "exists")
+    await mode(p.age, "hexists")
+    await mode(p, "delete")
+    assert noted == []
+
+
+async def test_what_the_hook_returns_is_the_result_and_not_what_is_known(mode, hooked, raw):
+    p = await mode.make(hooked, loud="abc")
+    assert await mode(p.loud, "get") == "ABC"
+    assert await mode(p.loud, "getset", "def") == "ABC"
+    assert await mode(p.loud, "get") == "DEF"
+    await mode(p.loud, "append", "g")
+    assert raw.get(":hooked:1:loud") == "defg"
+    assert raw.smembers(":hooked:loud:defg") == {"1"}
+    await mode(p, "delete")
+    assert keyspace(raw) == {":hooked:max_pk": "1"}
+
+
+async def test_an_init_of_ones_own_is_run_for_found_objects_too(mode, database):
+    hosted_by = database
+
+    class Own(model.RedisModel):
+        database = hosted_by
+        name = fields.StringField(indexable=True)
+
+        def __init__(self, *args, **kwargs):
+            self.extra = []
+            super().__init__(*args, **kwargs)
+
+    await mode.make(Own, name="a")
+    for found in (
+        await mode(Own, "get", 1),
+        (await mode(Own, "get_or_connect", name="a"))[0],
+        Own.lazy_connect(1),
+        *(await mode.every(Own.instances(name="a"))),
+    ):
+        assert found.extra == []
+        assert await mode(found.name, "get") == "a"
+
+
+async def test_a_hook_may_make_anything_of_a_value(mode, database, raw):
+    hosted_by = database
+
+    class Parsed(model.RedisModel):
+        database = hosted_by
+        numbers = fields.StringField(indexable=True)
+        city = fields.InstanceHashField(unique=True)
+
+        def post_command(self, sender, name, result, args, kwargs):
+            return {"parsed": result} if name in ("get", "hget") else result
+
+    await mode.make(Parsed, numbers="1,2", city="Rome")
+    p = await mode(Parsed, "get", 1)
+    assert await mode(p.numbers, "get") == {"parsed": "1,2"}
+    assert await mode(p.city, "hget") == {"parsed": "Rome"}
+    await mode(p.numbers, "append", ",3")
+    await mode(p.city, "hset", "Oslo")
+    assert_indexes_right(raw, Parsed)
+    await mode(p.numbers, "get")
+    await mode(p.city, "hget")
+    await mode(p, "delete")
+    assert keyspace(raw) == {":parsed:max_pk": "1"}

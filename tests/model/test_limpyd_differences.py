@@ -1,0 +1,205 @@
+"""limpyd's pitfalls, by their numbers: making, finding and deleting objects, and what models are made of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from redis.exceptions import DataError
+
+from tenantlimpyd import fields, model
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError
+from tenantlimpyd.testing import count_commands
+from tests.support.models import define, keyspace
+
+
+async def test_p01_a_given_pk_and_a_unique_value_together(mode, made):
+    coded = made(code=fields.PKField(), badge=fields.StringField(unique=True))
+    assert await mode((await mode.make(coded, badge="b", code="a")).badge, "get") == "b"
+    with pytest.raises(UniquenessError):
+        await mode.make(coded, badge="b", code="c")
+    assert list(coded.collection()) == ["a"]
+
+
+async def test_p02_a_refused_creation_leaves_nothing(mode, made, raw):
+    thing = made(badge=fields.StringField(unique=True), rank=fields.StringField(default="low"))
+    await mode.make(thing, badge="taken")
+    before = keyspace(raw)
+    with pytest.raises(UniquenessError):
+        await mode.make(thing, rank="high", badge="taken")
+    after = keyspace(raw)
+    assert {**after, "p:thing:max_pk": None} == {**before, "p:thing:max_pk": None}
+
+
+async def test_p03_looking_at_an_object_stores_nothing(mode, person, raw):
+    fresh = person()
+    assert repr(fresh) == "<Person not stored>"
+    assert fresh == fresh  # noqa: PLR0124 - what is asked is whether it stores
+    assert fresh != person()
+    assert await mode(fresh.name, "exists") is False
+    for look in (lambda: fresh.key, lambda: fresh.name.key):
+        with pytest.raises(DoesNotExist):
+            look()
+    with pytest.raises(DoesNotExist):
+        await mode(fresh.name, "get")
+    with pytest.raises(TypeError):
+        hash(fresh)
+    assert not keyspace(raw)
+
+
+def test_p16_of_two_clients_one_creates_a_pk(made):
+    thing = made(code=fields.PKField(), note=fields.StringField())
+
+    def create(number):
+        try:
+            return thing(code="k", note=str(number)).note.get()
+        except UniquenessError:
+            return None
+
+    with ThreadPoolExecutor(8) as threads:
+        made_by = [note for note in threads.map(create, range(8)) if note is not None]
+    assert len(made_by) == 1
+    assert thing("k").note.get() == made_by[0]
+
+
+async def test_p30_a_second_class_from_one_line_is_the_first_only_with_its_fields(database):
+    def make(**body):
+        class Made(model.RedisModel):
+            namespace = "p"
+            locals().update(body, database=database)
+
+        return Made
+
+    first = make(a=fields.StringField())
+    assert make(a=fields.StringField()) is first
+    with pytest.raises(ImplementationError):
+        make(b=fields.StringField())
+    assert first.has_field("a")
+    assert not first.has_field("b")
+
+
+async def test_p32_a_lazy_object_that_is_not_there_stays_so(mode, person, raw):
+    nobody = person.lazy_connect("999")
+    for write in (lambda: mode(nobody.name, "set", "x"), lambda: mode(nobody, "hmset", city="Rome")):
+        with pytest.raises(DoesNotExist):
+            await write()
+    assert await mode(nobody.name, "get") is None
+    assert not keyspace(raw)
+
+
+async def test_p33_a_deleted_object_is_written_by_nobody(mode, person, raw):
+    mine, other = await mode.make(person, name="x"), person.lazy_connect("1")
+    await mode(other, "connect")
+    await mode(mine, "delete")
+    for handle in (mine, other):
+        with pytest.raises(DoesNotExist):
+            await mode(handle.name, "set", "ghost")
+        with pytest.raises(DoesNotExist):
+            await mode(handle.note, "set", "ghost")
+    assert not raw.keys("spec:person:1:*")
+    assert not person.exists(pk=1)
+
+
+async def test_p39_each_name_is_looked_at(mode, person):
+    someone = await mode.make(person, name="x", age=1)
+    for command, arguments in (("hmget", ("age", "note")), ("hdel", ("age", "note")), ("hmget", ())):
+        with pytest.raises(ValueError, match="instance hash field"):
+            await mode(someone, command, *arguments)
+    with pytest.raises(ValueError, match="instance hash field"):
+        await mode(someone, "hmset", age=2, note="x")
+    with pytest.raises(AttributeError):
+        await mode(someone, "hmget", "age", "height")
+    assert await mode(someone, "hgetall") == {"age": "1"}
+
+
+def test_p41_no_field_is_lost_or_there_twice(database):
+    class Mixin:
+        mixed = fields.StringField()
+
+    class Left(model.RedisModel):
+        abstract = True
+        a = fields.StringField()
+
+    class Right(model.RedisModel):
+        abstract = True
+        b = fields.StringField()
+
+    both = define(database, "Both", (Mixin, Left, Right), a=fields.StringField(indexable=True))
+    assert sorted(both._fields) == ["a", "b", "mixed", "pk"]
+    assert both(a="x", b="y", mixed="z").get_field("mixed").get() == "z"
+
+
+def test_p44_several_positional_arguments(person, raw):
+    with pytest.raises(ValueError, match="one pk"):
+        person(1, 2)
+    assert not keyspace(raw)
+
+
+@pytest.mark.slow
+def test_p48_importing_needs_what_is_declared():
+    blocked = "import sys; sys.modules.update(pkg_resources=None, setuptools=None, future=None, six=None)"
+    program = f"{blocked}; import tenantlimpyd.contrib.database, tenantlimpyd.contrib.indexes, tenantlimpyd.model"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("default", [None, lambda: "x"])
+async def test_p49_a_default_that_is_no_value_stores_nothing(mode, made, raw, default):
+    thing = made(a=fields.StringField(default="first"), b=fields.StringField(default=default), c=fields.StringField())
+    with pytest.raises(DataError):
+        await mode.make(thing, c="1")
+    assert keyspace(raw).keys() <= {"p:thing:max_pk"}
+
+
+async def test_p51_an_entry_whose_object_is_gone_is_not_believed(mode, person, raw):
+    raw.sadd("spec:person:name:ghost", "77")
+    assert await mode(person, "exists", name="ghost") is False
+    found, created = await mode(person, "get_or_connect", name="ghost")
+    assert created
+    assert (await mode(person, "get_or_connect", name="ghost")) == (found, False)
+
+
+async def test_p52_a_pk_and_filters(mode, person):
+    await mode.make(person, name="x")
+    with pytest.raises(ValueError, match=r"get takes|pk"):
+        await mode(person, "get", 1, name="another")
+    with pytest.raises(DoesNotExist):
+        await mode(person, "get", pk=1, name="another")
+
+
+async def test_p53_a_list_is_no_value_of_one(mode, person, raw):
+    for field in ("note", "name", "age"):
+        with pytest.raises(DataError):
+            await mode.make(person, **{field: ["a", 10]})
+    assert not keyspace(raw)
+
+
+def test_p55_a_diamond_moves_once(flushed_server, database):
+    class Top(model.RedisModel):
+        namespace = "p"
+        abstract = True
+        locals().update(database=database)
+
+    class Left(Top):
+        pass
+
+    class Right(Top):
+        pass
+
+    class Bottom(Left, Right):
+        pass
+
+    with RedisDatabase(**flushed_server.settings, db=1) as elsewhere:
+        moved = Top.use_database(elsewhere)
+        assert sorted(each.__name__ for each in moved) == ["Bottom", "Left", "Right", "Top"]
+        assert all(each.database is elsewhere for each in moved)
+
+
+async def test_p58_thousands_that_are_gone_are_left_out_in_one_step(mode, person, raw):
+    raw.sadd("spec:person:name:ghost", *range(1000, 4000))
+    alive = await mode.make(person, name="ghost")
+    with count_commands(person.database) as counted:
+        assert await mode.every(person.collection(name="ghost").instances()) == [alive]
+    assert counted.trips == 1

@@ -1,0 +1,141 @@
+"""Invariant 14: an override that would be ignored is refused when the class is defined."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from tenantlimpyd import fields
+from tenantlimpyd.contrib.indexes import DateIndex, EqualIndexWith
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.exceptions import ImplementationError, LimpydException
+from tenantlimpyd.indexes import NumberRangeIndex
+from tests.support.models import define
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        (fields.StringField, "set"),
+        (fields.InstanceHashField, "hset"),
+        (fields.SetField, "sadd"),
+        (fields.SortedSetField, "zadd"),
+        (fields.ListField, "rpush"),
+        (fields.HashField, "hmset"),
+        (fields.StringField, "proxy_set"),
+        (fields.StringField, "aset"),
+    ],
+)
+def test_a_field_that_overrides_a_setter_is_refused(database, base, name):
+    changed = type("Changed", (base,), {name: lambda self, *args, **kwargs: None, "__module__": "application"})
+    with pytest.raises(ImplementationError, match=rf"overrides {name}, .*Override stored\(value\)"):
+        define(database, "Letter", s=changed())
+
+
+async def test_stored_is_called_by_every_write(mode, database, raw):
+    class Sealed(fields.StringField):
+        def stored(self, value):
+            return f"sealed:{value}"
+
+    letter = define(database, "Letter", s=Sealed(), d=Sealed(default="x"))
+    one = await mode.make(letter, s="secret")
+    assert await mode(one.s, "get") == "sealed:secret"
+    assert await mode(one.d, "get") == "sealed:x"
+    await mode(one.s, "set", "other")
+    assert raw.get(one.s.key) == "sealed:other"
+
+
+@pytest.mark.parametrize("name", ["connection", "aconnection"])
+def test_a_database_that_overrides_its_client_is_refused(name):
+    with pytest.raises(ImplementationError, match=f"overrides {name}"):
+        type("Chosen", (RedisDatabase,), {name: property(lambda self: redis.Redis())})
+
+
+def test_indexes_that_name_each_other_are_refused(database):
+    with pytest.raises(ImplementationError, match=r"'a' and 'b' .* name each other"):
+        define(
+            database,
+            "Mutual",
+            a=fields.InstanceHashField(indexable=True, indexes=[EqualIndexWith.configure(other_fields=["b"])]),
+            b=fields.InstanceHashField(indexable=True, indexes=[EqualIndexWith.configure(other_fields=["a"])]),
+        )
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**53) - 1, str(2**60 + 1), 10**400, "9" * 500])
+async def test_a_number_index_refuses_whole_numbers_that_it_would_round(mode, database, value):
+    tweet = define(database, "Tweet", n=fields.InstanceHashField(indexable=True, indexes=[NumberRangeIndex]))
+    with pytest.raises(ValueError, match="not stored exactly"):
+        await mode.make(tweet, n=value)
+    with pytest.raises(ValueError, match="not stored exactly"):
+        await mode.every(tweet.collection(n__gt=value))
+    one = await mode.make(tweet, n=2**53)
+    with pytest.raises(ValueError, match="not stored exactly"):
+        await mode(one.n, "hset", value)
+    assert await mode.every(tweet.collection(n=2**53)) == [await mode(one.pk, "get")]
+
+
+async def test_sorting_by_what_is_no_field_is_refused_with_the_names_there_are(mode, database):
+    thing = define(database, "Thing", created=fields.InstanceHashField(), tags=fields.SetField())
+    for by in ("createdd", "-nothing"):
+        with pytest.raises(ImplementationError, match="it can be sorted by pk, created"):
+            await mode.every(thing.collection().sort(by=by))
+    with pytest.raises(ImplementationError, match="'tags', a SetField, which has many values"):
+        await mode.every(thing.collection().sort(by="tags"))
+
+
+@pytest.mark.parametrize("desc", [False, True])
+async def test_ties_of_a_text_sort_are_in_the_order_of_their_pks(mode, database, desc):
+    city = define(database, "City", city=fields.InstanceHashField(), n=fields.InstanceHashField())
+    for number in range(12):
+        await mode.make(city, n=number, **({} if number % 4 == 3 else {"city": ("Oslo", "Rome")[number % 2]}))
+    found = city.collection().sort(by="city", alpha=True, desc=desc)
+    whole = await mode.every(found)
+    missing, oslo, rome = ["12", "4", "8"], ["1", "11", "3", "5", "7", "9"], ["10", "2", "6"]
+    assert whole == (missing + oslo + rome)[:: -1 if desc else 1]
+    assert [await mode.item(found, number) for number in range(12)] == whole
+    assert await mode.slice(found, slice(3, 9)) == whole[3:9]
+
+
+async def test_zadd_refuses_two_mappings(mode, database):
+    scores = define(database, "Scores", z=fields.SortedSetField())
+    one = await mode.make(scores, z={"x": 1})
+    with pytest.raises(LimpydException, match="one mapping"):
+        await mode(one.z, "zadd", {"a": 1}, mapping={"b": 2})
+
+
+async def test_an_object_equals_itself_whatever_type_its_pk_is_normalized_to(mode, database):
+    class Whole(fields.AutoPKField):
+        def normalize(self, value):
+            return int(value)
+
+    numbered = define(database, "Numbered", pk=Whole(), n=fields.StringField(indexable=True))
+    made = await mode.make(numbered, n="a")
+    found = [
+        await mode(numbered, "get", n="a"),
+        await mode(numbered, "get", 1),
+        *numbered.collection(n="a").instances(),
+    ]
+    assert all(each == made and hash(each) == hash(made) for each in found)
+
+
+async def test_a_number_beyond_floats_and_a_date_that_is_no_text_are_refused(mode, database):
+    model = define(
+        database,
+        size=fields.StringField(indexable=True, indexes=[NumberRangeIndex]),
+        day=fields.StringField(indexable=True, indexes=[DateIndex]),
+    )
+    with pytest.raises(ValueError, match="not stored exactly"):
+        await mode.make(model, size="1e400")
+    with pytest.raises(ValueError, match="is no text"):
+        await mode.make(model, day=20151216)
+    assert not list(model.collection())
+    await mode.make(model, size="inf", day="2015-12-16")
+
+
+async def test_a_sort_by_text_as_numbers_says_what_to_write(mode, database):
+    model = define(database, name=fields.StringField())
+    for name in ("b", "a"):
+        await mode.make(model, name=name)
+    with pytest.raises(redis.ResponseError) as caught:
+        list(model.collection().sort(by="name"))
+    assert any("alpha=True" in note for note in caught.value.__notes__)

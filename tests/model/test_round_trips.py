@@ -1,0 +1,193 @@
+"""How many round trips things take."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenantlimpyd import fields
+from tenantlimpyd.contrib.collection import ExtendedCollectionManager
+from tenantlimpyd.contrib.indexes import MultiIndexes
+from tenantlimpyd.exceptions import UniquenessError
+from tenantlimpyd.indexes import EqualIndex, NumberRangeIndex, TextRangeIndex
+from tenantlimpyd.operations import together
+from tenantlimpyd.testing import count_commands
+from tests.support.models import define
+
+
+@pytest.fixture
+async def warm(person):
+    """The model, once the server has the scripts."""
+    made = await person.acreate(name="warm", email="w", city="w")
+    await made.note.aset("w")
+    await made.adelete()
+    return person
+
+
+async def trips(mode, expected, target, command, /, *args, **kwargs):
+    with count_commands() as sent:
+        result = await mode(target, command, *args, **kwargs)
+    assert sent.trips == expected, sent
+    return result
+
+
+async def test_creating_and_deleting(mode, warm):
+    with count_commands() as sent:
+        p = await mode.make(warm, name="Ann", email="a@x", city="Rome", note="n")
+    assert sent.trips == 2, sent
+    await trips(mode, 1, p, "delete")
+    with count_commands() as sent:
+        p = await mode.make(warm, name="Ann", email="a@x", city="Rome")
+    other = warm.lazy_connect(p._pk)
+    await trips(mode, 2, other, "delete")
+
+
+async def test_writing_an_indexed_field(mode, warm):
+    p = await mode.make(warm, name="Ann", city="Rome", email="a@x")
+    for command, args in [("set", ("b",)), ("append", ("c",)), ("set", ("5",)), ("incr", ()), ("delete", ())]:
+        await trips(mode, 1, p.name, command, *args)
+    await trips(mode, 1, p.city, "hset", "Oslo")
+    await trips(mode, 1, p, "hmset", city="Bonn", age=1)
+    await trips(mode, 1, p.email, "set", "b@x")
+    await trips(mode, 1, p.badge, "hset", "b")
+    q = warm.lazy_connect(p._pk)
+    await trips(mode, 2, q.email, "set", "c@x")
+    await trips(mode, 1, q.email, "set", "d@x")
+    await trips(mode, 1, q.city, "hget")
+    await trips(mode, 1, q.city, "hset", "Rome")
+
+
+async def test_a_plain_field_takes_one_round_trip(mode, warm):
+    p = await mode.make(warm, note="n", age=1)
+    for target, command, args in [
+        (p.note, "set", ("m",)),
+        (p.note, "get", ()),
+        (p.age, "hset", (2,)),
+        (p.age, "hget", ()),
+        (p, "hmget", ("age", "city")),
+    ]:
+        await trips(mode, 1, target, command, *args)
+
+
+async def test_finding(mode, warm):
+    for number in range(100):
+        await mode.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
+    await trips(mode, 1, warm, "get", pk=5)
+    await trips(mode, 1, warm, "get", email="5@x")
+    await trips(mode, 1, warm, "get", email="5@x", city="Rome")
+    await trips(mode, 1, warm, "exists", email="5@x")
+    for found in (
+        warm.collection(),
+        warm.collection(name="Ann"),
+        warm.collection(name="Ann", city="Rome"),
+        warm.instances(name="Ann"),
+        warm.instances(name="Ann", lazy=True),
+    ):
+        with count_commands() as sent:
+            assert len(await mode.every(found)) == 100
+        assert sent.trips == 1, sent
+        await mode.slice(found, slice(0, 1))  # the server learns the script
+        with count_commands() as sent:
+            assert len(await mode.slice(found, slice(10, 20))) == 10
+            await mode.item(found, 3)
+            await mode.item(found, -3)
+            await mode.count(found)
+        assert sent.trips == (4 if mode.awaiting else 3), sent  # the blocking one keeps its items: no count
+    with count_commands() as sent:
+        objects = await mode.every(warm.instances(name="Ann"))
+        reading = together(p.age._hget() for p in objects)
+        runner = objects[0]._resolve()
+        ages = await runner.arun(reading) if mode.awaiting else runner.run(reading)
+    assert sent.trips == 2, sent
+    assert sorted(map(int, ages)) == list(range(100))
+
+
+def test_an_evaluated_collection_is_kept_and_a_call_gives_a_fresh_one(warm):
+    warm(name="Ann")
+    found = warm.collection(name="Ann")
+    first = list(found)
+    warm(name="Ann")
+    with count_commands() as sent:
+        assert list(found) == first
+        assert (len(found), bool(found), first[0] in found) == (1, True, True)
+    assert sent.trips == 0
+    assert len(found()) == 2
+
+
+INDEXES = {
+    "equal": [EqualIndex],
+    "text range": [TextRangeIndex],
+    "number range": [NumberRangeIndex],
+    "several": [EqualIndex, TextRangeIndex],
+    "composed": [MultiIndexes.compose([EqualIndex, TextRangeIndex])],
+}
+
+
+@pytest.fixture(params=INDEXES)
+async def thing(request, database):
+    """A model of three fields, two of them indexed, one of those unique, once the server has the script."""
+    indexes = INDEXES[request.param]
+    thing = define(
+        database,
+        code=fields.StringField(unique=True, indexes=indexes),
+        size=fields.InstanceHashField(indexable=True, indexes=indexes),
+        note=fields.StringField(),
+    )
+    await (await thing.acreate(code="0")).adelete()
+    return thing
+
+
+async def test_three_fields_two_of_them_indexed_are_two_trips(mode, thing):
+    with count_commands() as sent:
+        await mode.make(thing, code="1", size="2", note="n")
+    assert sent.trips == 2, sent
+
+
+async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_two(mode, thing):
+    p = await mode.make(thing, code="1", size="2", note="n")
+    await mode.make(thing, code="5")
+    await trips(mode, 1, p.code, "set", "2")
+    await trips(mode, 1, p.code, "get")
+    await trips(mode, 1, p.code, "set", "3")
+    await trips(mode, 1, p.size, "hset", "3")
+    with count_commands() as sent, pytest.raises(UniquenessError):
+        await mode(p.code, "set", "5")
+    assert sent.trips == 1, sent
+    for field, command in (("code", "set"), ("size", "hset"), ("code", "delete"), ("size", "hdel")):
+        unseen = thing.lazy_connect(p._pk)
+        await trips(mode, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
+
+
+async def test_a_value_that_another_client_changed_is_one_trip_more(mode, thing):
+    p = await mode.make(thing, code="1", size="2")
+    await mode(thing.lazy_connect(p._pk).code, "set", "2")
+    await trips(mode, 2, p.code, "set", "3")
+    await trips(mode, 1, p.code, "set", "4")
+
+
+async def test_deleting_is_one_trip_where_the_values_are_known_and_else_two(mode, thing):
+    await trips(mode, 1, await mode.make(thing, code="1", size="2", note="n"), "delete")
+    p = await mode.make(thing, code="1", size="2", note="n")
+    await trips(mode, 2, thing.lazy_connect(p._pk), "delete")
+
+
+async def test_found_objects_are_read_in_one_trip_or_with_their_getters_in_two(mode, warm):
+    for number in range(100):
+        await mode.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
+    wanted = sorted(("Ann", "Rome", str(number)) for number in range(100))
+    values = warm.collection(ExtendedCollectionManager, name="Ann").values_list("name", "city", "age")
+    fetching = warm.instances(name="Ann").fetch("name", "city", "age")
+    for found in (values, fetching):
+        await mode.slice(found, slice(0, 1))  # the server learns the script
+        with count_commands() as sent:
+            rows = await mode.every(found())
+        assert sent.trips == 1, sent
+        if found is fetching:
+            rows = [tuple(each.fetched[name] for name in ("name", "city", "age")) for each in rows]
+        assert sorted(rows) == wanted
+    with count_commands() as sent:
+        objects = await mode.every(warm.instances(name="Ann"))
+        reading = together(each._hmget("city", "age") for each in objects)
+        runner = objects[0]._resolve()
+        rows = await runner.arun(reading) if mode.awaiting else runner.run(reading)
+    assert sent.trips == 2, sent
+    assert sorted(("Ann", *row) for row in rows) == wanted

@@ -1,0 +1,146 @@
+"""``watch``, ``multi`` and ``transaction``."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from tenantlimpyd.exceptions import ImplementationError
+from tenantlimpyd.testing import count_commands
+from tests.support.models import assert_indexes_right, keyspace
+from tests.support.pipelines import piped
+
+pytestmark = pytest.mark.slow
+
+
+async def test_commands_run_at_once_until_multi_and_as_one_transaction_after_it(mode, person, database, raw):
+    p = await mode.make(person, name="Ann", note="1")
+    async with piped(mode, database) as pipe:
+        assert await mode(pipe, "watch", p.note, "other") is True
+        assert await mode(p.note, "get") == "1"
+        assert await mode(person, "get", 1) == p
+        assert await mode.count(person.collection(name="Ann")) == 1
+        got = pipe.get(p.note.key)
+        assert (await got if mode.awaiting else got) == "1"
+        pipe.multi()
+        assert await mode(p.note, "set", "2") is pipe
+        await mode(p.name, "set", "Bea")
+        q = await mode.make(person, name="Cid")
+        pipe.get("key")
+        with count_commands() as sent:
+            assert await mode(pipe, "execute") == [True, True, None, None]
+        assert sent.sent == [("INCRBY",), ("MULTI", "EVAL", "EVAL", "EVALSHA", "GET", "EXEC")]
+        assert q.known_pk == "2"
+        assert await mode(p.note, "get") is pipe  # as before the watch
+    assert_indexes_right(raw, person)
+
+
+async def test_nothing_is_carried_out_when_a_watched_key_has_changed(mode, person, database, raw):
+    p = await mode.make(person, name="Ann", note="1")
+    async with piped(mode, database) as pipe:
+        await mode(pipe, "watch", [p.note])
+        pipe.multi()
+        await mode(p.name, "set", "Bea")
+        q = await mode.make(person, name="Cid")
+        await mode(p.note, "set", "2")
+        raw.set(p.note.key, "theirs")
+        with pytest.raises(redis.WatchError):
+            await mode(pipe, "execute")
+        assert len(pipe) == 0
+        assert not q.has_pk
+        assert await mode(pipe, "execute") == []
+        await mode(pipe, "watch", p.note)
+        raw.set(p.note.key, "again")
+        with pytest.raises(redis.WatchError):
+            await mode(pipe, "execute")  # no command at all, as in redis-py
+        await mode(p.note, "get")
+        assert await mode(pipe, "execute") == ["again"]
+    assert await mode(p.name, "get") == "Ann"
+    assert_indexes_right(raw, person)
+
+
+async def test_unwatch_reset_and_leaving_end_the_watch_and_give_the_connection_back(mode, person, database, raw):
+    p = await mode.make(person, note="1")
+    pool = (database._clients.aclient if mode.awaiting else database._clients.client).connection_pool
+    for end in ("unwatch", "reset"):
+        async with piped(mode, database) as pipe:
+            await mode(pipe, "watch", p.note)
+            assert len(pool._in_use_connections) == 1
+            await mode(pipe, end)
+            assert not pool._in_use_connections
+            raw.set(p.note.key, end)
+            await mode(p.note, "get")
+            assert await mode(pipe, "execute") == [end]
+    with pytest.raises(ZeroDivisionError):
+        async with piped(mode, database) as pipe:
+            await mode(pipe, "watch", p.note)
+            pipe.multi()
+            await mode(p.note, "set", "dropped")
+            raise ZeroDivisionError
+    assert not pool._in_use_connections
+    assert await mode(p.note, "get") == "reset"
+
+
+async def test_the_order_of_watch_multi_and_commands_is_redis_pys(mode, person, database):
+    p = await mode.make(person, note="1")
+    async with piped(mode, database) as pipe:
+        pipe.multi()
+        with pytest.raises(redis.RedisError):
+            pipe.multi()
+        with pytest.raises(redis.RedisError):
+            await mode(pipe, "watch", "a")
+        await mode(p.note, "get")
+        assert await mode(pipe, "execute") == ["1"]
+        await mode(p.note, "get")
+        with pytest.raises(redis.RedisError):
+            pipe.multi()
+
+
+async def test_modes_of_a_watch_are_not_mixed(person, database):
+    with database.pipeline() as pipe:
+        with pytest.raises(ImplementationError, match="async with"):
+            await pipe.awatch("a")
+        pipe.watch("a")
+        with pytest.raises(ImplementationError, match="awatch"):
+            await pipe.aexecute()
+    async with database.apipeline() as pipe:
+        await pipe.awatch("a")
+        with pytest.raises(ImplementationError, match="aexecute"):
+            pipe.execute()
+
+
+async def test_transaction_begins_again_until_nobody_interferes(mode, person, database, raw):
+    p = await mode.make(person, name="Ann", note="1")
+    attempts = []
+
+    async def acount(pipe):
+        value = int(await p.note.aget())
+        attempts.append(value)
+        if len(attempts) < 3:
+            raw.incr(p.note.key)
+        pipe.multi()
+        await p.note.aset(value * 10)
+        await p.name.aset(f"after {value}")
+        return value
+
+    def count(pipe):
+        value = int(p.note.get())
+        attempts.append(value)
+        if len(attempts) < 3:
+            raw.incr(p.note.key)
+        pipe.multi()
+        p.note.set(value * 10)
+        p.name.set(f"after {value}")
+        return value
+
+    function = acount if mode.awaiting else count
+    assert await mode(database, "transaction", function, p.note) == [True, True]
+    assert attempts == [1, 2, 3]
+    assert await mode(p.note, "get") == "30"
+    assert await mode(database, "transaction", function, p.note, value_from_callable=True, watch_delay=0.01) == 30
+    assert_indexes_right(raw, person)
+    plain = await mode(database, "transaction", lambda pipe: pipe.incr("n"))
+    assert plain == [1]
+    with pytest.raises(ZeroDivisionError):
+        await mode(database, "transaction", lambda pipe: pipe.incr("n") and 1 / 0)
+    assert keyspace(raw)["n"] == "1"

@@ -1,0 +1,121 @@
+"""Connections of walks whose state is not certain, walks in forked processes, and lanes that come back late."""
+
+from __future__ import annotations
+
+import os
+import select
+
+import pytest
+import redis
+
+from tenantlimpyd._scan import scan_worker
+from tenantlimpyd.database import RedisDatabase
+from tenantlimpyd.router import DatabaseRouter
+from tests.support.waiting import eventually, open_connections
+
+pytestmark = pytest.mark.slow
+
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
+PASSWORD = "s3cret-password"
+
+
+@pytest.fixture
+def user(flushed_server):
+    with redis.Redis(**flushed_server.settings) as admin:
+        admin.execute_command("ACL", "SETUSER", "walker", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+        yield "walker"
+        admin.acl_deluser("walker")
+
+
+async def collected(router, mode):
+    """Walk; return the keys and the outcomes."""
+    if mode == "sync":
+        walk = router.scan_keys(on_error="collect")
+        return list(walk), walk.outcomes
+    walk = router.ascan_keys(on_error="collect")
+    return [item async for item in walk], walk.outcomes
+
+
+@MODES
+async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connection(flushed_server, user, mode):
+    """The connection rests inside MULTI, between two tenants, as the right to DISCARD is taken away."""
+    settings = {**flushed_server.settings, "username": user, "password": PASSWORD}
+    router = DatabaseRouter({f"t{db}": RedisDatabase(**settings, db=db) for db in (1, 2)})
+    for _ in range(2):
+        for tenant in router.tenants():
+            database = router.database_for(tenant)
+            if mode == "sync":
+                database.connection.set("mine", tenant)
+            else:
+                await database.aconnection.set("mine", tenant)
+    server = router.database_for("t1").server
+    pool = server.pools()[0] if mode == "sync" else server.loop_pools().pool
+    (connection,) = pool.idle
+    assert connection.multi_open
+    with redis.Redis(**flushed_server.settings) as admin:
+        admin.execute_command("ACL", "SETUSER", user, "-discard")
+    keys, outcomes = await collected(router, mode)
+    assert sorted(keys) == [("t1", "mine"), ("t2", "mine")]  # over another connection
+    assert all(outcome.ok for outcome in outcomes.values())
+    for tenant in router.tenants():
+        database = router.database_for(tenant)
+        got = database.connection.get("mine") if mode == "sync" else await database.aconnection.get("mine")
+        assert got == tenant
+    await router.aclose()
+
+
+@MODES
+async def test_invariant_8_a_page_that_makes_no_sense_closes_the_connection(fleet, flushed_server, monkeypatch, mode):
+    """Where it is then is not certain: part of what was sent has moved it."""
+    whole = scan_worker.ScanWorker._turn
+
+    def turn(lane, source, page, *others):
+        whole(lane, source, b"QUEUED" if source.db == 7 else page, *others)
+
+    monkeypatch.setattr(scan_worker.ScanWorker, "_turn", turn)
+    _, outcomes = await collected(fleet, mode)
+    assert not outcomes["t7"].ok
+    monkeypatch.undo()
+    for tenant in ("t7", *fleet.tenants()):
+        database = fleet.database_for(tenant)
+        keys = list(database.scan_keys()) if mode == "sync" else [key async for key in database.ascan_keys()]
+        assert sorted(keys) == [f"{tenant}:{number}" for number in range(3)]
+    await fleet.aclose()
+
+
+def in_child(function):
+    """Run a function in a forked process; return what it returns, or why it has none."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, function().encode())
+        except BaseException as error:  # noqa: BLE001 - told to the parent
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        ready, _, _ = select.select([reading], [], [], 10)
+        if not ready:
+            os.kill(child, 9)
+        return os.read(reading, 1000).decode() if ready else "it hangs"
+    finally:
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
+def test_a_walk_stays_in_its_process(flushed_server, client_name):
+    """The child has none of the threads, and the parent's sockets are not its own to shut down."""
+    router = DatabaseRouter({"t": RedisDatabase(**flushed_server.settings, client_name=client_name)})
+    router.database_for("t").connection.mset({f"k{number}": 1 for number in range(3000)})
+    walk = router.scan_keys(count=10)
+    found = {next(walk)[1]}
+    assert "another process" in in_child(lambda: str(len(list(walk))))
+    walk_of_child = in_child(lambda: str(walk.close()))
+    assert walk_of_child == "None"
+    found.update(key for _, key in walk)
+    assert len(found) == 3000
+    assert walk.outcomes["t"].ok
+    router.close()
+    eventually(lambda: not open_connections(flushed_server, client_name))
