@@ -7,9 +7,9 @@ import pytest
 from tenantlimpyd import fields
 from tenantlimpyd.exceptions import DoesNotExist, ResponseError
 from tenantlimpyd.testing import count_commands
-from tests.contrib.pipelines.support import piped
-from tests.models.many_values import everything as keyspace
-from tests.models.support import define
+from tests.support.models import define
+from tests.support.multi_value_models import everything as keyspace
+from tests.support.pipelines import piped
 
 WRITES = [
     ("text", "set", ("x",)),
