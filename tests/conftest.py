@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from tenantlimpyd.embedded import EmbeddedServer
+from tests.support.caller import Caller
 
 if TYPE_CHECKING:
     import redis
@@ -35,6 +37,26 @@ def clear(client: redis.Redis) -> None:
     client.script_flush()  # or what a test counts would depend on the tests before it
     for script in (CHANGE, SHORT):
         client.script_load(script)
+
+
+@pytest.fixture(params=["sync", "async"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Run a test twice: ``sync`` and ``async``."""
+    return request.param
+
+
+@pytest.fixture
+def call(mode: str) -> Caller:
+    """Run a test in sync and in async: ``await call(p.name, "get")`` is ``p.name.get()``, or ``await p.name.aget()``."""
+    return Caller(is_async=mode == "async")
+
+
+@pytest.fixture(autouse=True)
+def default_logging() -> Iterator[None]:
+    """Take back what a test configured of structlog."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,11 @@ from tests.support.models import assert_indexes_right, define, keyspace
 from tests.support.multi_value_models import everything
 
 
-async def attempt(mode, raw, error, target, command, /, *args, **kwargs):
+async def attempt(call, raw, error, target, command, /, *args, **kwargs):
     """Call what must fail, and leave the keyspace as it was."""
     before = keyspace(raw)
     with pytest.raises(error):
-        await mode(target, command, *args, **kwargs)
+        await call(target, command, *args, **kwargs)
     assert keyspace(raw) == before
 
 
@@ -29,32 +29,32 @@ async def attempt(mode, raw, error, target, command, /, *args, **kwargs):
     ("command", "args"),
     [("set", ("b",)), ("append", ("b",)), ("setrange", (0, "b")), ("incr", ()), ("delete", ()), ("getset", ("b",))],
 )
-async def test_a_key_of_another_kind_stops_an_indexed_write(mode, person, raw, command, args):
-    p = await mode.make(person, name="1")
+async def test_a_key_of_another_kind_stops_an_indexed_write(call, person, raw, command, args):
+    p = await call.create(person, name="1")
     raw.delete("spec:person:1:name")
     raw.sadd("spec:person:1:name", "member")
-    await attempt(mode, raw, ResponseError, p.name, command, *args)
+    await attempt(call, raw, ResponseError, p.name, command, *args)
 
 
 @pytest.mark.parametrize("index", ["new", "old"])
-async def test_an_index_key_of_another_kind_stops_the_write(mode, person, raw, index):
-    p = await mode.make(person, name="old", city="old")
+async def test_an_index_key_of_another_kind_stops_the_write(call, person, raw, index):
+    p = await call.create(person, name="old", city="old")
     raw.delete(f"spec:person:name:{index}", f"spec:person:city:{index}")
     raw.set(f"spec:person:name:{index}", "no set")
     raw.set(f"spec:person:city:{index}", "no set")
     if index == "new":
-        await attempt(mode, raw, ResponseError, p.name, "set", "new")
-        await attempt(mode, raw, ResponseError, p.city, "hset", "new")
-        await attempt(mode, raw, ResponseError, p, "hmset", city="new", age=1)
-        await attempt(mode, raw, ResponseError, person, "get_or_connect", name="new")
+        await attempt(call, raw, ResponseError, p.name, "set", "new")
+        await attempt(call, raw, ResponseError, p.city, "hset", "new")
+        await attempt(call, raw, ResponseError, p, "hmset", city="new", age=1)
+        await attempt(call, raw, ResponseError, person, "get_or_connect", name="new")
         return
-    await attempt(mode, raw, ResponseError, p.name, "set", "new")
-    await attempt(mode, raw, ResponseError, p.city, "hdel")
-    await attempt(mode, raw, ResponseError, p, "delete")
+    await attempt(call, raw, ResponseError, p.name, "set", "new")
+    await attempt(call, raw, ResponseError, p.city, "hdel")
+    await attempt(call, raw, ResponseError, p, "delete")
 
 
-async def test_a_command_that_redis_refuses_leaves_value_and_index(mode, person, raw):
-    p = await mode.make(person, name="word", city="word", email="word")
+async def test_a_command_that_redis_refuses_leaves_value_and_index(call, person, raw):
+    p = await call.create(person, name="word", city="word", email="word")
     for target, command, args in [
         (p.name, "incr", ()),
         (p.name, "incrbyfloat", (1.5,)),
@@ -64,25 +64,25 @@ async def test_a_command_that_redis_refuses_leaves_value_and_index(mode, person,
         (p.name, "setrange", (-1, "x")),
         (p.name, "setbit", (0, 7)),
     ]:
-        await attempt(mode, raw, ResponseError, target, command, *args)
+        await attempt(call, raw, ResponseError, target, command, *args)
     assert_indexes_right(raw, person)
 
 
 @pytest.mark.parametrize("stored", ["1e999999999", "nan", "inf", "-1e5000", "0x10", " 5", "5_0"])
-async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(mode, person, raw, stored):
-    p = await mode.make(person, name=stored, note=stored)
+async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(call, person, raw, stored):
+    p = await call.create(person, name=stored, note=stored)
     for command, args in [("incr", ()), ("incrbyfloat", (0.5,))]:
         try:
-            plain = await mode(p.note, command, *args)
+            plain = await call(p.note, command, *args)
         except ResponseError:
-            await attempt(mode, raw, ResponseError, p.name, command, *args)
+            await attempt(call, raw, ResponseError, p.name, command, *args)
         else:
-            assert await mode(p.name, command, *args) == plain
+            assert await call(p.name, command, *args) == plain
             assert raw.get("spec:person:1:name") == raw.get("spec:person:1:note")
         assert_indexes_right(raw, person)
 
 
-async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_again(mode, person, raw):
+async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_again(call, person, raw):
     for command, args, value in [
         ("set", ("mine",), "mine"),
         ("append", ("!",), "theirs!"),
@@ -90,17 +90,17 @@ async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_a
         ("getset", ("mine",), "mine"),
         ("delete", (), None),
     ]:
-        p = await mode.make(person, name="first")
-        other = await mode(person, "get", p._pk)
-        await mode(other.name, "set", "theirs")
+        p = await call.create(person, name="first")
+        other = await call(person, "get", p._pk)
+        await call(other.name, "set", "theirs")
         with count_commands() as sent:
-            await mode(p.name, command, *args)
+            await call(p.name, command, *args)
         assert raw.get(f"spec:person:{p._pk}:name") == value
         assert_indexes_right(raw, person)
         assert 2 <= sent.trips <= 3, sent
 
 
-async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(mode, person, raw):
+async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(call, person, raw):
     for stored, command, args, value in [
         ("a", "setrange", (0, "b"), "b"),
         ("a", "setbit", (6, 1), "c"),
@@ -109,31 +109,31 @@ async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(mode, person,
         ("9007199254740993", "incr", (), "9007199254740994"),
         ("-0.1", "incrbyfloat", (0.1,), "0"),
     ]:
-        p = await mode.make(person, name=stored, city=stored)
+        p = await call.create(person, name=stored, city=stored)
         raw.persist(f"spec:person:{p._pk}:name")
-        await mode(p.name, command, *args)
+        await call(p.name, command, *args)
         assert float(raw.get(p.name.key)) == float(value) if "float" in command else raw.get(p.name.key) == value
         assert_indexes_right(raw, person)
 
 
-async def test_an_undone_write_keeps_the_value_and_its_expiry(mode, person, raw):
-    await mode.make(person, email="ab")
-    p = await mode.make(person, email="a")
+async def test_an_undone_write_keeps_the_value_and_its_expiry(call, person, raw):
+    await call.create(person, email="ab")
+    p = await call.create(person, email="a")
     raw.pexpire("spec:person:2:email", 3_600_000)  # what an older application may have left
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
-        await mode(p.email, "setrange", 1, "b")
+        await call(p.email, "setrange", 1, "b")
     assert keyspace(raw) == before
     assert raw.pttl("spec:person:2:email") > 3_500_000
 
 
-async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(mode, person, raw):
-    p = await mode.make(person, name="a", city="a")
-    await attempt(mode, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
-    await attempt(mode, raw, UnicodeDecodeError, p.name, "set", b"\xff")
-    await attempt(mode, raw, UnicodeDecodeError, p.city, "hset", b"\xff")
-    assert await mode(p.name, "get") == "a"  # the connection is fit for use
-    assert await mode(p.name, "set", "b") is True
+async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(call, person, raw):
+    p = await call.create(person, name="a", city="a")
+    await attempt(call, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
+    await attempt(call, raw, UnicodeDecodeError, p.name, "set", b"\xff")
+    await attempt(call, raw, UnicodeDecodeError, p.city, "hset", b"\xff")
+    assert await call(p.name, "get") == "a"  # the connection is fit for use
+    assert await call(p.name, "set", "b") is True
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,12 @@ async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(mode, pers
         ("city", "hdel", ()),
     ],
 )
-async def test_an_object_deleted_meanwhile_is_not_written(mode, person, raw, field, command, args):
-    p = await mode.make(person, name="1", email="1", city="1")
-    await mode(await mode(person, "get", 1), "delete")
-    await attempt(mode, raw, DoesNotExist, getattr(p, field), command, *args)
-    await attempt(mode, raw, DoesNotExist, p, "delete")
-    await attempt(mode, raw, DoesNotExist, p, "hmset", city="x", age=1)
+async def test_an_object_deleted_meanwhile_is_not_written(call, person, raw, field, command, args):
+    p = await call.create(person, name="1", email="1", city="1")
+    await call(await call(person, "get", 1), "delete")
+    await attempt(call, raw, DoesNotExist, getattr(p, field), command, *args)
+    await attempt(call, raw, DoesNotExist, p, "delete")
+    await attempt(call, raw, DoesNotExist, p, "hmset", city="x", age=1)
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
@@ -208,7 +208,7 @@ async def test_of_many_objects_with_one_pk_one_is_made(database, raw):
     assert_indexes_right(raw, Land)
 
 
-async def test_a_value_never_overwrites_an_index_that_has_its_key(mode, database, raw):
+async def test_a_value_never_overwrites_an_index_that_has_its_key(call, database, raw):
     """The layout escapes nothing: the key of pk "name" and field "color" is that of the value "color" of "name"."""
     hosted_by = database
 
@@ -218,16 +218,16 @@ async def test_a_value_never_overwrites_an_index_that_has_its_key(mode, database
         name = fields.StringField(indexable=True)
         color = fields.StringField()
 
-    await mode.make(Odd, pk="a", name="color")
+    await call.create(Odd, pk="a", name="color")
     before = keyspace(raw)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await mode.make(Odd, pk="name", color="red")
+        await call.create(Odd, pk="name", color="red")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await mode.make(Odd, pk="name", name="color", color="red")
+        await call.create(Odd, pk="name", name="color", color="red")
     assert keyspace(raw) == before
 
 
-async def test_a_value_never_overwrites_the_entry_that_comes_with_it(mode, database, raw):
+async def test_a_value_never_overwrites_the_entry_that_comes_with_it(call, database, raw):
     """Of pk "name", the key of the field "name" is that of the index of its value "name"."""
     hosted_by = database
 
@@ -237,16 +237,16 @@ async def test_a_value_never_overwrites_the_entry_that_comes_with_it(mode, datab
         name = fields.StringField(indexable=True)
         color = fields.StringField()
 
-    p = await mode.make(Odd, pk="name", color="red")
+    p = await call.create(Odd, pk="name", color="red")
     for command in ("set", "setnx", "getset"):
-        await attempt(mode, raw, ResponseError, p.name, command, "name")
+        await attempt(call, raw, ResponseError, p.name, command, "name")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await mode(p.name, "append", "name")
+        await call(p.name, "append", "name")
 
 
 @pytest.mark.parametrize("before", [None, "old", "5"])
 @pytest.mark.parametrize("last", ["zz", "5.5"])
-async def test_entries_added_before_one_that_is_refused_are_taken_back(mode, database, raw, before, last):
+async def test_entries_added_before_one_that_is_refused_are_taken_back(call, database, raw, before, last):
     several = [TextRangeIndex, NumberRangeIndex.configure(key="a-number"), EqualIndex]
     thing = define(
         database,
@@ -255,7 +255,7 @@ async def test_entries_added_before_one_that_is_refused_are_taken_back(mode, dat
         other=fields.StringField(),
     )
     values = {"other": "x"} if before is None else {"name": before, "city": before}
-    p = await mode.make(thing, **values)
+    p = await call.create(thing, **values)
     for field in ("name", "city"):
         for index in (f":thing:{field}:{last}", f":thing:{field}:text-range"):
             kept = raw.dump(index)
@@ -265,17 +265,17 @@ async def test_entries_added_before_one_that_is_refused_are_taken_back(mode, dat
             for target, command in ((p.name, "set"), (p.city, "hset")):
                 if target.name == field:
                     with pytest.raises(ResponseError, match="WRONGTYPE"):
-                        await mode(target, command, last)
+                        await call(target, command, last)
             assert everything(raw) == there
             raw.delete(index)
             if kept is not None:
                 raw.restore(index, 0, kept)
-    await mode(p.name, "set", last)
-    await mode(p.city, "hset", last)
+    await call(p.name, "set", last)
+    await call(p.city, "hset", last)
     assert raw.smembers(f":thing:city:{last}") == {p._pk}
 
 
-async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(mode, server, database, raw):
+async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(call, server, database, raw):
     raw.execute_command("ACL", "SETUSER", "no-lists", "on", ">pw", "~*", "+@all", "-rpush")
     limited = RedisDatabase(**server.settings, db=0, username="no-lists", password="pw")
     thing = define(
@@ -285,16 +285,16 @@ async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(mod
         log=fields.ListField(),
     )
     try:
-        p = await mode.make(thing, name="a", city="b")
+        p = await call.create(thing, name="a", city="b")
         before = everything(raw) | {":thing:max_pk": "2"}
         with pytest.raises(ResponseError, match=r"permission|can't run"):
-            await mode.make(thing, name="a", city="c", log=["x"])
+            await call.create(thing, name="a", city="c", log=["x"])
         assert everything(raw) == before
         raw.execute_command("ACL", "SETUSER", "no-lists", "-srem", "-zrem")
         with pytest.raises(ResponseError, match=r"permission|can't run"):
-            await mode(p.name, "set", "b")
+            await call(p.name, "set", "b")
         with pytest.raises(ResponseError, match=r"permission|can't run"):
-            await mode(p.city, "hdel")
+            await call(p.city, "hdel")
         assert everything(raw) == before
     finally:
         await limited.aclose()

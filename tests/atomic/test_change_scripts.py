@@ -39,23 +39,23 @@ def define(database, **body):
 
 @pytest.mark.parametrize("command", ["del", "hdel", "srem"])
 @pytest.mark.parametrize("many", [False, True])
-async def test_a_user_who_may_not_do_all_of_a_deletion_deletes_nothing(mode, database, restricted, raw, command, many):
+async def test_a_user_who_may_not_do_all_of_a_deletion_deletes_nothing(call, database, restricted, raw, command, many):
     body = {"text": fields.StringField, "title": fields.InstanceHashField}
     if many:
         body["tags"] = fields.SetField
     given = {"text": "kept", "title": "kept", **({"tags": ["a"]} if many else {})}
-    made = await mode.make(define(database, **{name: kind() for name, kind in body.items()}), **given)
+    made = await call.create(define(database, **{name: kind() for name, kind in body.items()}), **given)
     theirs = define(restricted(f"-{command}"), **{name: kind() for name, kind in body.items()})
     before = keyspace(raw)
     with pytest.raises(NoPermissionError, match=command):
-        await mode(theirs.lazy_connect(1), "delete")
+        await call(theirs.lazy_connect(1), "delete")
     assert keyspace(raw) == before
-    await mode(made, "delete")
+    await call(made, "delete")
     assert keyspace(raw) == {}
 
 
 @pytest.mark.parametrize("command", ["sadd", "set", "hset", "rpush", "zadd"])
-async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(mode, restricted, raw, command):
+async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(call, restricted, raw, command):
     theirs = define(
         restricted(f"-{command}"),
         a=fields.StringField(indexable=True),
@@ -65,7 +65,7 @@ async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(mode, rest
         z=fields.SortedSetField(indexable=True),
     )
     with pytest.raises(ResponseError):
-        await mode.make(theirs, a="x", title="t", text="u", li=["1"], z={"m": 1})
+        await call.create(theirs, a="x", title="t", text="u", li=["1"], z={"m": 1})
     assert keyspace(raw) == {}
 
 
@@ -74,19 +74,19 @@ def test_a_field_can_not_be_named_as_the_hash_of_its_object_is(database):
         define(database, title=fields.InstanceHashField(), hash=fields.StringField())
 
 
-async def test_a_counter_of_pks_that_lags_behind_overwrites_no_object(mode, database, raw):
+async def test_a_counter_of_pks_that_lags_behind_overwrites_no_object(call, database, raw):
     made = define(database, name=fields.StringField(indexable=True), li=fields.ListField(indexable=True))
-    await mode.make(made, name="a", li=["1"])
+    await call.create(made, name="a", li=["1"])
     raw.delete("spec:note:max_pk")  # as after a restore of some keys only
     before = keyspace(raw)
     with pytest.raises(UniquenessError, match="set spec:note:max_pk to the highest"):
-        await mode.make(made, name="b", li=["2"])
+        await call.create(made, name="b", li=["2"])
     assert keyspace(raw) == before
     raw.set("spec:note:max_pk", 1)
-    assert (await mode.make(made, name="b"))._pk == "2"
+    assert (await call.create(made, name="b"))._pk == "2"
 
 
-async def test_many_values_at_creation(mode, database, raw):
+async def test_many_values_at_creation(call, database, raw):
     made = define(
         database,
         li=fields.ListField(),
@@ -95,7 +95,7 @@ async def test_many_values_at_creation(mode, database, raw):
         z=fields.SortedSetField(),
     )
     n = 20_000
-    await mode.make(
+    await call.create(
         made,
         li=list(range(n)),
         s=[str(i) for i in range(9000)],
@@ -108,53 +108,53 @@ async def test_many_values_at_creation(mode, database, raw):
     assert raw.scard("spec:note:1:s") == 9000
 
 
-async def test_empty_texts(mode, database, raw):
+async def test_empty_texts(call, database, raw):
     made = define(database, name=fields.StringField(unique=True), s=fields.SetField(indexable=True))
-    one = await mode.make(made, name="", s=[""])
-    assert await mode(one.name, "get") == ""
+    one = await call.create(made, name="", s=[""])
+    assert await call(one.name, "get") == ""
     with pytest.raises(UniquenessError):
-        await mode.make(made, name="")
-    await mode(one.name, "set", "b")
-    await mode(one.name, "set", "")
-    await mode(one.s, "srem", "")
-    await mode(one.s, "sadd", "")
-    await mode(one, "delete")
+        await call.create(made, name="")
+    await call(one.name, "set", "b")
+    await call(one.name, "set", "")
+    await call(one.s, "srem", "")
+    await call(one.s, "sadd", "")
+    await call(one, "delete")
     assert keyspace(raw) == {}
 
 
-async def test_an_empty_pk(mode, database, raw):
+async def test_an_empty_pk(call, database, raw):
     made = define(database, id=fields.PKField(), name=fields.StringField(indexable=True))
     try:
-        one = await mode.make(made, id="", name="x")
+        one = await call.create(made, id="", name="x")
     except (ValueError, ResponseError):
         assert keyspace(raw) == {}
         return
-    await mode(one.name, "set", "y")
+    await call(one.name, "set", "y")
     assert raw.smembers("spec:note:name:y") == {""}
     raw.set("spec:note:name:z", "no set")
     with pytest.raises(ResponseError):
-        await mode(one.name, "set", "z")
+        await call(one.name, "set", "z")
     assert raw.smembers("spec:note:name:y") == {""}
 
 
-async def test_a_server_whose_memory_is_full(mode, database, raw):
+async def test_a_server_whose_memory_is_full(call, database, raw):
     made = define(
         database, name=fields.StringField(unique=True), text=fields.StringField(), li=fields.ListField(indexable=True)
     )
-    one = await mode.make(made, name="a", text="b", li=["1"])
+    one = await call.create(made, name="a", text="b", li=["1"])
     before = keyspace(raw)
     raw.config_set("maxmemory", "1")
     try:
         with pytest.raises(redis.OutOfMemoryError):
-            await mode(one.li, "rpush", "c")
+            await call(one.li, "rpush", "c")
         with pytest.raises(redis.OutOfMemoryError):
-            await mode.make(made, name="z", text="y")
+            await call.create(made, name="z", text="y")
         assert keyspace(raw) == before
         # Scripts that begin with removing something go on, as the server has it: the whole of this one does.
-        await mode(one.name, "set", "c")
+        await call(one.name, "set", "c")
         assert (raw.get("spec:note:1:name"), raw.smembers("spec:note:name:c")) == ("c", {"1"})
         assert not raw.exists("spec:note:name:a")
-        await mode(one, "delete")
+        await call(one, "delete")
     finally:
         raw.config_set("maxmemory", "0")
     assert keyspace(raw) == {}

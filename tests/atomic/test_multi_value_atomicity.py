@@ -38,28 +38,28 @@ def bag(database):
     return make_bag(database)
 
 
-async def test_making_and_deleting_objects_with_all_of_them(mode, bag, raw):
-    p = await mode.make(bag, **FULL)
+async def test_making_and_deleting_objects_with_all_of_them(call, bag, raw):
+    p = await call.create(bag, **FULL)
     for field, value in FULL.items():
         stored = {key: str(each) for key, each in value.items()} if field.startswith("hash") else value
         assert held(raw, f"spec:bag:1:{field}") == stored
     assert_entries_right(raw, bag)
-    await mode(bag.lazy_connect(1) if mode.awaiting else p, "delete")
+    await call(bag.lazy_connect(1) if call.is_async else p, "delete")
     assert everything(raw) == {"spec:bag:max_pk": "1"}
 
 
-async def test_a_string_is_one_value_and_nothing_is_nothing(mode, bag, raw):
-    p = await mode.make(
+async def test_a_string_is_one_value_and_nothing_is_nothing(call, bag, raw):
+    p = await call.create(
         bag, list_unique="abc", set_unique="abc", list_indexed=[], set_indexed=(), zset_indexed={}, hash_indexed={}
     )
-    assert await mode(p.list_unique, "lmembers") == ["abc"]
-    assert await mode(p.set_unique, "smembers") == {"abc"}
+    assert await call(p.list_unique, "lmembers") == ["abc"]
+    assert await call(p.set_unique, "smembers") == {"abc"}
     assert len(raw.keys("spec:bag:1:*")) == 2
-    await mode.make(bag, list_unique="cba", set_unique="bac")
+    await call.create(bag, list_unique="cba", set_unique="bac")
     assert_entries_right(raw, bag)
 
 
-async def test_defaults(mode, database, raw):
+async def test_defaults(call, database, raw):
     hosted_by = database
 
     class Born(model.RedisModel):
@@ -70,7 +70,7 @@ async def test_defaults(mode, database, raw):
         marks = fields.SortedSetField(indexable=True, default={"a": 1})
         info = fields.HashField(indexable=True, default={"name": "n"})
 
-    await mode.make(Born, log=["x"])
+    await call.create(Born, log=["x"])
     assert raw.smembers("spec:born:1:tags") == {"new", "here"}
     assert raw.lrange("spec:born:1:log", 0, -1) == ["x"]
     assert raw.hgetall("spec:born:1:info") == {"name": "n"}
@@ -96,20 +96,20 @@ async def test_defaults(mode, database, raw):
         ("zset_unique", {"free": 1, "taken": 2}, UniquenessError),
     ],
 )
-async def test_an_object_with_a_wrong_value_is_not_made(mode, bag, raw, field, bad, error):
-    await mode.make(bag, list_unique=["taken"], zset_unique={"taken": 1})
+async def test_an_object_with_a_wrong_value_is_not_made(call, bag, raw, field, bad, error):
+    await call.create(bag, list_unique=["taken"], zset_unique={"taken": 1})
     before = everything(raw) | {"spec:bag:max_pk": None}
     with pytest.raises(error):
-        await mode.make(bag, **{"note": "n", "list_plain": ["x"], "hash_indexed": {"x": "y"}, field: bad})
+        await call.create(bag, **{"note": "n", "list_plain": ["x"], "hash_indexed": {"x": "y"}, field: bad})
     assert everything(raw) | {"spec:bag:max_pk": None} == before
 
 
-async def test_what_the_server_refuses_halfway_leaves_no_object(mode, bag, raw):
+async def test_what_the_server_refuses_halfway_leaves_no_object(call, bag, raw):
     raw.set("spec:bag:zset_indexed:b", "in the way")
     raw.set("spec:bag:2:zset_plain", "in the way")
     for values in (FULL, {"list_plain": ["a"], "set_indexed": ["a"], "zset_plain": {"a": 1}}):
         with pytest.raises(ResponseError, match="WRONGTYPE"):
-            await mode.make(bag, **values)
+            await call.create(bag, **values)
     assert everything(raw).keys() == {"spec:bag:max_pk", "spec:bag:zset_indexed:b", "spec:bag:2:zset_plain"}
 
 
@@ -136,8 +136,8 @@ CALLS = [
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
 @pytest.mark.parametrize("odd", [None, True, object(), [1], 1j], ids=["None", "True", "object", "list", "complex"])
-async def test_values_redis_has_no_form_for_are_refused(mode, bag, raw, how, odd):
-    p = await mode.make(bag, **{name: value for name, value in FULL.items() if name.endswith(how)})
+async def test_values_redis_has_no_form_for_are_refused(call, bag, raw, how, odd):
+    p = await call.create(bag, **{name: value for name, value in FULL.items() if name.endswith(how)})
     fresh = bag()
     before = everything(raw)
     with count_commands() as sent:
@@ -147,17 +147,17 @@ async def test_values_redis_has_no_form_for_are_refused(mode, bag, raw, how, odd
             given = [odd if arg == ["bad"] else arg for arg in args]
             for target in (p, fresh):
                 with pytest.raises(DataError):
-                    await mode(getattr(target, f"{kind}_{how}"), command, *given)
+                    await call(getattr(target, f"{kind}_{how}"), command, *given)
         if not isinstance(odd, list):  # which no mapping can have as a key
             for target in (p, fresh):
                 with pytest.raises(DataError):
-                    await mode(getattr(target, f"zset_{how}"), "zadd", {odd: 1})
+                    await call(getattr(target, f"zset_{how}"), "zadd", {odd: 1})
     assert sent.trips == 0
     assert everything(raw) == before
 
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
-async def test_calls_with_nothing_are_refused(mode, bag, raw, how):
+async def test_calls_with_nothing_are_refused(call, bag, raw, how):
     fresh = bag()
     with count_commands() as sent:
         for kind, command in [
@@ -167,12 +167,12 @@ async def test_calls_with_nothing_are_refused(mode, bag, raw, how):
             *(("hash", name) for name in ("hdel", "hmset") if how != "unique"),
         ]:
             with pytest.raises(RedisError):
-                await mode(getattr(fresh, f"{kind}_{how}"), command)
+                await call(getattr(fresh, f"{kind}_{how}"), command)
         for refused in ({"nx": True}, {"xx": False}, {"incr": True}):
             with pytest.raises(LimpydException):
-                await mode(getattr(fresh, f"zset_{how}"), "zadd", a=1, **refused)
+                await call(getattr(fresh, f"zset_{how}"), "zadd", a=1, **refused)
         with pytest.raises(LimpydException):
-            await mode(getattr(fresh, f"zset_{how}"), "zadd", {"a": 1}, gt=True)
+            await call(getattr(fresh, f"zset_{how}"), "zadd", {"a": 1}, gt=True)
     assert sent.trips == 0
     assert everything(raw) == {}
 
@@ -192,12 +192,12 @@ async def test_calls_with_nothing_are_refused(mode, bag, raw, how):
         ("hash_indexed", "hincrbyfloat", ("w", 1.0)),
     ],
 )
-async def test_what_the_server_refuses_changes_nothing(mode, bag, raw, field, command, args):
-    p = await mode.make(bag, **{**FULL, "hash_indexed": {"a": 1, "w": "word"}})
+async def test_what_the_server_refuses_changes_nothing(call, bag, raw, field, command, args):
+    p = await call.create(bag, **{**FULL, "hash_indexed": {"a": 1, "w": "word"}})
     before = everything(raw)
     for target in (p, bag.lazy_connect(1)):
         with pytest.raises(ResponseError):
-            await mode(getattr(target, field), command, *args)
+            await call(getattr(target, field), command, *args)
         assert everything(raw) == before
 
 
@@ -223,23 +223,23 @@ WRITES = [
 @pytest.mark.parametrize(
     ("kind", "command", "args"), [*WRITES, *((kind, "delete", ()) for kind in ("list", "set", "zset", "hash"))]
 )
-async def test_a_key_of_another_type_is_left_alone(mode, bag, raw, kind, command, args):
-    p = await mode.make(bag, note="n")
+async def test_a_key_of_another_type_is_left_alone(call, bag, raw, kind, command, args):
+    p = await call.create(bag, note="n")
     raw.set(f"spec:bag:1:{kind}_indexed", "in the way")
     before = everything(raw)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await mode(getattr(p, f"{kind}_indexed"), command, *args)
+        await call(getattr(p, f"{kind}_indexed"), command, *args)
     assert everything(raw) == before
 
 
 @pytest.mark.parametrize(("kind", "command", "args"), WRITES)
-async def test_a_deleted_object_is_not_written(mode, bag, raw, kind, command, args):
-    await mode.make(bag, **FULL)
-    lazy, gone = bag.lazy_connect(1), await mode(bag, "get", 1)
-    await mode(bag.lazy_connect(1), "delete")
+async def test_a_deleted_object_is_not_written(call, bag, raw, kind, command, args):
+    await call.create(bag, **FULL)
+    lazy, gone = bag.lazy_connect(1), await call(bag, "get", 1)
+    await call(bag.lazy_connect(1), "delete")
     for target in (lazy, gone):
         with pytest.raises(DoesNotExist):
-            await mode(getattr(target, f"{kind}_indexed"), command, *args)
+            await call(getattr(target, f"{kind}_indexed"), command, *args)
     assert everything(raw) == {"spec:bag:max_pk": "1"}
 
 
@@ -256,60 +256,60 @@ async def test_a_deleted_object_is_not_written(mode, bag, raw, kind, command, ar
         ("zset_unique", "zincrby", (1, "taken")),
     ],
 )
-async def test_a_taken_value_is_refused_and_nothing_written(mode, bag, raw, field, command, args):
-    await mode.make(bag, list_unique=["taken"], set_unique=["taken"], zset_unique={"taken": 1})
-    p = await mode.make(bag, list_unique=["z", "y"], set_unique=["z"], zset_unique={"z": 1})
+async def test_a_taken_value_is_refused_and_nothing_written(call, bag, raw, field, command, args):
+    await call.create(bag, list_unique=["taken"], set_unique=["taken"], zset_unique={"taken": 1})
+    p = await call.create(bag, list_unique=["z", "y"], set_unique=["z"], zset_unique={"z": 1})
     before = everything(raw)
     with pytest.raises(UniquenessError, match=rf"'taken' .* '{field}' .* pk '1'"):
-        await mode(getattr(p, field), command, *args)
+        await call(getattr(p, field), command, *args)
     assert everything(raw) == before
 
 
-async def test_ones_own_values_are_not_taken(mode, bag, raw):
-    p = await mode.make(bag, list_unique=["z"], set_unique=["z"], zset_unique={"z": 1})
-    assert await mode(p.list_unique, "rpush", "z", "z") == 3
-    assert await mode(p.set_unique, "sadd", "z") == 0
-    assert await mode(p.zset_unique, "zadd", {"z": 5}) == 0
-    await mode(p.list_unique, "rpop")
+async def test_ones_own_values_are_not_taken(call, bag, raw):
+    p = await call.create(bag, list_unique=["z"], set_unique=["z"], zset_unique={"z": 1})
+    assert await call(p.list_unique, "rpush", "z", "z") == 3
+    assert await call(p.set_unique, "sadd", "z") == 0
+    assert await call(p.zset_unique, "zadd", {"z": 5}) == 0
+    await call(p.list_unique, "rpop")
     assert_entries_right(raw, bag)
 
 
 @pytest.mark.parametrize("kind", ["list", "set", "zset", "hash"])
-async def test_more_values_than_lua_takes_at_once(mode, bag, raw, kind):
+async def test_more_values_than_lua_takes_at_once(call, bag, raw, kind):
     many = [f"v{number}" for number in range(9001)]
     pairs = dict.fromkeys(many, 1)
-    p = await mode.make(bag, **{f"{kind}_indexed": pairs if kind in ("zset", "hash") else many})
+    p = await call.create(bag, **{f"{kind}_indexed": pairs if kind in ("zset", "hash") else many})
     assert len(held(raw, f"spec:bag:1:{kind}_indexed")) == 9001
     assert len(raw.keys(f"spec:bag:{kind}_indexed:*")) == 9001
     value = getattr(p, f"{kind}_indexed")
     others = [f"w{number}" for number in range(9001)]
     if kind == "list":
-        assert await mode(value, "rpush", *others) == 18002
-        assert await mode(value, "ltrim", 0, 0) is True
+        assert await call(value, "rpush", *others) == 18002
+        assert await call(value, "ltrim", 0, 0) is True
         assert raw.keys(f"spec:bag:{kind}_indexed:*") == ["spec:bag:list_indexed:v0"]
     if kind == "set":
-        assert await mode(value, "sadd", *others) == 9001
-        assert await mode(value, "srem", *many) == 9001
-        assert len(await mode(value, "spop", 8500)) == 8500
+        assert await call(value, "sadd", *others) == 9001
+        assert await call(value, "srem", *many) == 9001
+        assert len(await call(value, "spop", 8500)) == 8500
     if kind == "zset":
         with pytest.raises(ResponseError):
-            await mode(value, "zadd", {**dict.fromkeys(others, 2), "last": "no number"})
-        assert await mode(value, "zcard") == 9001
-        assert await mode(value, "zadd", dict.fromkeys(others, 2)) == 9001
-        assert await mode(value, "zrem", *many) == 9001
-        assert len(await mode(value, "zpopmin", 8500)) == 8500
+            await call(value, "zadd", {**dict.fromkeys(others, 2), "last": "no number"})
+        assert await call(value, "zcard") == 9001
+        assert await call(value, "zadd", dict.fromkeys(others, 2)) == 9001
+        assert await call(value, "zrem", *many) == 9001
+        assert len(await call(value, "zpopmin", 8500)) == 8500
     if kind == "hash":
-        assert await mode(value, "hmset", dict.fromkeys(others, 2)) is True
-        assert await mode(value, "hdel", *many) == 9001
-        assert await mode(value, "hlen") == 9001
+        assert await call(value, "hmset", dict.fromkeys(others, 2)) is True
+        assert await call(value, "hdel", *many) == 9001
+        assert await call(value, "hlen") == 9001
     assert_entries_right(raw, bag)
-    await mode(p, "delete")
+    await call(p, "delete")
     assert everything(raw) == {"spec:bag:max_pk": "1"}
 
 
 @pytest.mark.parametrize("kind", ["list", "set", "zset", "hash"])
-async def test_text_that_is_none_is_refused_and_left(mode, bag, raw, flushed_server, kind):
-    p = await mode.make(bag, note="n")
+async def test_text_that_is_none_is_refused_and_left(call, bag, raw, flushed_server, kind):
+    p = await call.create(bag, note="n")
     key, value = f"spec:bag:1:{kind}_indexed", getattr(p, f"{kind}_indexed")
     match kind:
         case "list":
@@ -334,9 +334,9 @@ async def test_text_that_is_none_is_refused_and_left(mode, bag, raw, flushed_ser
         before = {name: undecoded.dump(name) for name in undecoded.scan_iter()}
         for command, args in failing:
             with pytest.raises(UnicodeDecodeError):
-                await mode(value, command, *args)
+                await call(value, command, *args)
             assert {name: undecoded.dump(name) for name in undecoded.scan_iter()} == before
-    assert await mode(value, "exists", *(["a"] if kind == "hash" else [])) is True
+    assert await call(value, "exists", *(["a"] if kind == "hash" else [])) is True
 
 
 def racing(database, change):
@@ -387,15 +387,15 @@ def racing(database, change):
 )
 @pytest.mark.parametrize("warm", [True, False])
 async def test_another_client_writes_in_between(
-    mode, bag, database, raw, field, command, args, other, other_args, warm
+    call, bag, database, raw, field, command, args, other, other_args, warm
 ):
-    p = await mode.make(bag, **FULL)
+    p = await call.create(bag, **FULL)
     if warm and field == "hash_indexed":
-        await mode(p.hash_indexed, "hget", "a")
+        await call(p.hash_indexed, "hget", "a")
     async with RedisDatabase(**database.connection_settings) as elsewhere:
         same = make_bag(elsewhere).lazy_connect(1)
         waiting = racing(database, lambda: getattr(getattr(same, field), other)(*other_args))
-        await mode(getattr(p, field), command, *args)
+        await call(getattr(p, field), command, *args)
         assert not waiting
         elsewhere.close()
     assert_entries_right(raw, bag)
@@ -426,8 +426,8 @@ async def test_many_at_once(bag, raw):
     assert raw.hget("spec:bag:1:hash_indexed", "a") == "37"
 
 
-async def test_subkeys_and_values_that_look_alike(mode, bag, raw):
-    p = await mode.make(bag, hash_indexed={"a:b": "c", "a": "b:c"})
+async def test_subkeys_and_values_that_look_alike(call, bag, raw):
+    p = await call.create(bag, hash_indexed={"a:b": "c", "a": "b:c"})
     assert_entries_right(raw, bag)
     for target, command, args in [
         (p, "hdel", ("a",)),
@@ -436,18 +436,18 @@ async def test_subkeys_and_values_that_look_alike(mode, bag, raw):
         (bag.lazy_connect(1), "hmset", ({"a:b": "c", "a": "x"},)),
         (bag.lazy_connect(1), "hdel", ("a:b",)),
     ]:
-        await mode(target.hash_indexed, command, *args)
+        await call(target.hash_indexed, command, *args)
         assert_entries_right(raw, bag)
 
 
-async def test_trips(mode, bag, database):
-    p = await mode.make(bag, **FULL)
-    await mode(p.list_indexed, "rpush", "warm")
-    await mode(p.hash_plain, "hset", "warm", 1)
+async def test_trips(call, bag, database):
+    p = await call.create(bag, **FULL)
+    await call(p.list_indexed, "rpush", "warm")
+    await call(p.hash_plain, "hset", "warm", 1)
 
     async def trips(expected, target, command, *args):
         with count_commands() as sent:
-            await mode(target, command, *args)
+            await call(target, command, *args)
         assert sent.trips == expected, (command, sent)
 
     for how in ("indexed", "unique"):
@@ -467,11 +467,11 @@ async def test_trips(mode, bag, database):
     await trips(1, p.hash_plain, "hmset", {"a": 1})
     await trips(1, p.list_plain, "lpop")
     await trips(2, p, "delete")
-    q = await mode.make(bag, **FULL)
+    q = await call.create(bag, **FULL)
     await trips(2, bag.lazy_connect(q._pk), "delete")
 
 
-async def test_the_hook_sees_each_command(mode, database):
+async def test_the_hook_sees_each_command(call, database):
     hosted_by, noted = database, []
 
     class Hooked(model.RedisModel):
@@ -490,7 +490,7 @@ async def test_the_hook_sees_each_command(mode, database):
             noted.append((name, result, args))
             return result if name == "set" else ("hooked", result)
 
-    p = await mode.make(Hooked, note="n")
+    p = await call.create(Hooked, note="n")
     for kind, command, args, seen in [
         ("l", "rpush", ("a", "b", "a"), ("rpush", 3, ("a", "b", "a"))),
         ("l", "lmembers", (), ("lrange", ["a", "b", "a"], (0, -1))),
@@ -522,33 +522,33 @@ async def test_the_hook_sees_each_command(mode, database):
     ]:
         for how in ("p", "i"):
             noted.clear()
-            assert await mode(getattr(p, kind + how), command, *args) == ("hooked", seen[1])
+            assert await call(getattr(p, kind + how), command, *args) == ("hooked", seen[1])
             assert noted == [seen], how
 
 
 @pytest.mark.parametrize("kind", ["set", "zset", "hash"])
-async def test_scanning_page_by_page(mode, bag, raw, kind):
+async def test_scanning_page_by_page(call, bag, raw, kind):
     given = {f"v{number}": number for number in range(700)}
-    p = await mode.make(bag, **{f"{kind}_indexed": list(given) if kind == "set" else given})
+    p = await call.create(bag, **{f"{kind}_indexed": list(given) if kind == "set" else given})
     value, scan = getattr(p, f"{kind}_indexed"), {"set": "sscan", "zset": "zscan", "hash": "hscan"}[kind]
-    scanning = getattr(value, f"a{scan}" if mode.awaiting else scan)
+    scanning = getattr(value, f"a{scan}" if call.is_async else scan)
     wanted = {
         "set": set(given),
         "zset": {(key, float(score)) for key, score in given.items()},
         "hash": {(key, str(each)) for key, each in given.items()},
     }[kind]
-    assert set(await mode.every(scanning())) == wanted
+    assert set(await call.list(scanning())) == wanted
     with count_commands() as sent:
-        assert set(await mode.every(scanning(count=10))) == wanted
+        assert set(await call.list(scanning(count=10))) == wanted
     assert sent.trips > 5
-    matching = await mode.every(scanning("v1?", 100))
+    matching = await call.list(scanning("v1?", 100))
     assert len(set(matching)) == 10
     with pytest.raises(DoesNotExist):
         getattr(getattr(bag(), f"{kind}_indexed"), scan)()
 
 
 @pytest.mark.parametrize("kind", ["set", "zset", "hash"])
-async def test_scanning_stays_with_its_tenant(mode, flushed_server, kind):
+async def test_scanning_stays_with_its_tenant(call, flushed_server, kind):
     router = DatabaseRouter(
         {name: RedisDatabase(**flushed_server.settings, db=n) for name, n in (("acme", 1), ("globex", 2))}
     )
@@ -556,54 +556,54 @@ async def test_scanning_stays_with_its_tenant(mode, flushed_server, kind):
     given = {f"v{number}": number for number in range(3000)}
     scan = {"set": "sscan", "zset": "zscan", "hash": "hscan"}[kind]
     with router.use_tenant("acme"):
-        p = await mode.make(routed, **{f"{kind}_plain": list(given) if kind == "set" else given})
-        start = getattr(getattr(p, f"{kind}_plain"), f"a{scan}" if mode.awaiting else scan)
+        p = await call.create(routed, **{f"{kind}_plain": list(given) if kind == "set" else given})
+        start = getattr(getattr(p, f"{kind}_plain"), f"a{scan}" if call.is_async else scan)
         begun, another = start(count=10), start(count=10)
-        await anext(begun) if mode.awaiting else next(begun)
-    assert len(set(await mode.every(another))) == 3000
+        await anext(begun) if call.is_async else next(begun)
+    assert len(set(await call.list(another))) == 3000
     with router.use_tenant("globex"):
         with pytest.raises(WrongTenantError):
             start()
         with pytest.raises(WrongTenantError):
-            await mode.every(begun)
+            await call.list(begun)
     await router.aclose()
     router.close()
 
 
-async def test_strings_are_taken_and_looked_at_with_an_expiry(mode, person, raw):
-    p = await mode.make(person, name="a", note="b", email="e")
-    assert await mode(p.note, "getex", ex=3600) == "b"
+async def test_strings_are_taken_and_looked_at_with_an_expiry(call, person, raw):
+    p = await call.create(person, name="a", note="b", email="e")
+    assert await call(p.note, "getex", ex=3600) == "b"
     assert 3500 < raw.ttl("spec:person:1:note") <= 3600
-    assert await mode(p.note, "getex", persist=True) == "b"
+    assert await call(p.note, "getex", persist=True) == "b"
     assert raw.ttl("spec:person:1:note") == -1
-    assert await mode(p.name, "getex") == "a"
+    assert await call(p.name, "getex") == "a"
     for options in ({"ex": 1}, {"px": 1}, {"exat": 1}, {"pxat": 1}):
         with pytest.raises(LimpydException, match="index entries"):
-            await mode(p.name, "getex", **options)
+            await call(p.name, "getex", **options)
     with pytest.raises(DataError):
-        await mode(p.note, "getex", ex=1, px=1)
+        await call(p.note, "getex", ex=1, px=1)
     for field, value in (("note", "b"), ("name", "a"), ("email", "e")):
-        target = getattr(p if mode.awaiting else person.lazy_connect(1), field)
-        assert await mode(target, "getdel") == value
-        assert await mode(target, "getdel") is None
+        target = getattr(p if call.is_async else person.lazy_connect(1), field)
+        assert await call(target, "getdel") == value
+        assert await call(target, "getdel") is None
     assert everything(raw) == {"spec:person:max_pk": "1", "spec:person:collection": {"1"}}
 
 
-async def test_leftovers_do_not_stop_a_new_object(mode, database, raw):
+async def test_leftovers_do_not_stop_a_new_object(call, database, raw):
     folded = make_folded(database)
     raw.rpush("spec:folded:1:list_indexed", "left")
-    p = await mode.make(folded, list_indexed=["New"])
-    assert await mode(p.list_indexed, "delete") == 1
+    p = await call.create(folded, list_indexed=["New"])
+    assert await call(p.list_indexed, "delete") == 1
     assert_entries_right(raw, folded, folded=True)
 
 
-async def test_popping_where_values_share_entries(mode, database, raw):
+async def test_popping_where_values_share_entries(call, database, raw):
     folded = make_folded(database)
-    p = await mode.make(folded, set_indexed=["a", "A", "b", "B"])
-    popped = [await mode(p.set_indexed, "spop"), *(await mode(p.set_indexed, "spop", 2))]
+    p = await call.create(folded, set_indexed=["a", "A", "b", "B"])
+    popped = [await call(p.set_indexed, "spop"), *(await call(p.set_indexed, "spop", 2))]
     assert {*popped} | raw.smembers("spec:folded:1:set_indexed") == {"a", "A", "b", "B"}
     assert len({*popped}) == 3
     assert_entries_right(raw, folded, folded=True)
-    assert len(await mode(p.set_indexed, "spop", 9)) == 1
-    assert await mode(p.set_indexed, "spop") is None
+    assert len(await call(p.set_indexed, "spop", 9)) == 1
+    assert await call(p.set_indexed, "spop") is None
     assert_entries_right(raw, folded, folded=True)

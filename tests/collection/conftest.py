@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.mapper_fixtures import database, flushed_server, host, made, mode, numbered, person, raw, raw_client
+from tests.support.mapper_fixtures import database, flushed_server, host, made, numbered, person, raw, raw_client
 
-__all__ = ["database", "flushed_server", "host", "made", "mode", "numbered", "person", "raw", "raw_client"]
+__all__ = ["database", "flushed_server", "host", "made", "numbered", "person", "raw", "raw_client"]

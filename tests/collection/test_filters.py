@@ -113,70 +113,70 @@ FOUND = [
 @pytest.mark.parametrize(
     ("filters", "pks"), FOUND, ids=[f"{number}-{'-'.join(each)}" for number, (each, _) in enumerate(FOUND)]
 )
-async def test_filters_find_what_they_say_in_one_trip(mode, book, raw, filters, pks):
+async def test_filters_find_what_they_say_in_one_trip(call, book, raw, filters, pks):
     before = {key: raw.type(key) for key in raw.scan_iter()}
-    assert await mode.every(book.collection(**filters)) is not None  # the script is known from now on
+    assert await call.list(book.collection(**filters)) is not None  # the script is known from now on
     with count_commands() as sent:
-        assert sorted(await mode.every(book.collection(**filters))) == list(pks)
+        assert sorted(await call.list(book.collection(**filters))) == list(pks)
     assert sent.trips <= 1, sent
     for ask in (
-        lambda: mode.count(book.collection(**filters)),
-        lambda: mode.every(book.instances(**filters)),
-        lambda: mode.slice(book.collection(**filters), slice(1, 3)),
-        lambda: mode.every(book.instances(**filters).fetch("title", "pages")),
+        lambda: call.count(book.collection(**filters)),
+        lambda: call.list(book.instances(**filters)),
+        lambda: call.slice(book.collection(**filters), slice(1, 3)),
+        lambda: call.list(book.instances(**filters).fetch("title", "pages")),
     ):
         await ask()
         with count_commands() as sent:
             await ask()
         assert sent.trips <= 1, sent
-    assert await mode.count(book.collection(**filters)) == len(pks)
-    assert sorted(each._pk for each in await mode.every(book.instances(**filters))) == list(pks)
-    assert bool(await mode(book, "exists", **filters)) is bool(pks)
+    assert await call.count(book.collection(**filters)) == len(pks)
+    assert sorted(each._pk for each in await call.list(book.instances(**filters))) == list(pks)
+    assert bool(await call(book, "exists", **filters)) is bool(pks)
     if len(pks) == 1:
-        assert (await mode(book, "get", **filters))._pk == pks
+        assert (await call(book, "get", **filters))._pk == pks
     assert {key: raw.type(key) for key in raw.scan_iter()} == before
 
 
-async def test_scores_give_the_order_of_everything(mode, book):
+async def test_scores_give_the_order_of_everything(call, book):
     found = book.collection(shelf__ranked="A")
-    assert await mode.every(found) == ["5", "3", "1"]
-    assert await mode.slice(found, slice(0, 2)) == ["5", "3"]
-    assert await mode.item(found, -1) == "1"
-    assert await mode.slice(found, slice(-2, None)) == ["3", "1"]
-    assert await mode.every(found(tags__odd=0)) == ["5", "3", "1"]
-    assert [each._pk for each in await mode.every(found.instances())] == ["5", "3", "1"]
+    assert await call.list(found) == ["5", "3", "1"]
+    assert await call.slice(found, slice(0, 2)) == ["5", "3"]
+    assert await call.item(found, -1) == "1"
+    assert await call.slice(found, slice(-2, None)) == ["3", "1"]
+    assert await call.list(found(tags__odd=0)) == ["5", "3", "1"]
+    assert [each._pk for each in await call.list(found.instances())] == ["5", "3", "1"]
 
 
-async def test_p08_p09_no_value_finds_nothing_and_prefixes_take_several(mode, book):
-    assert await mode.every(book.collection(title__in=[], shelf__low="a")) == []
-    assert await mode.every(book.collection(shelf__low="a")(title__in=iter(()))) == []
+async def test_p08_p09_no_value_finds_nothing_and_prefixes_take_several(call, book):
+    assert await call.list(book.collection(title__in=[], shelf__low="a")) == []
+    assert await call.list(book.collection(shelf__low="a")(title__in=iter(()))) == []
     with count_commands() as sent:
-        assert await mode.count(book.collection(title__in=[], shelf__low="a")) == 0
+        assert await call.count(book.collection(title__in=[], shelf__low="a")) == 0
     assert sent.trips == 0  # nothing can be found: nothing is asked
-    assert sorted(await mode.every(book.collection(shelf__low__in="ab"))) == list("12345")
+    assert sorted(await call.list(book.collection(shelf__low__in="ab"))) == list("12345")
 
 
-async def test_several_values_may_come_from_an_iterator(mode, book):
+async def test_several_values_may_come_from_an_iterator(call, book):
     found = book.collection(title__in=iter(["ant", "bee"]))
-    assert await mode.count(found) == 3
-    assert sorted(await mode.every(found)) == ["1", "3", "5"]
+    assert await call.count(found) == 3
+    assert sorted(await call.list(found)) == ["1", "3", "5"]
 
 
-async def test_fields_and_objects_stand_for_their_values(mode, book):
-    third = await mode(book, "get", 3)
+async def test_fields_and_objects_stand_for_their_values(call, book):
+    third = await call(book, "get", 3)
     found = book.collection(title=third.title)
-    assert await mode.every(found) == ["3"]
-    await mode(third.title, "set", "ant")
-    assert sorted(await mode.every(found())) == ["1", "3", "5"]  # read when it is evaluated
-    assert await mode.every(found(pages=third.pages)) == ["3"]
-    assert sorted(await mode.every(book.collection(title__in=["anthem", third.title]))) == ["1", "2", "3", "5"]
-    assert await mode.every(book.collection(title=third.owner)) == []  # it has no value
+    assert await call.list(found) == ["3"]
+    await call(third.title, "set", "ant")
+    assert sorted(await call.list(found())) == ["1", "3", "5"]  # read when it is evaluated
+    assert await call.list(found(pages=third.pages)) == ["3"]
+    assert sorted(await call.list(book.collection(title__in=["anthem", third.title]))) == ["1", "2", "3", "5"]
+    assert await call.list(book.collection(title=third.owner)) == []  # it has no value
     for pk in (third, third.pk):
-        assert await mode.every(book.collection(pk=pk)) == ["3"]
-    await mode(third.owner, "set", "5")
-    assert await mode.every(book.collection(pk=third.owner)) == ["5"]
+        assert await call.list(book.collection(pk=pk)) == ["3"]
+    await call(third.owner, "set", "5")
+    assert await call.list(book.collection(pk=third.owner)) == ["5"]
     with count_commands() as sent:
-        await mode.every(book.collection(title=third.title, pages=third.pages, shelf__low="a"))
+        await call.list(book.collection(title=third.title, pages=third.pages, shelf__low="a"))
     assert sent.trips == 2
 
 
@@ -221,18 +221,18 @@ def pair(database):
     return Pair
 
 
-async def test_an_index_of_several_fields_answers_filters_on_all_of_them(mode, pair):
+async def test_an_index_of_several_fields_answers_filters_on_all_of_them(call, pair):
     with count_commands() as sent:
-        assert await mode.every(pair.collection(one="a", two="y")) == ["2"]
+        assert await call.list(pair.collection(one="a", two="y")) == ["2"]
     assert [words[0] for words in sent.sent] == ["SMEMBERS"]
-    assert await mode.every(pair.collection(one="a")(two="x")) == ["1"]
-    assert sorted(await mode.every(pair.collection(one__in=["a", "b"], two="x"))) == ["1", "3"]
-    assert sorted(await mode.every(pair.collection(one__in=["a", "b"], two__in=["x", "y"]))) == ["1", "2", "3"]
-    assert await mode.every(pair.collection(one__in=[], two="x")) == []
-    assert await mode.every(pair.collection(one="a", two="x")(one="b")) == []
-    assert sorted(await mode.every(pair.collection(one="a"))) == ["1", "2"]
+    assert await call.list(pair.collection(one="a")(two="x")) == ["1"]
+    assert sorted(await call.list(pair.collection(one__in=["a", "b"], two="x"))) == ["1", "3"]
+    assert sorted(await call.list(pair.collection(one__in=["a", "b"], two__in=["x", "y"]))) == ["1", "2", "3"]
+    assert await call.list(pair.collection(one__in=[], two="x")) == []
+    assert await call.list(pair.collection(one="a", two="x")(one="b")) == []
+    assert sorted(await call.list(pair.collection(one="a"))) == ["1", "2"]
     with pytest.raises(ImplementationError, match=r"together with the other fields|one, two"):
-        await mode.every(pair.collection(two="x"))
+        await call.list(pair.collection(two="x"))
 
 
 def test_no_source_at_all_is_nothing():
@@ -247,15 +247,15 @@ def test_no_source_at_all_is_nothing():
     assert all_of([key, Members(())]) == Nothing()
 
 
-async def test_more_pks_than_a_command_of_the_script_can_carry(mode, book, raw):
+async def test_more_pks_than_a_command_of_the_script_can_carry(call, book, raw):
     name = book._name
     raw.zadd(f"{name}:pages:scores", {str(pk): pk for pk in range(100, 20_100)})
     raw.zadd(f"{name}:title:texts", {f"many{SEPARATOR}{pk}": 0 for pk in range(100, 20_100)})
-    assert await mode.count(book.collection(pages__gte=100)) == 20_000
+    assert await call.count(book.collection(pages__gte=100)) == 20_000
     both = book.collection(pages__gte=100, title__startswith="many")
-    assert await mode.count(both) == 20_000
-    assert await mode.slice(both, slice(0, 2)) == ["100", "101"]
-    assert len(await mode.every(both)) == 20_000
-    assert await mode.every(both.instances()) == []
+    assert await call.count(both) == 20_000
+    assert await call.slice(both, slice(0, 2)) == ["100", "101"]
+    assert len(await call.list(both)) == 20_000
+    assert await call.list(both.instances()) == []
     values = [f"t{number}" for number in range(10_000)]
-    assert await mode.every(book.collection(title__in=[*values, "bee"], pages__gte=0)) == ["3"]
+    assert await call.list(book.collection(title__in=[*values, "bee"], pages__gte=0)) == ["3"]

@@ -13,11 +13,11 @@ from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes import TextRangeIndex
 
 
-async def test_p10_texts_are_compared_whatever_follows(mode, made):
+async def test_p10_texts_are_compared_whatever_follows(call, made):
     thing = made(t=fields.StringField(indexable=True, indexes=[TextRangeIndex]))
     values = ["foo", "foo1", "foo ", "foo-x", "foo.", "foo/", "foo:", "fo", "fop"]
     for value in values:
-        await mode.make(thing, t=value)
+        await call.create(thing, t=value)
     for bound in values:
         for suffix, fits in (
             ("lt", bound.__gt__),
@@ -30,31 +30,31 @@ async def test_p10_texts_are_compared_whatever_follows(mode, made):
             assert found == {value for value in values if fits(value)}, (suffix, bound)
 
 
-async def test_p35_anything_can_be_stored(mode, made, raw):
+async def test_p35_anything_can_be_stored(call, made, raw):
     thing = made(note=fields.StringField(), ranks=fields.SortedSetField())
-    one, two = await mode.make(thing, note="a", ranks={"1": 5, "2": 3}), await mode.make(thing, note="b")
-    stored = await mode(thing.collection(pk=two._pk), "store")
-    assert await mode.every(stored) == ["2"]
-    stored = await mode(thing.collection().sort(by_score=one.ranks), "store")
-    assert await mode.every(stored) == ["2", "1"]
+    one, two = await call.create(thing, note="a", ranks={"1": 5, "2": 3}), await call.create(thing, note="b")
+    stored = await call(thing.collection(pk=two._pk), "store")
+    assert await call.list(stored) == ["2"]
+    stored = await call(thing.collection().sort(by_score=one.ranks), "store")
+    assert await call.list(stored) == ["2", "1"]
     assert all(0 < raw.ttl(key) <= 60 for key in raw.keys("*__collection__*"))
 
 
-async def test_p37_nothing_intersected_is_nothing(mode, made):
+async def test_p37_nothing_intersected_is_nothing(call, made):
     thing = made(note=fields.StringField())
-    await mode.make(thing, note="a")
+    await call.create(thing, note="a")
     for nothing in ([], (), set()):
-        assert await mode.every(thing.collection().intersect(nothing)) == []
-        assert await mode.count(thing.collection().intersect(nothing)) == 0
+        assert await call.list(thing.collection().intersect(nothing)) == []
+        assert await call.count(thing.collection().intersect(nothing)) == 0
 
 
-async def test_p45_counting_leaves_nothing_and_a_call_is_fresh(mode, person, raw):
-    await mode.make(person, name="x", city="y")
+async def test_p45_counting_leaves_nothing_and_a_call_is_fresh(call, person, raw):
+    await call.create(person, name="x", city="y")
     found = person.collection(name="x", city="y")
-    assert await mode.count(found) == 1
+    assert await call.count(found) == 1
     assert not [key for key in raw.keys("*") if "__collection__" in key or ":tmp" in key]
     assert list(found) == ["1"]
-    await mode.make(person, name="x", city="y")
+    await call.create(person, name="x", city="y")
     assert list(found) == ["1"]  # kept, as limpyd does
     assert sorted(found()) == ["1", "2"]
 

@@ -42,34 +42,34 @@ FILTERS = [
 ]
 
 
-async def test_objects_match_all_filters(mode, people, raw):
+async def test_objects_match_all_filters(call, people, raw):
     before = keyspace(raw)
     for filters, pks in FILTERS:
         found = people.collection(**filters)
-        assert sorted(await mode.every(found)) == pks, filters
-        assert await mode.count(people.collection(**filters)) == len(pks)
-        assert await mode.slice(people.collection(**filters), slice(None)) == pks
-        made = await mode.every(people.instances(**filters))
+        assert sorted(await call.list(found)) == pks, filters
+        assert await call.count(people.collection(**filters)) == len(pks)
+        assert await call.slice(people.collection(**filters), slice(None)) == pks
+        made = await call.list(people.instances(**filters))
         assert sorted(each._pk for each in made) == pks
         assert all(each.connected for each in made)
-        assert [each._pk for each in await mode.slice(people.instances(**filters), slice(0, 9))] == pks
-        assert await mode.count(people.instances(**filters)) == len(pks)
+        assert [each._pk for each in await call.slice(people.instances(**filters), slice(0, 9))] == pks
+        assert await call.count(people.instances(**filters)) == len(pks)
         for position in (0, -1):
             if pks:
-                assert await mode.item(found, position) == pks[position]
+                assert await call.item(found, position) == pks[position]
         for position in (len(pks), -len(pks) - 1, 10**30):
             with pytest.raises(IndexError):
-                await mode.item(found, position)
+                await call.item(found, position)
     assert keyspace(raw) == before  # no temporary key is left
 
 
-async def test_filters_are_added_by_calling(mode, people):
+async def test_filters_are_added_by_calling(call, people):
     every = people.collection()
     anns = every(name="Ann")
     one = anns(city="Oslo")
-    assert (await mode.count(every), await mode.count(anns), await mode.every(one)) == (4, 2, ["2"])
-    assert await mode.every(anns(pk=1)) == ["1"]
-    assert await mode.every(people.collection(pk=1)(pk=2)) == []
+    assert (await call.count(every), await call.count(anns), await call.list(one)) == (4, 2, ["2"])
+    assert await call.list(anns(pk=1)) == ["1"]
+    assert await call.list(people.collection(pk=1)(pk=2)) == []
 
 
 async def test_building_asks_nothing(people):
@@ -80,27 +80,27 @@ async def test_building_asks_nothing(people):
     assert sent.trips == 0
 
 
-async def test_a_pk_alone_is_a_sequence_of_one(mode, people):
+async def test_a_pk_alone_is_a_sequence_of_one(call, people):
     found = people.collection(pk=1)
-    assert await mode.item(found, -1) == "1"
+    assert await call.item(found, -1) == "1"
     for wanted, pks in [(slice(1, None), []), (slice(0, 1), ["1"]), (slice(None, None, -1), ["1"]), (slice(0, -1), [])]:
-        assert await mode.slice(found, wanted) == pks
+        assert await call.slice(found, wanted) == pks
 
 
-async def test_dead_pks_in_an_index_are_no_objects(mode, people, raw):
+async def test_dead_pks_in_an_index_are_no_objects(call, people, raw):
     raw.sadd("spec:person:name:Ann", *range(1000, 4000))
-    made = await mode.every(people.instances(name="Ann"))
+    made = await call.list(people.instances(name="Ann"))
     assert sorted(each._pk for each in made) == ["1", "2"]
-    assert await mode.count(people.instances(name="Ann")) == 2
-    assert [each._pk for each in await mode.slice(people.instances(name="Ann"), slice(0, 5))] == ["1", "2"]
-    lazy = await mode.every(people.instances(name="Ann", lazy=True))
+    assert await call.count(people.instances(name="Ann")) == 2
+    assert [each._pk for each in await call.slice(people.instances(name="Ann"), slice(0, 5))] == ["1", "2"]
+    lazy = await call.list(people.instances(name="Ann", lazy=True))
     assert len(lazy) == 3002
     assert not any(each.connected for each in lazy)
-    assert await mode.count(people.collection(name="Ann")) == 3002
-    assert await mode.every(people.collection(name="Ann", pk=1000)) == []
+    assert await call.count(people.collection(name="Ann")) == 3002
+    assert await call.list(people.collection(name="Ann", pk=1000)) == []
 
 
-async def test_pks_that_are_no_numbers_are_ordered_as_text(mode, database):
+async def test_pks_that_are_no_numbers_are_ordered_as_text(call, database):
     hosted_by = database
 
     class Country(model.RedisModel):
@@ -110,16 +110,16 @@ async def test_pks_that_are_no_numbers_are_ordered_as_text(mode, database):
         kind = fields.StringField(indexable=True)
 
     for code in ("fr", "10", "9", "de", "nan"):
-        await mode.make(Country, code=code, name="n", kind="k")
+        await call.create(Country, code=code, name="n", kind="k")
     for filters in ({}, {"name": "n"}, {"name": "n", "kind": "k"}):
         found = Country.collection(**filters)
-        assert await mode.slice(found, slice(None)) == ["10", "9", "de", "fr", "nan"]
-        assert await mode.slice(found, slice(1, 3)) == ["9", "de"]
-        assert (await mode.item(found, 0), await mode.item(found, -1)) == ("10", "nan")
-        assert await mode.slice(found, slice(-2, None)) == ["fr", "nan"]
+        assert await call.slice(found, slice(None)) == ["10", "9", "de", "fr", "nan"]
+        assert await call.slice(found, slice(1, 3)) == ["9", "de"]
+        assert (await call.item(found, 0), await call.item(found, -1)) == ("10", "nan")
+        assert await call.slice(found, slice(-2, None)) == ["fr", "nan"]
     for code in ("fr", "de", "nan"):
-        await mode(await mode(Country, "get", code), "delete")
-    assert await mode.slice(Country.collection(name="n"), slice(None)) == ["9", "10"]
+        await call(await call(Country, "get", code), "delete")
+    assert await call.slice(Country.collection(name="n"), slice(None)) == ["9", "10"]
 
 
 def test_a_collection_is_like_a_sequence(people):
@@ -163,31 +163,31 @@ def test_results_are_a_sequence_that_asks_nothing(people):
     assert repr(people.collection()[0:30]).endswith("'20', ...]>")
 
 
-async def test_no_item_changes_the_order_of_the_next(mode, people):
+async def test_no_item_changes_the_order_of_the_next(call, people):
     found = people.collection()
     for _ in range(2):
-        assert await mode.item(found, -1) == "4"
-        assert await mode.slice(found, slice(-3, -1)) == ["2", "3"]
-        assert await mode.slice(found, slice(None)) == ["1", "2", "3", "4"]
+        assert await call.item(found, -1) == "4"
+        assert await call.slice(found, slice(-3, -1)) == ["2", "3"]
+        assert await call.slice(found, slice(None)) == ["1", "2", "3", "4"]
 
 
-async def test_a_manager_of_ones_own(mode, people):
+async def test_a_manager_of_ones_own(call, people):
     class Romans(CollectionManager):
         def __init__(self, model):
             super().__init__(model)
             self._add_filters(city="Rome")
 
-    assert sorted(await mode.every(people.collection(manager=Romans))) == ["1", "3"]
-    assert await mode.every(people.collection(manager=Romans, name="Ann")) == ["1"]
-    assert [p._pk for p in await mode.every(people.collection(manager=Romans)(name="Bob").instances())] == ["3"]
+    assert sorted(await call.list(people.collection(manager=Romans))) == ["1", "3"]
+    assert await call.list(people.collection(manager=Romans, name="Ann")) == ["1"]
+    assert [p._pk for p in await call.list(people.collection(manager=Romans)(name="Bob").instances())] == ["3"]
     people.collection_manager = Romans
-    assert await mode.count(people.collection()) == 2
-    assert await mode(people, "exists", name="Ann") is True
+    assert await call.count(people.collection()) == 2
+    assert await call(people, "exists", name="Ann") is True
 
 
-async def test_a_manager_may_be_given_with_its_types(mode, person):
-    someone = await mode.make(person, name="x")
+async def test_a_manager_may_be_given_with_its_types(call, person):
+    someone = await call.create(person, name="x")
     found = person.collection(ExtendedCollectionManager[person, str], name="x")
     assert isinstance(found, ExtendedCollectionManager)
-    assert await mode.every(found.values("name")) == [{"name": "x"}]
-    assert await mode.every(person.instances(name="x")) == [someone]
+    assert await call.list(found.values("name")) == [{"name": "x"}]
+    assert await call.list(person.instances(name="x")) == [someone]

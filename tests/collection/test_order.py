@@ -75,71 +75,71 @@ def test_slices_are_those_of_the_sorted_list(kept, by, filtered, wanted):
     assert list(found.instances()) == [kept(pk) for pk in expected]
 
 
-async def test_p11_an_item_from_the_end_leaves_the_order_as_it_was(mode, player):
+async def test_p11_an_item_from_the_end_leaves_the_order_as_it_was(call, player):
     found = player.collection().sort(by="age")
     for _ in range(3):
-        assert await mode.item(found, -1) == "6"
-        assert await mode.slice(found, slice(-2, None)) == ["1", "6"]
-        assert await mode.item(found, 0) == "4"
-    assert await mode.every(found) == ORDERS["age"]
+        assert await call.item(found, -1) == "6"
+        assert await call.slice(found, slice(-2, None)) == ["1", "6"]
+        assert await call.item(found, 0) == "4"
+    assert await call.list(found) == ORDERS["age"]
 
 
-async def test_an_item_from_the_end_is_one_item_of_one_trip(mode, player):
+async def test_an_item_from_the_end_is_one_item_of_one_trip(call, player):
     found = player.collection(team="t").sort(by="age").instances()
-    await mode.item(found, -1)
+    await call.item(found, -1)
     with count_commands() as sent:
-        assert (await mode.item(found, -1))._pk == "6"
+        assert (await call.item(found, -1))._pk == "6"
     assert sent.trips == 1
 
 
-async def test_p12_a_pk_is_a_list_of_one(mode, player):
+async def test_p12_a_pk_is_a_list_of_one(call, player):
     found = player.collection(pk=1)
     for order in (found, found.sort(by="age"), found.instances().sort(by="-age").primary_keys()):
-        assert await mode.item(order, 0) == "1"
-        assert await mode.slice(order, slice(1, None)) == []
+        assert await call.item(order, 0) == "1"
+        assert await call.slice(order, slice(1, None)) == []
         for index in (1, -2):
             with pytest.raises(IndexError):
-                await mode.item(order, index)
+                await call.item(order, index)
 
 
-async def test_p14_pks_that_are_no_numbers_are_sorted_as_text(mode, database):
+async def test_p14_pks_that_are_no_numbers_are_sorted_as_text(call, database):
     country = define(database, "Country", code=fields.PKField(), size=fields.StringField(indexable=True))
     for code in ("fr", "de", "10", "9"):
-        await mode.make(country, code=code, size=1)
+        await call.create(country, code=code, size=1)
     for found in (
         country.collection().sort(),
         country.collection(size=1).sort(by="code"),
         country.collection().sort("pk"),
     ):
-        assert await mode.every(found) == ["10", "9", "de", "fr"]
-        assert await mode.item(found, -1) == "fr"
-    assert await mode.every(country.collection().sort(by="-pk", alpha=True)) == ["fr", "de", "9", "10"]
-    assert await mode.every(country.collection().sort(desc=True)) == ["fr", "de", "9", "10"]
-    assert (await mode(country, "get", size=1, pk="de"))._pk == "de"
-    assert await mode(country, "exists", size=1, pk="de")
+        assert await call.list(found) == ["10", "9", "de", "fr"]
+        assert await call.item(found, -1) == "fr"
+    assert await call.list(country.collection().sort(by="-pk", alpha=True)) == ["fr", "de", "9", "10"]
+    assert await call.list(country.collection().sort(desc=True)) == ["fr", "de", "9", "10"]
+    assert (await call(country, "get", size=1, pk="de"))._pk == "de"
+    assert await call(country, "exists", size=1, pk="de")
 
 
-async def test_text_needs_alpha_and_a_failure_leaves_nothing_behind(mode, player, raw):
+async def test_text_needs_alpha_and_a_failure_leaves_nothing_behind(call, player, raw):
     before = set(raw.keys())
     for filters in ({}, {"team": "t"}, {"team__in": ["t", "u"]}):
         with pytest.raises(ResponseError, match="double"):
-            await mode.slice(player.instances(**filters).sort(by="name"), NONE_SLICE)
+            await call.slice(player.instances(**filters).sort(by="name"), NONE_SLICE)
     assert set(raw.keys()) == before
 
 
-async def test_the_last_sort_counts_and_the_original_stays(mode, player):
+async def test_the_last_sort_counts_and_the_original_stays(call, player):
     base = player.collection().sort(by="age")
     other = base.sort(by="name", alpha=True, desc=True)
-    assert await mode.every(other) == ORDERS["pk"]
-    assert await mode.every(base) == ORDERS["age"]
-    assert await mode.every(base.sort()) == ORDERS["pk"]
-    assert await mode.every(base.sort(by="-age", desc=False)) == ORDERS["-age"]
-    assert await mode.every(base.sort(by="age", start=1, num=2)) == ["2", "5"]
-    assert sorted(await mode.every(base.sort(by="nosort"))) == ORDERS["pk"]
-    assert len(await mode.slice(base.sort(by="nosort"), slice(-4, None))) == 4
-    assert await mode.every(base.sort(by=f"{player._name}:*:hash->age")) == ORDERS["age"]
-    assert await mode.every(base.sort(by=player.get_field("age"))) == ORDERS["age"]
-    assert await mode.count(base.sort(by="name")) == 6  # a count sorts nothing
+    assert await call.list(other) == ORDERS["pk"]
+    assert await call.list(base) == ORDERS["age"]
+    assert await call.list(base.sort()) == ORDERS["pk"]
+    assert await call.list(base.sort(by="-age", desc=False)) == ORDERS["-age"]
+    assert await call.list(base.sort(by="age", start=1, num=2)) == ["2", "5"]
+    assert sorted(await call.list(base.sort(by="nosort"))) == ORDERS["pk"]
+    assert len(await call.slice(base.sort(by="nosort"), slice(-4, None))) == 4
+    assert await call.list(base.sort(by=f"{player._name}:*:hash->age")) == ORDERS["age"]
+    assert await call.list(base.sort(by=player.get_field("age"))) == ORDERS["age"]
+    assert await call.count(base.sort(by="name")) == 6  # a count sorts nothing
 
 
 def test_wrong_options_are_refused(player):
@@ -153,12 +153,12 @@ def test_wrong_options_are_refused(player):
             player.collection().sort(**options)
 
 
-async def test_prefixes_with_stars_and_own_patterns(mode, flushed_server, raw):
+async def test_prefixes_with_stars_and_own_patterns(call, flushed_server, raw):
     with RedisDatabase(**flushed_server.settings, db=0, key_prefix="a*:") as starred:
         player = make_player(starred)
         with pytest.raises(ImplementationError, match=r"\*"):
             player.collection().sort(by="age")
-        fetched = await mode.every(player.collection(team="t").fetch("age"))
+        fetched = await call.list(player.collection(team="t").fetch("age"))
         assert {each._pk: each.fetched for each in fetched} == {
             str(number): {"age": str(age)} for number, age in enumerate(AGES, 1)
         }
@@ -168,38 +168,38 @@ async def test_prefixes_with_stars_and_own_patterns(mode, flushed_server, raw):
         player = make_player(prefixed)
         raw.mset({f"w:{pk}": number for number, pk in enumerate("654321")})  # out of the prefix: not this tenant's
         raw.mset({f"p:w:{pk}": number for number, pk in enumerate("123456")})
-        assert await mode.every(player.collection().sort(by="w:*")) == ORDERS["pk"]
-        assert await mode.every(player.collection().sort(by="age")) == ORDERS["age"]
+        assert await call.list(player.collection().sort(by="w:*")) == ORDERS["pk"]
+        assert await call.list(player.collection().sort(by="age")) == ORDERS["age"]
         await prefixed.aclose()
 
 
-async def test_fetched_values_come_with_the_objects(mode, player):
+async def test_fetched_values_come_with_the_objects(call, player):
     found = player.collection(team="t").sort(by="age").fetch("age", "team")
-    await mode.every(found())
+    await call.list(found())
     with count_commands() as sent:
-        objects = await mode.every(found())
+        objects = await call.list(found())
         assert [(each._pk, each.fetched["age"]) for each in objects] == [
             (pk, str(AGES[int(pk) - 1])) for pk in ORDERS["age"]
         ]
     assert sent.trips == 1
     with count_commands() as sent:
-        await mode(objects[0].team, "set", "u")  # the fetched value is known: no need to ask for it
+        await call(objects[0].team, "set", "u")  # the fetched value is known: no need to ask for it
     assert sent.trips == 1
-    assert await mode.every(player.collection(team="u")) == ["4"]
+    assert await call.list(player.collection(team="u")) == ["4"]
     assert objects[0].fetched["team"] == "t"
-    assert set((await mode.item(player.instances().fetch(), 0)).fetched) == {"pk", "age", "name", "team"}
+    assert set((await call.item(player.instances().fetch(), 0)).fetched) == {"pk", "age", "name", "team"}
     for wrong in ("many", "nothing", 5):
         with pytest.raises(ValueError, match="fetch"):
             player.collection().fetch(wrong)
 
 
-async def test_objects_are_live_unless_lazy(mode, player, raw):
+async def test_objects_are_live_unless_lazy(call, player, raw):
     raw.sadd(f"{player._name}:team:t", *range(1000, 3500))
-    assert len(await mode.every(player.instances(team="t"))) == 6  # pitfall 58
-    assert len(await mode.every(player.instances(team="t").fetch("age"))) == 6
-    assert len(await mode.every(player.instances(team="t", lazy=True).fetch("age"))) == 2506
+    assert len(await call.list(player.instances(team="t"))) == 6  # pitfall 58
+    assert len(await call.list(player.instances(team="t").fetch("age"))) == 6
+    assert len(await call.list(player.instances(team="t", lazy=True).fetch("age"))) == 2506
     raw.sadd(f"{player._name}:team:ghost", 77)
-    assert not await mode(player, "exists", team="ghost")  # pitfall 51
+    assert not await call(player, "exists", team="ghost")  # pitfall 51
     with pytest.raises(player.DoesNotExist):
-        await mode(player, "get", team="ghost")
+        await call(player, "get", team="ghost")
     assert model.RedisModel.DoesNotExist is player.DoesNotExist

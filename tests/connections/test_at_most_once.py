@@ -13,8 +13,6 @@ from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.exceptions import UNKNOWN_OUTCOME
 
-MODES = ["sync", "async"]
-
 
 @pytest.fixture
 def stalling():
@@ -45,7 +43,6 @@ async def stalled(server, mode, database, *command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("command", "key", "once"),
     [(("INCR", "n"), "n", "1"), (("APPEND", "s", "x"), "s", "x")],
@@ -60,7 +57,6 @@ async def test_write_whose_reply_is_late_is_executed_once_and_the_error_says_so(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
 async def test_read_whose_reply_is_late_is_sent_again(stalling, mode):
     async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
         await connected(database)
@@ -69,7 +65,6 @@ async def test_read_whose_reply_is_late_is_sent_again(stalling, mode):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
 async def test_pipeline_with_a_write_is_not_sent_again(stalling, mode):
     async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
         await connected(database)
@@ -109,7 +104,6 @@ async def test_create_whose_reply_is_late_is_not_answered_by_a_uniqueness_error(
     assert Person.exists(name="ann")
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_write_is_tried_again_while_it_can_not_be_sent(mode, stalling):
     async with RedisDatabase(**stalling.settings, breaker=None) as database:
         await connected(database)

@@ -73,7 +73,6 @@ async def prepare(state, databases, mode):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("operation", [single, pipeline, transaction, script])
 async def test_write_cut_at_any_reply_runs_at_most_once(proxy, databases, flushed_server, mode, state, operation):
@@ -107,7 +106,6 @@ async def test_write_cut_at_any_reply_runs_at_most_once(proxy, databases, flushe
         assert failed
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("right", ["exec", "discard", "multi"])
 @pytest.mark.parametrize("when", ["before", "while connected"])
 async def test_user_without_a_right_for_transactions_loses_nothing(flushed_server, mode, right, when):

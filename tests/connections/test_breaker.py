@@ -298,7 +298,6 @@ def test_one_for_all_databases_of_a_server():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_slow_pipeline_of_one_tenant_does_not_refuse_the_others(server, mode):
     """A command that blocks for longer than the timeout says nothing about a server that replies to others meanwhile."""
     import asyncio

@@ -19,7 +19,6 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-MODES = ["sync", "async"]
 FAST = {"failures": 3, "seconds": 0.05, "max_open_seconds": 0.1}
 
 
@@ -44,7 +43,6 @@ async def until_back(database, mode):
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_server_that_refuses(mode):
     async with RedisDatabase(
         host="127.0.0.1", port=free_port(), breaker={"seconds": 60, "max_open_seconds": 60}
@@ -58,7 +56,6 @@ async def test_a_server_that_refuses(mode):
         assert database.server.breaker.status.failures == 3
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_server_that_never_answers_costs_one_time_out(mode):
     with silent() as port:
         settings = {
@@ -80,7 +77,6 @@ async def test_a_server_that_never_answers_costs_one_time_out(mode):
             assert time.monotonic() - began < 1
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_it_closes_when_the_server_is_back(mode):
     with EmbeddedServer() as server:
         async with RedisDatabase(**server.settings, breaker=FAST) as database:
@@ -100,7 +96,6 @@ async def test_it_closes_when_the_server_is_back(mode):
             assert breaker.status.state == "closed"
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_all_who_come_as_the_server_is_back_find_it(server, mode):
     """One of them is let through, and the others wait for what comes of that, not only to be refused."""
     with ChaosProxy(server.host, server.port) as proxy:
@@ -120,7 +115,6 @@ async def test_all_who_come_as_the_server_is_back_find_it(server, mode):
             assert await asyncio.gather(*pings) == [True] * 16
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_command_without_a_reply_counts_and_both_modes_know(mode):
     with EmbeddedServer() as server:
         settings = {**server.settings, "socket_timeout": 0.1, "breaker": {"seconds": 0.1, "max_open_seconds": 0.1}}
@@ -137,7 +131,6 @@ async def test_a_command_without_a_reply_counts_and_both_modes_know(mode):
             assert not database.server.breaker.may_refuse
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_hurried_fan_out_takes_the_server_from_nobody(mode):
     with EmbeddedServer() as server:
         databases = {f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(8)}
@@ -156,7 +149,6 @@ async def test_a_hurried_fan_out_takes_the_server_from_nobody(mode):
         await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_patient_one_pays_once_for_all_tenants_of_a_dead_server(mode):
     with silent() as port:
         policy = {"failures": 3, "seconds": 60, "max_open_seconds": 60}
@@ -178,7 +170,6 @@ async def test_a_patient_one_pays_once_for_all_tenants_of_a_dead_server(mode):
         await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_cancelled_attempt_leaves_the_way_to_the_next_one(mode):
     with EmbeddedServer() as server:
         async with RedisDatabase(**server.settings, breaker=FAST) as database:
@@ -206,7 +197,6 @@ def silent_on(port):
         yield
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_wrong_password_is_an_answer(mode):
     with EmbeddedServer(password="right") as server:
         async with RedisDatabase(host="127.0.0.1", port=server.port, password="wrong") as database:
@@ -215,7 +205,6 @@ async def test_a_wrong_password_is_an_answer(mode):
             assert not database.server.breaker.has_failures
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_subscriber_that_hears_nothing_is_no_failure(mode, server):
     async with RedisDatabase(**server.settings, breaker={"failures": 1}) as database:
         if mode == "sync":
@@ -231,7 +220,6 @@ async def test_a_subscriber_that_hears_nothing_is_no_failure(mode, server):
         assert not database.server.breaker.has_failures
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_without_a_breaker_nothing_is_refused(mode):
     retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
     async with RedisDatabase(host="127.0.0.1", port=free_port(), retry=retry, breaker=None) as database:
@@ -241,7 +229,6 @@ async def test_without_a_breaker_nothing_is_refused(mode):
             assert not isinstance(caught.value, ServerUnavailableError)
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_command_that_waits_on_purpose_is_no_failure(mode, server):
     """A worker waits for jobs longer than its socket's time-out, and catches redis-py's error: the server is well."""
     settings = {
@@ -259,7 +246,6 @@ async def test_a_command_that_waits_on_purpose_is_no_failure(mode, server):
         assert not database.server.breaker.has_failures
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_modes(mode):
     """Deadlines of callers end the wait before the connection's own time-out does."""
     with EmbeddedServer() as server:
@@ -279,7 +265,6 @@ async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_modes(mode):
         await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_that_a_socket_could_be_opened_is_no_answer(mode):
     """The kernel accepts for a process that hangs. With nothing to say in the handshake, no reply has come by then."""
     with silent() as port:

@@ -85,7 +85,6 @@ def test_scanned_keys_that_are_not_utf8_can_be_deleted_in_the_loop(flushed_serve
         assert client.dbsize() == 0
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_scanned_keys_that_are_not_utf8_work_in_commands_and_pipelines(flushed_server, mode):
     async with RedisDatabase(**flushed_server.settings, db=5) as database:
         database.connection.mset(dict.fromkeys(RAW, 1))
@@ -101,7 +100,6 @@ async def test_scanned_keys_that_are_not_utf8_work_in_commands_and_pipelines(flu
         assert replies[1:] == ["int", len(keys), [2] * 10]
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_values_that_are_not_utf8_are_still_refused(flushed_server, mode):
     async with RedisDatabase(**flushed_server.settings, db=5) as database:
         client = database.connection if mode == "sync" else database.aconnection

@@ -10,8 +10,6 @@ import pytest
 from tenantlimpyd import Command, DatabaseRouter, RedisDatabase
 from tenantlimpyd.exceptions import ImplementationError
 
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
-
 
 @pytest.fixture
 async def database(server):
@@ -36,7 +34,6 @@ async def execute(database, mode, *command, pipeline=False):
     return pipe.execute() if mode == "sync" else await pipe.execute()
 
 
-@MODES
 @pytest.mark.parametrize("pipeline", [False, True], ids=["alone", "pipeline"])
 @pytest.mark.parametrize(
     "command",
@@ -57,14 +54,12 @@ async def test_command_that_reaches_another_database_is_refused(database, mode, 
     assert database.connection.get("k") == "v"
 
 
-@MODES
 async def test_copy_within_the_database_works(database, mode):
     database.connection.set("k", "v")
     await execute(database, mode, "COPY", "k", "DB2")
     assert database.connection.get("DB2") == "v"
 
 
-@MODES
 @pytest.mark.parametrize("pipeline", [False, True], ids=["alone", "pipeline"])
 @pytest.mark.parametrize("command", ["FLUSHDB", "flushdb\t", b"FLUSHALL"], ids=repr)
 async def test_database_with_a_key_prefix_is_not_emptied(database, prefixed, mode, command, pipeline):
@@ -74,14 +69,12 @@ async def test_database_with_a_key_prefix_is_not_emptied(database, prefixed, mod
     assert database.connection.get("globex:k") == "theirs"
 
 
-@MODES
 async def test_database_without_a_key_prefix_can_be_emptied(database, mode):
     database.connection.set("k", "v")
     await execute(database, mode, "FLUSHDB")
     assert not database.connection.exists("k")
 
 
-@MODES
 @pytest.mark.parametrize("command", [("WAIT", 0, 10), ("waitaof", 0, 0, 10)], ids=repr)
 async def test_waiting_for_writes_of_another_connection_is_refused(database, mode, command):
     with pytest.raises(ImplementationError, match="waits for the writes of its own connection"):
@@ -130,7 +123,6 @@ class AwkwardError(Exception):
         raise RuntimeError
 
 
-@MODES
 async def test_one_error_of_two_tenants_names_each_once(server, mode):
     cause = KeyError("cause")
     shared = ValueError("shared")

@@ -190,7 +190,6 @@ async def test_a_library_that_wants_to_hear_of_commands_does(opened, monkeypatch
     await database.aclose()
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_telemetry_of_redis_py_hears_of_commands(opened, monkeypatch, mode):
     database = opened(db=1)
     recorded = []

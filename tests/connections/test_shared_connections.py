@@ -25,11 +25,6 @@ ONCE = Retry(NoBackoff(), 0)
 PASSWORD = "s3cret-password"
 
 
-@pytest.fixture(params=["sync", "async"])
-def mode(request):
-    return request.param
-
-
 @pytest.fixture
 def ask(mode):
     """Run a function of a client, in the test's mode: ``await ask(database, lambda client: client.get("k"))``."""

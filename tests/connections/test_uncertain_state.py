@@ -81,7 +81,6 @@ def test_invariant_8_an_interrupt_as_sending_returns(opened, monkeypatch):
     assert database.connection.get("b") == "of b"
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_a_connection_made_anew_for_a_second_try_is_kept(proxy, client_name, mode):
     with RedisDatabase(
         host="127.0.0.1", port=proxy.port, db=5, client_name=client_name, retry=Retry(NoBackoff(), 1)
@@ -137,7 +136,6 @@ def test_invariant_8_a_handshake_interrupted_anywhere_never_ends_in_database_0(o
 
 
 @pytest.mark.parametrize("after", range(1, 6))
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_invariant_8_a_handshake_interrupted_before_sending(opened, monkeypatch, after, raw, mode):
     """Between two commands nothing is owed, and the connection looks healthy: but it is in database 0."""
     database = opened(db=5, client_name="handshake")
@@ -234,7 +232,6 @@ async def test_invariant_8_a_batch_cancelled_half_read(proxy, through, opened):
     await through.aclose()
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_invariant_8_a_reply_that_came_too_late_goes_to_nobody(proxy, through, opened, mode):
     opened(db=5).connection.mset({"a": "of a", "b": "of b"})
     through.connect(**{**through.connection_settings, "socket_timeout": 0.2})

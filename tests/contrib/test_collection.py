@@ -56,8 +56,8 @@ def kept(song, raw):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_intersecting_with_all_kinds(mode, song):
-    one = await mode(song, "get", 1)
+async def test_intersecting_with_all_kinds(call, song):
+    one = await call(song, "get", 1)
     for operand, pks in [
         ([1, "2", 99], ["1", "2"]),
         ((3,), ["3"]),
@@ -77,55 +77,55 @@ async def test_intersecting_with_all_kinds(mode, song):
         (song.collection(name="a").sort(by="-year").instances(), ["2", "5"]),
     ]:
         found = song.collection().intersect(operand)
-        assert sorted(await mode.every(found)) == pks, operand
-        assert await mode.count(song.collection().intersect(operand)) == len(pks)
-        assert await mode.slice(found, slice(None)) == pks
+        assert sorted(await call.list(found)) == pks, operand
+        assert await call.count(song.collection().intersect(operand)) == len(pks)
+        assert await call.slice(found, slice(None)) == pks
         with count_commands() as sent:
-            assert sorted(each._pk for each in await mode.every(found.instances())) == pks
+            assert sorted(each._pk for each in await call.list(found.instances())) == pks
         assert sent.trips <= 1
-        assert sorted(await mode.every(found.filter(name="a"))) == [pk for pk in pks if pk in "25"]
+        assert sorted(await call.list(found.filter(name="a"))) == [pk for pk in pks if pk in "25"]
     several = song.collection().intersect(one.likes, [3, 5, 6]).intersect(one.queue)
-    assert await mode.every(several) == ["3"]
+    assert await call.list(several) == ["3"]
 
 
 @pytest.mark.usefixtures("kept")
-async def test_sorted_sets_give_their_order_to_slices_too(mode, song):
-    one = await mode(song, "get", 1)
+async def test_sorted_sets_give_their_order_to_slices_too(call, song):
+    one = await call(song, "get", 1)
     for operand in (one.ranks, one.ranks.key):
         found = song.collection().intersect(operand)
-        assert await mode.every(found) == ["3", "2", "6"]
-        assert await mode.slice(found, slice(0, 2)) == ["3", "2"]
-        assert await mode.slice(found, slice(-2, None)) == ["2", "6"]
-        assert await mode.item(found, -1) == "6"
-        assert await mode.every(found.values_list("pk", flat=True)) == ["3", "2", "6"]
-        assert await mode.every(found.sort()) == ["2", "3", "6"]
+        assert await call.list(found) == ["3", "2", "6"]
+        assert await call.slice(found, slice(0, 2)) == ["3", "2"]
+        assert await call.slice(found, slice(-2, None)) == ["2", "6"]
+        assert await call.item(found, -1) == "6"
+        assert await call.list(found.values_list("pk", flat=True)) == ["3", "2", "6"]
+        assert await call.list(found.sort()) == ["2", "3", "6"]
 
 
 @pytest.mark.usefixtures("kept")
-async def test_what_can_not_be_intersected(mode, song):
-    one = await mode(song, "get", 1)
+async def test_what_can_not_be_intersected(call, song):
+    one = await call(song, "get", 1)
     for wrong in ({}, iter([1]), 5, None, one.name, one.year, one.tags, one.pk, song.get_field("likes")):
         with pytest.raises(ValueError, match="intersect"):
             song.collection().intersect(wrong)
     for key in (one.tags.key, one.name.key):
         found = song.collection(name="a").intersect([1, 2], key)
         with pytest.raises(ValueError, match="holds a"):
-            await mode.every(found.instances())
+            await call.list(found.instances())
 
 
 @pytest.mark.usefixtures("kept")
-async def test_filter_takes_fields_and_objects(mode, song):
-    one = await mode(song, "get", 1)
-    assert sorted(await mode.every(song.collection().filter(name=one.name))) == ["1", "4"]
-    assert await mode.every(song.collection().filter(name=one.name, year=one.year)) == ["1"]
-    assert await mode.every(song.collection().filter(pk=one).filter(pk=one.pk)) == ["1"]
+async def test_filter_takes_fields_and_objects(call, song):
+    one = await call(song, "get", 1)
+    assert sorted(await call.list(song.collection().filter(name=one.name))) == ["1", "4"]
+    assert await call.list(song.collection().filter(name=one.name, year=one.year)) == ["1"]
+    assert await call.list(song.collection().filter(pk=one).filter(pk=one.pk)) == ["1"]
 
     def nested():
         return song.collection().intersect(song.collection(name=one.name), [one.year, 4])
 
-    await mode.every(nested())  # from here on the server knows the script
+    await call.list(nested())  # from here on the server knows the script
     with count_commands() as sent:
-        assert await mode.every(nested()) == ["4"]
+        assert await call.list(nested()) == ["4"]
     assert sent.trips == 2
 
 
@@ -133,28 +133,28 @@ async def test_filter_takes_fields_and_objects(mode, song):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_values_of_many_objects_take_one_trip(mode, song):
+async def test_values_of_many_objects_take_one_trip(call, song):
     found = song.collection(name__in=["a", "b"])
-    await mode.every(found.values())
+    await call.list(found.values())
     with count_commands() as sent:
-        assert await mode.every(found.values("pk", "year", "name")) == [
+        assert await call.list(found.values("pk", "year", "name")) == [
             {"pk": str(pk), "year": str(2001 - pk), "name": NAMES[pk - 1]} for pk in (2, 3, 5, 6)
         ]
     assert sent.trips == 1
-    assert await mode.every(found.values()) == [
+    assert await call.list(found.values()) == [
         {"pk": str(pk), "name": NAMES[pk - 1], "year": str(2001 - pk)} for pk in (2, 3, 5, 6)
     ]
-    assert await mode.every(found.values_list("name", "year")) == [
+    assert await call.list(found.values_list("name", "year")) == [
         (NAMES[pk - 1], str(2001 - pk)) for pk in (2, 3, 5, 6)
     ]
-    assert await mode.every(found.values_list("name", flat=True)) == ["a", "b", "a", "b"]
-    assert await mode.slice(found.sort(by="year").values_list("pk", flat=True), slice(1, 3)) == ["5", "3"]
-    assert await mode.item(found.values("pk"), -1) == {"pk": "6"}
-    assert await mode.count(found.values("pk")) == 4
-    assert await mode.every(song.collection(pk=2).values_list("name")) == [("a",)]
-    assert await mode.every(song.collection(pk=9).values_list("name")) == []
-    assert await mode.every(song.collection(name__in=[]).values()) == []
-    assert await mode.every(song.collection(pk=2).values("name").primary_keys()) == ["2"]
+    assert await call.list(found.values_list("name", flat=True)) == ["a", "b", "a", "b"]
+    assert await call.slice(found.sort(by="year").values_list("pk", flat=True), slice(1, 3)) == ["5", "3"]
+    assert await call.item(found.values("pk"), -1) == {"pk": "6"}
+    assert await call.count(found.values("pk")) == 4
+    assert await call.list(song.collection(pk=2).values_list("name")) == [("a",)]
+    assert await call.list(song.collection(pk=9).values_list("name")) == []
+    assert await call.list(song.collection(name__in=[]).values()) == []
+    assert await call.list(song.collection(pk=2).values("name").primary_keys()) == ["2"]
     assert song.collection(pk=2).values("name") == [{"name": "a"}]
 
 
@@ -169,7 +169,7 @@ def test_values_of_wrong_fields(song):
             song.collection().values_list(*names, flat=True)
 
 
-async def test_values_that_are_not_there_and_pks_that_are_no_numbers(mode, database):
+async def test_values_that_are_not_there_and_pks_that_are_no_numbers(call, database):
     hosted_by = database
 
     class Word(model.RedisModel):
@@ -180,8 +180,8 @@ async def test_values_that_are_not_there_and_pks_that_are_no_numbers(mode, datab
         size = fields.InstanceHashField()
 
     for text in ("b", "a"):
-        await mode.make(Word, text=text)
-    assert await mode.every(Word.collection().values("text", "note", "size")) == [
+        await call.create(Word, text=text)
+    assert await call.list(Word.collection().values("text", "note", "size")) == [
         {"text": "a", "note": None, "size": None},
         {"text": "b", "note": None, "size": None},
     ]
@@ -191,46 +191,46 @@ async def test_values_that_are_not_there_and_pks_that_are_no_numbers(mode, datab
 
 
 @pytest.mark.usefixtures("kept")
-async def test_sorting_by_score(mode, song):
-    one = await mode(song, "get", 1)
+async def test_sorting_by_score(call, song):
+    one = await call(song, "get", 1)
     for by_score in (one.ranks, one.ranks.key):
         found = song.collection().sort(by_score=by_score)
-        assert await mode.every(found) == ["1", "4", "5", "3", "2", "6"]
-        assert await mode.slice(found, slice(2, 5)) == ["5", "3", "2"]
-        assert await mode.item(found, -1) == "6"
-        assert await mode.slice(found, slice(-2, None)) == ["2", "6"]
-        assert await mode.every(song.collection(name="a").sort(by_score=by_score, desc=True)) == ["2", "5"]
-    assert (await mode.every(song.collection().sort(by_score=f"-{one.ranks.key}")))[:3] == ["6", "2", "3"]
+        assert await call.list(found) == ["1", "4", "5", "3", "2", "6"]
+        assert await call.slice(found, slice(2, 5)) == ["5", "3", "2"]
+        assert await call.item(found, -1) == "6"
+        assert await call.slice(found, slice(-2, None)) == ["2", "6"]
+        assert await call.list(song.collection(name="a").sort(by_score=by_score, desc=True)) == ["2", "5"]
+    assert (await call.list(song.collection().sort(by_score=f"-{one.ranks.key}")))[:3] == ["6", "2", "3"]
     found = song.collection(pk=6).sort(by_score=one.ranks)
-    assert await mode.every(found.values("name", SORTED_SCORE)) == [{"name": "b", "sorted_score": "7.0"}]
+    assert await call.list(found.values("name", SORTED_SCORE)) == [{"name": "b", "sorted_score": "7.0"}]
     every = song.collection().sort(by_score=one.ranks)
-    assert await mode.every(every.values_list(SORTED_SCORE, flat=True)) == ["-inf"] * 3 + ["-1.0", "0.5", "7.0"]
-    assert await mode.every(song.collection(pk=6).values_list(SORTED_SCORE)) == [(None,)]
-    assert await mode.every(every.sort().values_list(SORTED_SCORE, flat=True)) == [None] * 6
-    assert [each._pk for each in await mode.slice(every.instances(), slice(4, 6))] == ["2", "6"]
+    assert await call.list(every.values_list(SORTED_SCORE, flat=True)) == ["-inf"] * 3 + ["-1.0", "0.5", "7.0"]
+    assert await call.list(song.collection(pk=6).values_list(SORTED_SCORE)) == [(None,)]
+    assert await call.list(every.sort().values_list(SORTED_SCORE, flat=True)) == [None] * 6
+    assert [each._pk for each in await call.slice(every.instances(), slice(4, 6))] == ["2", "6"]
 
 
 @pytest.mark.usefixtures("kept")
-async def test_scores_as_text(mode, song, raw):
-    one = await mode(song, "get", 1)
+async def test_scores_as_text(call, song, raw):
+    one = await call(song, "get", 1)
     raw.zadd(one.ranks.key, {"1": 10, "5": 9})
     found = song.collection().sort(by_score=one.ranks, alpha=True)
-    assert await mode.every(found) == ["4", "3", "2", "1", "6", "5"]  # none, "-1", "0.5", "10", "7", "9"
-    assert (await mode.every(found.values_list(SORTED_SCORE, flat=True)))[:2] == ["-inf", "-1.0"]
+    assert await call.list(found) == ["4", "3", "2", "1", "6", "5"]  # none, "-1", "0.5", "10", "7", "9"
+    assert (await call.list(found.values_list(SORTED_SCORE, flat=True)))[:2] == ["-inf", "-1.0"]
 
 
 @pytest.mark.usefixtures("kept")
-async def test_p36_no_scores_at_all(mode, song):
+async def test_p36_no_scores_at_all(call, song):
     found = song.collection().sort(by_score="no-such-key")
-    assert await mode.slice(found, slice(0, 2)) == ["1", "2"]
-    assert await mode.count(found) == 6
-    one = await mode(song, "get", 1)
+    assert await call.slice(found, slice(0, 2)) == ["1", "2"]
+    assert await call.count(found) == 6
+    one = await call(song, "get", 1)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await mode.every(song.collection(name__in=["a", "b"]).sort(by_score=one.likes.key))
+        await call.list(song.collection(name__in=["a", "b"]).sort(by_score=one.likes.key))
 
 
-async def test_wrong_scores(mode, song):
-    one = await mode(song, "get", 1)
+async def test_wrong_scores(call, song):
+    one = await call(song, "get", 1)
     for options in (
         {"by_score": one.ranks, "by": "name"},
         {"by_score": 5},
@@ -245,14 +245,14 @@ async def test_wrong_scores(mode, song):
 # Storing
 
 
-async def test_storing_keeps_the_order_and_expires(mode, song, raw):
-    stored = await mode(song.collection(name__in=["a", "b"]).sort(by="year"), "store")
+async def test_storing_keeps_the_order_and_expires(call, song, raw):
+    stored = await call(song.collection(name__in=["a", "b"]).sort(by="year"), "store")
     assert stored.stored_key.startswith(f"{song._name}:__collection__:store:")
     assert 0 < raw.ttl(stored.stored_key) <= DEFAULT_STORE_TTL == 60
     pks = ["6", "5", "3", "2"]
-    for found in (stored, stored(), await mode(song.collection(), "from_stored", stored.stored_key)):
-        assert await mode.every(found) == pks
-        assert await mode.count(found()) == 4
+    for found in (stored, stored(), await call(song.collection(), "from_stored", stored.stored_key)):
+        assert await call.list(found) == pks
+        assert await call.count(found()) == 4
         for wanted in (
             slice(0, 2),
             slice(-3, -1),
@@ -261,87 +261,87 @@ async def test_storing_keeps_the_order_and_expires(mode, song, raw):
             slice(2, 99),
             slice(9, None),
         ):
-            assert await mode.slice(found, wanted) == pks[wanted]
-        assert (await mode.item(found, 1), await mode.item(found, -1), await mode.item(found, -4)) == (
+            assert await call.slice(found, wanted) == pks[wanted]
+        assert (await call.item(found, 1), await call.item(found, -1), await call.item(found, -4)) == (
             "5",
             "2",
             "6",
         )
         with pytest.raises(IndexError):
-            await mode.item(found, -5)
-        assert await mode.every(found.sort()) == ["2", "3", "5", "6"]
-        assert await mode.every(found.filter(name="a")) == ["5", "2"]
-        assert await mode.every(found.intersect([2, 3])) == ["3", "2"]
-        assert await mode.every(found(pk=3)) == ["3"]
-        assert await mode.every(found.values_list("name", flat=True)) == list("baba")
-    await mode(await mode(song, "get", 5), "delete")
-    assert [each._pk for each in await mode.every(stored.instances())] == ["6", "3", "2"]
-    assert len(await mode.every(stored.instances(lazy=True))) == 4
+            await call.item(found, -5)
+        assert await call.list(found.sort()) == ["2", "3", "5", "6"]
+        assert await call.list(found.filter(name="a")) == ["5", "2"]
+        assert await call.list(found.intersect([2, 3])) == ["3", "2"]
+        assert await call.list(found(pk=3)) == ["3"]
+        assert await call.list(found.values_list("name", flat=True)) == list("baba")
+    await call(await call(song, "get", 5), "delete")
+    assert [each._pk for each in await call.list(stored.instances())] == ["6", "3", "2"]
+    assert len(await call.list(stored.instances(lazy=True))) == 4
     assert [key for key in raw.scan_iter() if "__collection__" in key] == [stored.stored_key]
 
 
-async def test_storing_takes_one_trip_and_any_order(mode, song, raw):
-    one = await mode(song, "get", 1)
+async def test_storing_takes_one_trip_and_any_order(call, song, raw):
+    one = await call(song, "get", 1)
     found = song.collection().sort(by_score=one.ranks)
-    await mode(found, "store", "warm")
+    await call(found, "store", "warm")
     with count_commands() as sent:
-        stored = await mode(found, "store", "mine", None)
+        stored = await call(found, "store", "mine", None)
         assert sent.trips == 1
-        assert await mode.every(stored) == raw.lrange("mine", 0, -1) == ["1", "4", "5", "3", "2", "6"]
+        assert await call.list(stored) == raw.lrange("mine", 0, -1) == ["1", "4", "5", "3", "2", "6"]
     assert sent.trips == 3  # with the one of the raw client
     assert raw.ttl("mine") == -1
-    again = await mode(song.collection(pk=3).instances(), "store", "mine", ttl=5)  # pitfall 35
-    assert [each._pk for each in await mode.every(again)] == ["3"]
+    again = await call(song.collection(pk=3).instances(), "store", "mine", ttl=5)  # pitfall 35
+    assert [each._pk for each in await call.list(again)] == ["3"]
     assert 0 < raw.ttl("mine") <= 5
-    assert await mode.every(await mode(song.collection().sort(by="year", start=1, num=2), "store")) == ["5", "4"]
-    nothing = await mode(song.collection(name="z"), "store", "mine")
+    assert await call.list(await call(song.collection().sort(by="year", start=1, num=2), "store")) == ["5", "4"]
+    nothing = await call(song.collection(name="z"), "store", "mine")
     assert not raw.exists("mine")
     raw.rpush("mine", 1)
-    assert await mode.every(nothing) == []
+    assert await call.list(nothing) == []
     for ttl in (0, -1):
         with pytest.raises(ValueError, match="ttl=None"):
-            await mode(song.collection(), "store", ttl=ttl)
+            await call(song.collection(), "store", ttl=ttl)
 
 
-async def test_a_stored_collection_that_is_gone(mode, song, raw):
-    stored = await mode(song.collection(), "store", "s")
-    assert await mode(stored, "stored_key_exists") is True
+async def test_a_stored_collection_that_is_gone(call, song, raw):
+    stored = await call(song.collection(), "store", "s")
+    assert await call(stored, "stored_key_exists") is True
     raw.delete("s")
-    assert await mode(stored, "stored_key_exists") is False
+    assert await call(stored, "stored_key_exists") is False
     for ask in (
-        lambda: mode.every(stored()),
-        lambda: mode.count(stored()),
-        lambda: mode.slice(stored, slice(0, 1)),
-        lambda: mode.every(stored.instances()),
-        lambda: mode.every(stored.values("name")),
+        lambda: call.list(stored()),
+        lambda: call.count(stored()),
+        lambda: call.slice(stored, slice(0, 1)),
+        lambda: call.list(stored.instances()),
+        lambda: call.list(stored.values("name")),
     ):
         with pytest.raises(DoesNotExist, match="stored collection"):
             await ask()
-    empty = await mode(song.collection(), "from_stored", "s")
-    assert await mode.every(empty) == []
+    empty = await call(song.collection(), "from_stored", "s")
+    assert await call.list(empty) == []
     with pytest.raises(ValueError, match="stored"):
-        await mode(empty, "from_stored", "s")
+        await call(empty, "from_stored", "s")
     assert song.collection().stored_key is None
     with pytest.raises(ValueError, match="not a stored"):
-        await mode(song.collection(), "stored_key_exists")
+        await call(song.collection(), "stored_key_exists")
 
 
-async def test_keys_are_looked_for_under_the_prefix(mode, flushed_server, raw):
+async def test_keys_are_looked_for_under_the_prefix(call, flushed_server, raw):
     raw.sadd("likes", 1, 2)
     raw.zadd("ranks", {"2": 1})
     raw.rpush("list", 2)
     async with RedisDatabase(**flushed_server.settings, db=0, key_prefix="p:") as hosted_by:
         song = make_song(hosted_by)
         for name in "ab":
-            await mode.make(song, name=name, likes=[1])
-        assert await mode.every(song.collection().intersect("likes")) == []
-        assert await mode.every(song.collection().sort(by_score="ranks")) == ["1", "2"]
-        assert await mode.every(await mode(song.collection(), "from_stored", "list")) == []
+            await call.create(song, name=name, likes=[1])
+        assert await call.list(song.collection().intersect("likes")) == []
+        assert await call.list(song.collection().sort(by_score="ranks")) == ["1", "2"]
+        assert await call.list(await call(song.collection(), "from_stored", "list")) == []
         raw.sadd("p:likes", 1)
-        assert await mode.every(song.collection().intersect("likes")) == ["1"]
-        assert await mode.every(song.collection().intersect("p:likes")) == ["1"]
-        assert await mode.every(song.collection().intersect(song.lazy_connect(2).likes.key)) == ["1"]
-        stored = await mode(song.collection(), "store", "list")
+        assert await call.list(song.collection().intersect("likes")) == ["1"]
+        assert await call.list(song.collection().intersect("p:likes")) == ["1"]
+        assert await call.list(song.collection().intersect(song.lazy_connect(2).likes.key)) == ["1"]
+        stored = await call(song.collection(), "store", "list")
         assert stored.stored_key == "p:list"
         assert raw.lrange("list", 0, -1) == ["2"]
         hosted_by.close()
@@ -350,7 +350,7 @@ async def test_keys_are_looked_for_under_the_prefix(mode, flushed_server, raw):
 # Tenants
 
 
-async def test_invariant_3_nothing_of_one_tenant_selects_objects_of_another(mode, flushed_server):
+async def test_invariant_3_nothing_of_one_tenant_selects_objects_of_another(call, flushed_server):
     databases = {
         each: RedisDatabase(**flushed_server.settings, db=0, key_prefix=f"{each}:") for each in ("acme", "globex")
     }
@@ -358,10 +358,10 @@ async def test_invariant_3_nothing_of_one_tenant_selects_objects_of_another(mode
     shared = RedisDatabase(**flushed_server.settings, db=3)
     song, common = make_song(router), make_song(shared)
     with router.use_tenant("acme"):
-        theirs = await mode.make(song, name="a", likes=[1], ranks={"1": 1})
+        theirs = await call.create(song, name="a", likes=[1], ranks={"1": 1})
         found = song.collection(name="a").sort(by="year").values("name")
     with router.use_tenant("globex"):
-        await mode.make(song, name="b")
+        await call.create(song, name="b")
         mine = song.collection()
         with count_commands() as sent:
             for given in (
@@ -378,29 +378,29 @@ async def test_invariant_3_nothing_of_one_tenant_selects_objects_of_another(mode
                 with pytest.raises(WrongTenantError):
                     given()
             with pytest.raises(WrongTenantError):
-                await mode.every(found)
+                await call.list(found)
             with pytest.raises(WrongTenantError):
-                await mode(found, "store")
+                await call(found, "store")
         assert sent.trips == 0
-        everywhere = await mode.make(common, name="b", likes=[1])
-        assert await mode.every(mine.filter(pk=everywhere)) == ["1"]  # an object of all tenants stands for its pk
+        everywhere = await call.create(common, name="b", likes=[1])
+        assert await call.list(mine.filter(pk=everywhere)) == ["1"]  # an object of all tenants stands for its pk
         for given in (everywhere.name, everywhere.likes, common.collection()):
             with pytest.raises(ImplementationError, match="another database"):
                 mine.filter(name=given) if given is everywhere.name else mine.intersect(given)
-    assert await mode.every(found) == [{"name": "a"}]  # with no tenant current, it is still its own
+    assert await call.list(found) == [{"name": "a"}]  # with no tenant current, it is still its own
     for each in (router, shared):
         await each.aclose()
         each.close()
 
 
-async def test_many_pks(mode, song, raw):
+async def test_many_pks(call, song, raw):
     everybody = range(1, 20_001)
     raw.sadd(f"{song._name}:collection", *everybody)
     found = song.collection().intersect(list(everybody)).sort(by="nosort")
-    assert await mode.count(found) == 20_000
+    assert await call.count(found) == 20_000
     raw.zadd("ranks", {str(pk): -pk for pk in everybody})
     by_score = song.collection().intersect(list(everybody)).sort(by_score="ranks")
-    assert await mode.slice(by_score, slice(0, 2)) == ["20000", "19999"]
-    stored = await mode(by_score, "store", "long")
-    assert await mode.item(stored.intersect(list(everybody)), 1) == "19999"
-    assert len(await mode.every(by_score.values("pk", "name"))) == 20_000
+    assert await call.slice(by_score, slice(0, 2)) == ["20000", "19999"]
+    stored = await call(by_score, "store", "long")
+    assert await call.item(stored.intersect(list(everybody)), 1) == "19999"
+    assert len(await call.list(by_score.values("pk", "name"))) == 20_000

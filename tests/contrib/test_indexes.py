@@ -51,21 +51,21 @@ WHOLE = {
         ("DateTimeIndex", "2015-12-16 15:16:17.123456", WHOLE | DATE | TIME),
     ],
 )
-async def test_entries_of_dates_and_times(mode, database, raw, name, value, kept):
+async def test_entries_of_dates_and_times(call, database, raw, name, value, kept):
     cls = dated(database, getattr(contrib, name))
-    thing = await mode.make(cls, pk="1", dt=value)
+    thing = await call.create(cls, pk="1", dt=value)
     assert entries(raw) == kept
-    await mode(thing.dt, "delete")
+    await call(thing.dt, "delete")
     assert entries(raw) == {}
-    await mode(thing.dt, "set", value)
-    await mode(thing, "delete")
+    await call(thing.dt, "set", value)
+    await call(thing, "delete")
     assert raw.keys("*") == []
 
 
-async def test_filters_on_dates_and_times(mode, database, raw):
+async def test_filters_on_dates_and_times(call, database, raw):
     cls = dated(database, DateTimeIndex)
     for pk, value in [("1", "2015-12-16 15:16:17"), ("2", "2016-01-16 09:16:18"), ("3", "2016-03-01 15:00:00.5")]:
-        await mode.make(cls, pk=pk, dt=value)
+        await call.create(cls, pk=pk, dt=value)
     for filters, found in [
         ({"dt": "2016-03-01 15:00:00"}, {"3"}),
         ({"dt__gte": "2016"}, {"2", "3"}),
@@ -79,7 +79,7 @@ async def test_filters_on_dates_and_times(mode, database, raw):
         ({"dt__month__lt": 12, "dt__hour": 15}, {"3"}),
         ({"dt__day__gte": 2, "dt__minute": 16, "dt__second__lte": 17}, {"1"}),
     ]:
-        assert set(await mode.every(cls.collection(**filters))) == found, filters
+        assert set(await call.list(cls.collection(**filters))) == found, filters
     for wrong in ("dt__week", "dt__year__startswith", "dt__date__year"):
         with pytest.raises(ImplementationError):
             cls.collection(**{wrong: 1})
@@ -88,40 +88,40 @@ async def test_filters_on_dates_and_times(mode, database, raw):
 @pytest.mark.parametrize(
     ("index", "mine", "other"), [(DateIndex, "2015-12-16", "2015-12-17"), (TimeIndex, "01:02:03", "01:02:04")]
 )
-async def test_whole_dates_are_unique_not_their_parts(mode, database, raw, index, mine, other):
+async def test_whole_dates_are_unique_not_their_parts(call, database, raw, index, mine, other):
     cls = dated(database, index, unique=True)
-    await mode.make(cls, pk="1", dt=mine)
-    await mode.make(cls, pk="2", dt=other)
+    await call.create(cls, pk="1", dt=mine)
+    await call.create(cls, pk="2", dt=other)
     with pytest.raises(UniquenessError):
-        await mode.make(cls, pk="3", dt=mine + "!")
+        await call.create(cls, pk="3", dt=mine + "!")
     with pytest.raises(ImplementationError, match="unique"):
         define(database, "Parts", dt=fields.StringField(unique=True, indexes=[DateIndexParts]))
 
 
-async def test_keys_and_transforms_of_composed_indexes(mode, database, raw):
+async def test_keys_and_transforms_of_composed_indexes(call, database, raw):
     inner = MultiIndexes.compose([EqualIndex.configure(prefix="fl", transform=lambda v: v[0])], key="in", name="Inner")
     index = MultiIndexes.compose([EqualIndex, TextRangeIndex, inner], key="mk", transform=str.lower)
     cls = dated(database, index)
-    thing = await mode.make(cls, pk="1", dt="FooBar")
+    thing = await call.create(cls, pk="1", dt="FooBar")
     assert raw.smembers(":d:dt:mk:foobar") == raw.smembers(":d:dt:mk:in:fl:f") == {"1"}
     assert raw.zrange(":d:dt:mk:text-range", 0, -1) == [f"foobar{SEPARATOR}1"]
     for filters in ({"dt": "foobar"}, {"dt__gt": "fo"}, {"dt__fl": "f"}, {"dt__fl__in": ["f"]}):
-        assert await mode.every(cls.collection(**filters)) == ["1"]
-    await mode(thing, "delete")
+        assert await call.list(cls.collection(**filters)) == ["1"]
+    await call(thing, "delete")
     assert raw.keys("*") == []
 
 
-async def test_composed_indexes_of_a_hash_have_the_subkey_first(mode, database, raw):
+async def test_composed_indexes_of_a_hash_have_the_subkey_first(call, database, raw):
     cls = dated(database, MultiIndexes.compose([EqualIndex, NumberRangeIndex], key="mk"), kind=fields.HashField)
-    thing = await mode.make(cls, pk="1", dt={"k": "5"})
+    thing = await call.create(cls, pk="1", dt={"k": "5"})
     assert raw.smembers(":d:dt:k:mk:5") == {"1"}
     assert raw.zscore(":d:dt:k:mk:number-range", "1") == 5
-    assert await mode.every(cls.collection(dt__k__gt=4)) == ["1"]
-    await mode(thing.dt, "hdel", "k")
+    assert await call.list(cls.collection(dt__k__gt=4)) == ["1"]
+    await call(thing.dt, "hdel", "k")
     assert raw.keys(":d:dt:*") == []
 
 
-async def test_the_first_index_that_can_keeps_a_composed_one_unique(mode, database, raw):
+async def test_the_first_index_that_can_keeps_a_composed_one_unique(call, database, raw):
     both = MultiIndexes.compose(
         [
             DateIndexParts,
@@ -131,10 +131,10 @@ async def test_the_first_index_that_can_keeps_a_composed_one_unique(mode, databa
         ]
     )
     cls = dated(database, both, unique=True)
-    await mode.make(cls, pk="1", dt="ab")
+    await call.create(cls, pk="1", dt="ab")
     with pytest.raises(UniquenessError):
-        await mode.make(cls, pk="2", dt="AB")
-    await mode.make(cls, pk="2", dt="xy")
+        await call.create(cls, pk="2", dt="AB")
+    await call.create(cls, pk="2", dt="xy")
     assert raw.smembers(":d:dt:n:2") == {"1", "2"}
 
 

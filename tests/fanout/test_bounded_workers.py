@@ -13,7 +13,6 @@ from tenantlimpyd._fanout.plan import PER_SERVER, JobPlan
 pytestmark = pytest.mark.slow
 
 TENANTS = 200
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 
 
 @pytest.fixture
@@ -38,7 +37,6 @@ async def fan_out(router, mode, seen, concurrency):
     return await router.afan_out(anote, concurrency=concurrency)
 
 
-@MODES
 async def test_no_more_workers_than_one_server_may_serve(router, mode):
     seen = []
     outcomes = await fan_out(router, mode, seen, concurrency=1000)
@@ -48,7 +46,6 @@ async def test_no_more_workers_than_one_server_may_serve(router, mode):
     )  # in asyncio, a task for each worker and each job, the test's and its timeout's
 
 
-@MODES
 @pytest.mark.parametrize("concurrency", [1, 3, 1000])
 async def test_attempts_to_get_a_job_are_proportional_to_the_jobs(router, mode, concurrency, monkeypatch):
     attempts = 0

@@ -22,7 +22,6 @@ from tests.support.chaos_proxy import ChaosProxy
 
 pytestmark = pytest.mark.slow
 
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 MANY = 100
 INCREMENT = Script("return redis.call('INCR', KEYS[1])", ["n"])
 
@@ -64,7 +63,6 @@ def counts(admin):
     return {number: int(reply) for number, reply in enumerate(replies) if reply is not None}
 
 
-@MODES
 @pytest.mark.parametrize("write", range(1, 7))
 @pytest.mark.parametrize(
     "lost", ["-multi", "-select", "-exec", "-incr -eval -evalsha", "-multi -select", "-exec -select", "-discard -multi"]
@@ -97,7 +95,6 @@ async def test_rights_that_are_taken_away_before_any_write(wide, admin, monkeypa
     await router.aclose()
 
 
-@MODES
 @pytest.mark.parametrize("write", range(2, 5))
 async def test_the_connection_goes_back_with_the_database_it_is_in(wide, admin, monkeypatch, mode, write):
     """The user may send no MULTI, and loses SELECT between two round trips."""
@@ -124,7 +121,6 @@ async def test_the_connection_goes_back_with_the_database_it_is_in(wide, admin, 
     await router.aclose()
 
 
-@MODES
 @pytest.mark.parametrize("right", ["-multi", "-exec"])
 async def test_users_who_may_send_no_transactions(wide, admin, mode, right):
     admin.execute_command("ACL", "SETUSER", "worker", right)
@@ -137,7 +133,6 @@ async def test_users_who_may_send_no_transactions(wide, admin, mode, right):
     await router.aclose()
 
 
-@MODES
 async def test_what_is_too_long_for_one_write(wide, admin, mode):
     router = make(wide, *range(10))
     for size in (3_000, 7_000, 100_000):
@@ -151,7 +146,6 @@ async def test_what_is_too_long_for_one_write(wide, admin, mode):
     await router.aclose()
 
 
-@MODES
 async def test_one_tenant_whose_command_is_refused_keeps_nobody_else_from_theirs(wide, admin, mode):
     """The user may write to no key but one, which the others' scripts don't name."""
     router = make(wide, *range(1, 30))
@@ -164,7 +158,6 @@ async def test_one_tenant_whose_command_is_refused_keeps_nobody_else_from_theirs
     await router.aclose()
 
 
-@MODES
 async def test_users_who_may_not_discard(wide, admin, mode):
     """They could not leave a transaction that was begun; connections that others left in one are of no use to them."""
     router = make(wide, *range(20))
@@ -177,7 +170,6 @@ async def test_users_who_may_not_discard(wide, admin, mode):
     await router.aclose()
 
 
-@MODES
 async def test_a_long_script_is_sent_once(wide, admin, mode):
     router = make(wide, *range(60))
     script = Script(f"--{'x' * 7_000}\nreturn redis.call('INCR', KEYS[1])", ["n"])
@@ -192,7 +184,6 @@ async def test_a_long_script_is_sent_once(wide, admin, mode):
     await router.aclose()
 
 
-@MODES
 @pytest.mark.parametrize("bad", [{"a": 1}, "\ud800"], ids=["no word", "no UTF-8"])
 async def test_tenants_that_ended_before_an_error_have_their_own(wide, admin, mode, bad):
     """A tenant whose number isn't there, one that was removed, and a command that can't be packed."""
@@ -214,7 +205,6 @@ async def test_tenants_that_ended_before_an_error_have_their_own(wide, admin, mo
     await router.aclose()
 
 
-@MODES
 async def test_a_silent_server_is_waited_for_once_by_users_who_may_send_no_transactions(wide, admin, monkeypatch, mode):
     admin.execute_command("ACL", "SETUSER", "worker", "-multi")
     with ChaosProxy(wide.host, wide.port) as proxy:

@@ -200,7 +200,6 @@ async def test_leaving_an_asyncio_walk_cancels_tasks_that_wait_for_a_server(brok
 
 
 @pytest.mark.usefixtures("stopwatch")
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_a_server_that_falls_silent_in_mid_reply(flushed_server, mode):
     with redis.Redis(**flushed_server.settings) as client:
         client.mset({f"key:{number}": 1 for number in range(5000)})
@@ -227,7 +226,6 @@ async def test_a_server_that_falls_silent_in_mid_reply(flushed_server, mode):
 
 
 @pytest.mark.usefixtures("stopwatch")
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_deadlines_hold_over_tls(tmp_path, flushed_server, mode):
     authority = Authority(tmp_path)
     with ChaosProxy(flushed_server.host, flushed_server.port, authority.server_context()) as proxy:

@@ -20,7 +20,6 @@ from tests.support.chaos_proxy import ChaosProxy
 
 pytestmark = pytest.mark.slow
 
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 LARGE, KEYS = 12, 1500
 
 
@@ -59,7 +58,6 @@ class Held:
                 await released
 
 
-@MODES
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
 @pytest.mark.parametrize("free", [1, 2])
 async def test_lanes_share_the_places_that_are_free(full, mode, on_full, free):
@@ -87,7 +85,6 @@ async def test_lanes_share_the_places_that_are_free(full, mode, on_full, free):
     await router.aclose()
 
 
-@MODES
 async def test_with_no_place_at_all_the_budget_decides(full, mode):
     budget = Budget(per_server=2, timeout=0.1)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(3)})
@@ -117,7 +114,6 @@ def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
     router.close()
 
 
-@MODES
 @pytest.mark.parametrize("arguments", [{"timeout": 0.5}, {}], ids=["deadline", "budget"])
 async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(full, mode, arguments):
     """The second server's turn comes when the first is through, however long the consumer takes."""
@@ -147,7 +143,6 @@ async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(f
         await router.aclose()
 
 
-@MODES
 async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full, mode):
     """Two lanes and one place; among the work that one puts back is a number that isn't there."""
     settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
@@ -169,7 +164,6 @@ async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full,
     await router.aclose()
 
 
-@MODES
 async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
     """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
     tried = []
@@ -200,7 +194,6 @@ async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
         await router.aclose()
 
 
-@MODES
 async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so(full, monkeypatch, mode):
     """Its last page had come as the connection was lost, and there was no place for another one."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})

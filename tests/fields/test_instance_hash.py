@@ -39,23 +39,23 @@ STEPS = [
 
 @pytest.mark.parametrize("field", ["age", "city", "badge"])
 @pytest.mark.parametrize("forgetful", [False, True], ids=["one handle", "a new handle each time"])
-async def test_each_command_does_what_redis_does_and_the_index_follows(mode, person, raw, field, forgetful):
-    p = await mode.make(person, note="x")
+async def test_each_command_does_what_redis_does_and_the_index_follows(call, person, raw, field, forgetful):
+    p = await call.create(person, note="x")
     for command, args, reply, value in STEPS:
         if forgetful:
-            p = await mode(person, "get", 1)
-        assert await mode(getattr(p, field), command, *args) == reply, command
+            p = await call(person, "get", 1)
+        assert await call(getattr(p, field), command, *args) == reply, command
         assert raw.hget(HASH, field) == value, command
         assert_indexes_right(raw, person)
 
 
-async def test_an_amount_must_be_a_whole_number(mode, person):
-    p = await mode.make(person, age=1, city=1)
+async def test_an_amount_must_be_a_whole_number(call, person):
+    p = await call.create(person, age=1, city=1)
     for field in (p.age, p.city):
         for amount in (1.5, "1", True):
             with pytest.raises(TypeError, match="whole number"):
-                await mode(field, "hincrby", amount)
-        assert await mode(field, "hget") == "1"
+                await call(field, "hincrby", amount)
+        assert await call(field, "hget") == "1"
 
 
 async def test_instance_hash_fields_have_no_expiring_commands(person):
@@ -64,54 +64,54 @@ async def test_instance_hash_fields_have_no_expiring_commands(person):
 
 
 @pytest.mark.parametrize("command", ["hset", "hsetnx"])
-async def test_a_taken_unique_value_is_refused(mode, person, raw, command):
-    await mode.make(person, badge="taken")
-    p = await mode.make(person, age=1)
+async def test_a_taken_unique_value_is_refused(call, person, raw, command):
+    await call.create(person, badge="taken")
+    p = await call.create(person, age=1)
     with pytest.raises(UniquenessError):
-        await mode(p.badge, command, "taken")
+        await call(p.badge, command, "taken")
     assert raw.hgetall("spec:person:2:hash") == {"age": "1"}
     assert_indexes_right(raw, person)
 
 
-async def test_the_hash_is_read_as_a_whole(mode, person):
-    p = await mode.make(person, city="Rome", age=30)
-    assert await mode(p, "hmget", "age", "badge", "city") == ["30", None, "Rome"]
-    assert await mode(p, "hgetall") == {"city": "Rome", "age": "30"}
-    assert sorted(await mode(p, "hkeys")) == ["age", "city"]
-    assert sorted(await mode(p, "hvals")) == ["30", "Rome"]
-    assert await mode(p, "hlen") == 2
+async def test_the_hash_is_read_as_a_whole(call, person):
+    p = await call.create(person, city="Rome", age=30)
+    assert await call(p, "hmget", "age", "badge", "city") == ["30", None, "Rome"]
+    assert await call(p, "hgetall") == {"city": "Rome", "age": "30"}
+    assert sorted(await call(p, "hkeys")) == ["age", "city"]
+    assert sorted(await call(p, "hvals")) == ["30", "Rome"]
+    assert await call(p, "hlen") == 2
 
 
 @pytest.mark.parametrize("how", ["known", "looked up", "lazy"])
-async def test_several_fields_are_written_at_once_with_their_indexes(mode, person, raw, how):
-    p = await mode.make(person, city="Rome", badge="b1", age=1)
+async def test_several_fields_are_written_at_once_with_their_indexes(call, person, raw, how):
+    p = await call.create(person, city="Rome", badge="b1", age=1)
     if how == "looked up":
-        p = await mode(person, "get", 1)
+        p = await call(person, "get", 1)
     if how == "lazy":
         p = person.lazy_connect(1)
-    assert await mode(p, "hmset", city="Oslo", badge="b2", age=2) is True
+    assert await call(p, "hmset", city="Oslo", badge="b2", age=2) is True
     assert raw.hgetall(HASH) == {"city": "Oslo", "badge": "b2", "age": "2"}
     assert_indexes_right(raw, person)
-    assert await mode(p, "hmset", age=3) is True
-    assert await mode(p, "hdel", "city", "badge", "age") == 3
-    assert await mode(p, "hdel", "city") == 0
-    assert await mode(p, "hdel", "age") == 0
+    assert await call(p, "hmset", age=3) is True
+    assert await call(p, "hdel", "city", "badge", "age") == 3
+    assert await call(p, "hdel", "city") == 0
+    assert await call(p, "hdel", "age") == 0
     assert raw.hgetall(HASH) == {}
     assert_indexes_right(raw, person)
 
 
-async def test_one_taken_value_of_several_writes_none(mode, person, raw):
-    await mode.make(person, badge="taken")
-    p = await mode.make(person, city="Rome", age=1)
+async def test_one_taken_value_of_several_writes_none(call, person, raw):
+    await call.create(person, badge="taken")
+    p = await call.create(person, city="Rome", age=1)
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
-        await mode(p, "hmset", city="Oslo", badge="taken", age=2)
+        await call(p, "hmset", city="Oslo", badge="taken", age=2)
     assert keyspace(raw) == before
 
 
 @pytest.mark.parametrize("command", ["hmget", "hmset", "hdel"])
-async def test_only_instance_hash_fields_are_taken(mode, person, raw, command):
-    p = await mode.make(person, city="Rome", note="n")
+async def test_only_instance_hash_fields_are_taken(call, person, raw, command):
+    p = await call.create(person, city="Rome", note="n")
     before = keyspace(raw)
 
     def arguments(*names):
@@ -126,11 +126,11 @@ async def test_only_instance_hash_fields_are_taken(mode, person, raw, command):
     ]:
         args, kwargs = arguments(*names)
         with pytest.raises(error):
-            await mode(p, command, *args, **kwargs)
+            await call(p, command, *args, **kwargs)
     assert keyspace(raw) == before
 
 
-async def test_a_lazy_object_that_is_not_there_is_not_written(mode, person, raw):
+async def test_a_lazy_object_that_is_not_there_is_not_written(call, person, raw):
     z = person.lazy_connect(999)
     for command, args, kwargs in [
         ("hmset", (), {"age": 1}),
@@ -139,16 +139,16 @@ async def test_a_lazy_object_that_is_not_there_is_not_written(mode, person, raw)
         ("hdel", ("city",), {}),
     ]:
         with pytest.raises(DoesNotExist):
-            await mode(z, command, *args, **kwargs)
-    assert await mode(z, "hgetall") == {}
-    assert await mode(z.age, "hget") is None
+            await call(z, command, *args, **kwargs)
+    assert await call(z, "hgetall") == {}
+    assert await call(z.age, "hget") is None
     assert keyspace(raw) == {}
 
 
 @pytest.mark.parametrize("values", [{"age": 1}, {"city": "x"}])
-async def test_hmset_stores_an_object_that_is_not_stored_yet(mode, person, raw, values):
+async def test_hmset_stores_an_object_that_is_not_stored_yet(call, person, raw, values):
     p = person()
-    await mode(p, "hmset", **values)
+    await call(p, "hmset", **values)
     assert p.connected
     assert raw.smembers("spec:person:collection") == {"1"}
     assert raw.hgetall(HASH) == {name: str(value) for name, value in values.items()}

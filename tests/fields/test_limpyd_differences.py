@@ -17,22 +17,22 @@ def everything(raw):
     return {key: raw.dump(key) for key in raw.scan_iter()}
 
 
-async def test_p04_a_list_keeps_its_entry_until_the_last_copy_is_gone(mode, made):
+async def test_p04_a_list_keeps_its_entry_until_the_last_copy_is_gone(call, made):
     thing = made(values=fields.ListField(indexable=True))
-    p = await mode.make(thing, values=["x", "y", "x"])
-    await mode(p.values, "rpop")
+    p = await call.create(thing, values=["x", "y", "x"])
+    await call(p.values, "rpop")
     assert list(thing.collection(values="x")) == ["1"]
-    await mode(p.values, "lpop")
+    await call(p.values, "lpop")
     assert list(thing.collection(values="x")) == []
 
 
-async def test_p05_what_failed_leaves_entries_that_were_there(mode, made, raw):
+async def test_p05_what_failed_leaves_entries_that_were_there(call, made, raw):
     thing = made(values=fields.ListField(unique=True))
-    await mode.make(thing, values=["taken"])
-    p = await mode.make(thing, values=["z"])
+    await call.create(thing, values=["taken"])
+    p = await call.create(thing, values=["z"])
     before = everything(raw)
     with pytest.raises(UniquenessError):
-        await mode(p.values, "rpush", "z", "taken")
+        await call(p.values, "rpush", "z", "taken")
     assert everything(raw) == before
     assert list(thing.collection(values="z")) == ["2"]
 
@@ -41,43 +41,43 @@ async def test_p05_what_failed_leaves_entries_that_were_there(mode, made, raw):
     ("command", "argument", "before", "after"),
     [("hincrby", 2, "5", "7"), ("hincrbyfloat", 0.5, "5", "5.5"), ("hsetnx", "new", None, "new")],
 )
-async def test_p06_the_index_follows_each_command(mode, made, command, argument, before, after):
+async def test_p06_the_index_follows_each_command(call, made, command, argument, before, after):
     thing = made(f=fields.InstanceHashField(unique=True), note=fields.StringField())
-    p = await mode.make(thing, note="n", **({} if before is None else {"f": before}))
-    await mode(p.f, command, argument)
+    p = await call.create(thing, note="n", **({} if before is None else {"f": before}))
+    await call(p.f, command, argument)
     assert list(thing.collection(f=after)) == ["1"]
     assert before is None or list(thing.collection(f=before)) == []
     with pytest.raises(UniquenessError):
-        await mode.make(thing, f=after)
+        await call.create(thing, f=after)
 
 
-async def test_p07_a_scored_unique_value_is_freed(mode, made):
+async def test_p07_a_scored_unique_value_is_freed(call, made):
     index = ScoredEqualIndex.configure(score_field="score")
     thing = made(f=fields.InstanceHashField(unique=True, indexes=[index]), score=fields.InstanceHashField())
-    p = await mode.make(thing, f="U", score=1)
+    p = await call.create(thing, f="U", score=1)
     with pytest.raises(UniquenessError):
-        await mode.make(thing, f="U", score=2)
-    await mode(p.f, "hdel")
-    q = await mode.make(thing, f="U", score=2)
+        await call.create(thing, f="U", score=2)
+    await call(p.f, "hdel")
+    q = await call.create(thing, f="U", score=2)
     assert list(thing.collection(f="U")) == [q._pk]
 
 
-async def test_p13_a_text_is_one_value(mode, made):
+async def test_p13_a_text_is_one_value(call, made):
     thing = made(values=fields.ListField(unique=True), more=fields.SetField(unique=True))
-    await mode.make(thing, values=["a"], more=["b"])
-    p = await mode.make(thing, values="abc", more="abc")
-    assert (await mode(p.values, "lmembers"), await mode(p.more, "smembers")) == (["abc"], {"abc"})
+    await call.create(thing, values=["a"], more=["b"])
+    p = await call.create(thing, values="abc", more="abc")
+    assert (await call(p.values, "lmembers"), await call(p.more, "smembers")) == (["abc"], {"abc"})
     with pytest.raises(UniquenessError):
-        await mode.make(thing, values="a")
+        await call.create(thing, values="a")
 
 
-async def test_p20_a_failing_command_undoes_nothing_done_by_hand(mode, made):
+async def test_p20_a_failing_command_undoes_nothing_done_by_hand(call, made):
     thing = made(values=fields.SetField(indexable=True))
-    p = await mode.make(thing, values=["a"])
-    await mode(p.values, "index", ["by hand"])
-    await mode(thing.get_field("values"), "rebuild_indexes")
+    p = await call.create(thing, values=["a"])
+    await call(p.values, "index", ["by hand"])
+    await call(thing.get_field("values"), "rebuild_indexes")
     with pytest.raises(DataError):
-        await mode(p.values, "sadd", None)
+        await call(p.values, "sadd", None)
     assert list(thing.collection(values="by hand")) == list(thing.collection(values="a")) == ["1"]
 
 
@@ -88,31 +88,31 @@ def test_p31_options_are_known():
         fields.StringField(True)
 
 
-async def test_p34_keys_stay_limpyds_and_nothing_is_lost_by_it(mode, made, raw):
+async def test_p34_keys_stay_limpyds_and_nothing_is_lost_by_it(call, made, raw):
     thing = made(h=fields.HashField(indexable=True))
-    p = await mode.make(thing, h={"a:b": "c", "a": "b:c"})
+    p = await call.create(thing, h={"a:b": "c", "a": "b:c"})
     assert list(thing.collection(h__a="b:c")) == ["1"]
-    await mode(p.h, "hdel", "a:b")
+    await call(p.h, "hdel", "a:b")
     assert list(thing.collection(h__a="b:c")) == ["1"]
     coded = made("Coded", code=fields.PKField(), name=fields.StringField(indexable=True))
-    await mode.make(coded, code="a*", name="x")
-    await mode.make(coded, code="ab", name="x")
-    assert await mode.scanned(coded("a*"), "scan_keys") == {"p:coded:a*:name"}
+    await call.create(coded, code="a*", name="x")
+    await call.create(coded, code="ab", name="x")
+    assert await call.scan(coded("a*"), "scan_keys") == {"p:coded:a*:name"}
     clash = made("Clash", code=fields.PKField(), name=fields.StringField(indexable=True), color=fields.StringField())
-    p = await mode.make(clash, code="name", color="red")
+    p = await call.create(clash, code="name", color="red")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await mode(p.name, "set", "color")  # its index entry would have to go where a value is
-    assert (await mode(p.name, "get"), await mode(p.color, "get")) == (None, "red")
+        await call(p.name, "set", "color")  # its index entry would have to go where a value is
+    assert (await call(p.name, "get"), await call(p.color, "get")) == (None, "red")
 
 
-async def test_p38_any_name_is_a_subkey_or_a_member(mode, made):
+async def test_p38_any_name_is_a_subkey_or_a_member(call, made):
     names = ["name", "command", "self", "value", "key"]
     thing = made(h=fields.HashField(indexable=True), z=fields.SortedSetField(indexable=True))
-    p = await mode.make(thing, h=dict.fromkeys(names, "x"), z=dict.fromkeys(names, 1))
-    await mode(p.h, "hmset", **dict.fromkeys(names, "y"))
-    await mode(p.z, "zadd", **dict.fromkeys(names, 2))
-    assert await mode(p.h, "hgetall") == dict.fromkeys(names, "y")
-    assert await mode(p.z, "zrange", 0, -1, withscores=True) == [(name, 2.0) for name in sorted(names)]
+    p = await call.create(thing, h=dict.fromkeys(names, "x"), z=dict.fromkeys(names, 1))
+    await call(p.h, "hmset", **dict.fromkeys(names, "y"))
+    await call(p.z, "zadd", **dict.fromkeys(names, 2))
+    assert await call(p.h, "hgetall") == dict.fromkeys(names, "y")
+    assert await call(p.z, "zrange", 0, -1, withscores=True) == [(name, 2.0) for name in sorted(names)]
 
 
 def test_p40_indexes_of_several_fields_are_inherited_and_used_again(made, database):
@@ -129,50 +129,50 @@ def test_p40_indexes_of_several_fields_are_inherited_and_used_again(made, databa
             each(f="x", score=3)
 
 
-async def test_p42_the_same_number_again_touches_no_index(mode, made, raw):
+async def test_p42_the_same_number_again_touches_no_index(call, made, raw):
     thing = made(f=fields.StringField(indexable=True))
-    p = await mode.make(thing, f=12)
-    user = f"p42-{mode.awaiting}".lower()
+    p = await call.create(thing, f=12)
+    user = f"p42-{call.is_async}".lower()
     raw.acl_setuser(user, enabled=True, nopass=True, keys=["*"], commands=["+@all", "-srem"])
     try:
         thing.database.connect(**{**thing.database.connection_settings, "username": user, "password": "any"})
         with count_commands(thing.database) as counted:
-            await mode(p.f, "set", 12)
+            await call(p.f, "set", 12)
         assert counted.trips == 1
-        assert await mode(p.f, "get") == "12"
+        assert await call(p.f, "get") == "12"
     finally:
         raw.acl_deluser(user)
 
 
-async def test_p43_popping_several_of_an_indexed_list(mode, made):
+async def test_p43_popping_several_of_an_indexed_list(call, made):
     thing = made(values=fields.ListField(indexable=True))
-    p = await mode.make(thing, values=["a", "b", "c", "d"])
-    assert await mode(p.values, "lpop", 2) == ["a", "b"]
-    assert await mode(p.values, "rpop", 1) == ["d"]
+    p = await call.create(thing, values=["a", "b", "c", "d"])
+    assert await call(p.values, "lpop", 2) == ["a", "b"]
+    assert await call(p.values, "rpop", 1) == ["d"]
     assert [list(thing.collection(values=value)) for value in "abcd"] == [[], [], ["1"], []]
 
 
-async def test_p46_an_error_in_a_transform_is_its_own(mode, made, raw):
+async def test_p46_an_error_in_a_transform_is_its_own(call, made, raw):
     def transform(_index, value):
         raise TypeError(f"not {value}: argument")
 
     thing = made(f=fields.StringField(indexable=True, indexes=[EqualIndex.configure(transform=transform)]))
     with pytest.raises(TypeError, match="not x"):
-        await mode.make(thing, f="x")
+        await call.create(thing, f="x")
     assert keyspace(raw).keys() <= {"p:thing:max_pk"}
 
 
-async def test_p47_each_number_is_found_and_what_is_none_is_not_unique(mode, made):
+async def test_p47_each_number_is_found_and_what_is_none_is_not_unique(call, made):
     thing = made(
         hours=fields.SetField(indexable=True, indexes=[NumberRangeIndex]),
         one=fields.StringField(unique=True, indexes=[NumberRangeIndex]),
     )
-    p = await mode.make(thing, hours=[3, 5])
+    p = await call.create(thing, hours=[3, 5])
     assert [list(thing.collection(hours=number)) for number in (3, 4, 5)] == [["1"], [], ["1"]]
-    await mode(p.hours, "srem", 3)
+    await call(p.hours, "srem", 3)
     assert [list(thing.collection(hours=number)) for number in (3, 5)] == [[], ["1"]]
     with pytest.raises(ValueError, match="number"):
-        await mode(p.one, "set", "none")
+        await call(p.one, "set", "none")
 
 
 def test_p50_an_index_of_the_very_class_wins(made):
@@ -188,21 +188,21 @@ def test_p50_an_index_of_the_very_class_wins(made):
 
 
 @pytest.mark.parametrize("value", [True, None, [], object()])
-async def test_p54_a_value_that_can_not_be_sent_sends_nothing(mode, made, value):
+async def test_p54_a_value_that_can_not_be_sent_sends_nothing(call, made, value):
     thing = made(f=fields.StringField(indexable=True), g=fields.InstanceHashField(), s=fields.SetField(indexable=True))
-    p = await mode.make(thing, f="x")
+    p = await call.create(thing, f="x")
     with count_commands(thing.database) as counted:
         for field, command in ((p.f, "set"), (p.g, "hset"), (p.s, "sadd")):
             with pytest.raises(DataError):
-                await mode(field, command, value)
+                await call(field, command, value)
     assert counted.trips == 0
     assert list(thing.collection(f="x")) == ["1"]
 
 
-async def test_p56_an_aggressive_clear_deletes_no_value(mode, numbered):
-    p = await mode.make(numbered, code="f", f="kept")
-    await mode(numbered.get_field("f"), "clear_indexes", aggressive=True)
-    assert await mode(p.f, "get") == "kept"
+async def test_p56_an_aggressive_clear_deletes_no_value(call, numbered):
+    p = await call.create(numbered, code="f", f="kept")
+    await call(numbered.get_field("f"), "clear_indexes", aggressive=True)
+    assert await call(p.f, "get") == "kept"
     assert list(numbered.collection(f="kept")) == []
 
 

@@ -20,8 +20,8 @@ from tests.support.models import define
 
 
 @contextlib.asynccontextmanager
-async def locked(mode, lock):
-    if mode.awaiting:
+async def locked(call, lock):
+    if call.is_async:
         async with lock as entered:
             yield entered
     else:
@@ -43,31 +43,31 @@ def acquired(field):
     return False
 
 
-async def test_a_field_is_locked_for_all_objects_and_for_others_only(mode, person, raw):
-    p, q = await mode.make(person, note="n"), await mode.make(person)
-    async with locked(mode, FieldLock(p.note)) as lock:
+async def test_a_field_is_locked_for_all_objects_and_for_others_only(call, person, raw):
+    p, q = await call.create(person, note="n"), await call.create(person)
+    async with locked(call, FieldLock(p.note)) as lock:
         assert 0 < raw.pttl("spec:person:lock-for-update:note") <= 5000
-        assert await mode(lock, "locked")
-        assert await mode(lock, "owned")
+        assert await call(lock, "locked")
+        assert await call(lock, "owned")
         for field in (p.note, q.note, person.get_field("note")):
             assert not await elsewhere(acquired, field)
         assert await elsewhere(acquired, p.name)
-        await mode(lock, "extend", 100)
+        await call(lock, "extend", 100)
         assert raw.ttl(lock.name) > 50
-        await mode(p.note, "set", "fields don't mind")
+        await call(p.note, "set", "fields don't mind")
     assert not raw.exists("spec:person:lock-for-update:note")
     assert await elsewhere(acquired, q.note)
 
 
-async def test_it_can_be_entered_again_by_who_has_it(mode, person, raw):
-    p, q = await mode.make(person), await mode.make(person)
+async def test_it_can_be_entered_again_by_who_has_it(call, person, raw):
+    p, q = await call.create(person), await call.create(person)
     lock = FieldLock(p.note)
-    async with locked(mode, lock):
+    async with locked(call, lock):
         with count_commands() as sent:
             async with (
-                locked(mode, FieldLock(q.note)),
-                locked(mode, lock),
-                locked(mode, FieldLock(person.get_field("note"))),
+                locked(call, FieldLock(q.note)),
+                locked(call, lock),
+                locked(call, FieldLock(person.get_field("note"))),
             ):
                 pass
         assert sent.commands == 0
@@ -113,48 +113,48 @@ async def test_tasks_exclude_one_another_and_those_started_inside_are_let_in(per
         assert await task is False
 
 
-async def test_p17_a_lost_lock_is_told_and_forgotten(mode, person, raw):
-    p = await mode.make(person)
+async def test_p17_a_lost_lock_is_told_and_forgotten(call, person, raw):
+    p = await call.create(person)
     with pytest.raises(LockNotOwnedError):
-        async with locked(mode, FieldLock(p.note)) as lock:
+        async with locked(call, FieldLock(p.note)) as lock:
             raw.delete(lock.name)
     with count_commands() as sent:
-        async with locked(mode, FieldLock(p.note)):
+        async with locked(call, FieldLock(p.note)):
             assert not await elsewhere(acquired, p.note)
     assert "SET" in sent.names
     with pytest.raises(ZeroDivisionError):
-        async with locked(mode, FieldLock(p.note)):
+        async with locked(call, FieldLock(p.note)):
             raise ZeroDivisionError
     assert not raw.exists(lock.name)
 
 
-async def test_p17_a_failed_acquisition_leaves_no_mark(mode, person, raw):
-    p = await mode.make(person)
+async def test_p17_a_failed_acquisition_leaves_no_mark(call, person, raw):
+    p = await call.create(person)
     name = FieldLock(p.note).name
     raw.hset(name, "not", "a lock")  # SET NX fails
     waiting = FieldLock(p.note, blocking_timeout=0.05, sleep=0.01)
-    assert await mode(waiting, "acquire") is False
+    assert await call(waiting, "acquire") is False
     with pytest.raises(LockError):
-        async with locked(mode, waiting):
+        async with locked(call, waiting):
             pytest.fail("it is not free")
     broken = FieldLock(p.note)  # its token can not be sent
     with pytest.raises(redis.DataError):
-        await mode(broken, "acquire", token=object())
+        await call(broken, "acquire", token=object())
     raw.delete(name)
     with count_commands() as sent:
-        async with locked(mode, FieldLock(p.note)):
+        async with locked(call, FieldLock(p.note)):
             pass
     assert "SET" in sent.names
     with pytest.raises(LockError):
-        await mode(FieldLock(p.note), "release")
+        await call(FieldLock(p.note), "release")
 
 
-async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(mode, flushed_server, raw):
+async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(call, flushed_server, raw):
     databases = [RedisDatabase(**flushed_server.settings, db=0, key_prefix=prefix) for prefix in ("a:", "b:")]
     things = [define(database, value=fields.StringField()) for database in databases]
-    a, b = [await mode.make(thing, value="v") for thing in things]
-    async with locked(mode, FieldLock(a.value)) as outer:
-        async with locked(mode, FieldLock(b.value)) as inner:
+    a, b = [await call.create(thing, value="v") for thing in things]
+    async with locked(call, FieldLock(a.value)) as outer:
+        async with locked(call, FieldLock(b.value)) as inner:
             assert raw.exists(outer.name, inner.name) == 2
             assert (outer.name[:2], inner.name[:2]) == ("a:", "b:")
         assert not await elsewhere(acquired, a.value)
@@ -164,19 +164,19 @@ async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(mode,
         database.close()
 
 
-async def test_fields_and_models_that_are_not_lockable_are_not_locked(mode, database, raw):
+async def test_fields_and_models_that_are_not_lockable_are_not_locked(call, database, raw):
     free = define(database, "Free", value=fields.StringField(lockable=False))
     model_free = define(database, "Loose", value=fields.StringField(), lockable=False)
     for thing in (free, model_free):
-        t = await mode.make(thing, value="v")
+        t = await call.create(thing, value="v")
         before = set(raw.scan_iter())
-        async with locked(mode, FieldLock(t.value)) as lock, locked(mode, lock):
+        async with locked(call, FieldLock(t.value)) as lock, locked(call, lock):
             assert set(raw.scan_iter()) == before
-    async with locked(mode, FieldLock(model_free.get_field("value"))) as lock:
+    async with locked(call, FieldLock(model_free.get_field("value"))) as lock:
         assert raw.exists(lock.name)  # the class's own field goes by its own flag
 
 
-async def test_locks_of_tenants_are_apart_and_stay_with_them(mode, flushed_server):
+async def test_locks_of_tenants_are_apart_and_stay_with_them(call, flushed_server):
     router = DatabaseRouter(
         {
             "acme": RedisDatabase(**flushed_server.settings, db=1),
@@ -187,16 +187,16 @@ async def test_locks_of_tenants_are_apart_and_stay_with_them(mode, flushed_serve
     with pytest.raises(NoTenantError):
         FieldLock(thing.get_field("value"))
     with router.use_tenant("acme"):
-        t = await mode.make(thing, value="v")
+        t = await call.create(thing, value="v")
         of_acme = FieldLock(thing.get_field("value"))
-        async with locked(mode, FieldLock(t.value)):
+        async with locked(call, FieldLock(t.value)):
             with router.use_tenant("globex"):
                 with pytest.raises(WrongTenantError):
                     FieldLock(t.value)
                 with pytest.raises(WrongTenantError):
-                    await mode(of_acme, "acquire")
+                    await call(of_acme, "acquire")
                 with count_commands() as sent:
-                    async with locked(mode, FieldLock(thing.get_field("value"))):
+                    async with locked(call, FieldLock(thing.get_field("value"))):
                         pass
                 assert "SET" in sent.names
     await router.aclose()
@@ -213,37 +213,37 @@ async def test_p15_hmset_of_a_unique_value_has_one_winner_without_a_lock(person)
     assert outcomes.count(None) == 1
 
 
-async def test_a_lock_is_taken_at_once_inside_a_pipeline(mode, person, database, raw):
-    p = await mode.make(person, note="n")
+async def test_a_lock_is_taken_at_once_inside_a_pipeline(call, person, database, raw):
+    p = await call.create(person, note="n")
     with database.pipeline() as pipe:
-        async with locked(mode, FieldLock(p.note)) as lock:
+        async with locked(call, FieldLock(p.note)) as lock:
             assert raw.exists(lock.name)
-            await mode(p.note, "get")
-            assert await mode(pipe, "execute") == ["n"]
+            await call(p.note, "get")
+            assert await call(pipe, "execute") == ["n"]
         assert not raw.exists(lock.name)
 
 
-async def test_lock_that_expired_and_was_taken_by_another_is_not_entered_again(mode, person, raw):
-    p = await mode.make(person)
+async def test_lock_that_expired_and_was_taken_by_another_is_not_entered_again(call, person, raw):
+    p = await call.create(person)
     outer = FieldLock(p.note, timeout=0.05)
-    assert await mode(outer, "acquire")
+    assert await call(outer, "acquire")
     await asyncio.sleep(0.1)
     raw.set(outer.name, "the token of another")  # as another process would
-    assert not await mode(FieldLock(p.note, blocking=False), "acquire")
+    assert not await call(FieldLock(p.note, blocking=False), "acquire")
     assert raw.get(outer.name) == "the token of another"
     with pytest.raises(LockError):
-        await mode(outer, "release")
+        await call(outer, "release")
     assert raw.get(outer.name) == "the token of another"
 
 
-async def test_lock_that_expired_is_acquired_again_by_the_inner_block(mode, person, raw):
-    p = await mode.make(person)
+async def test_lock_that_expired_is_acquired_again_by_the_inner_block(call, person, raw):
+    p = await call.create(person)
     outer, inner = FieldLock(p.note, timeout=0.05), FieldLock(p.note)
-    assert await mode(outer, "acquire")
+    assert await call(outer, "acquire")
     await asyncio.sleep(0.1)
-    assert await mode(inner, "acquire")
+    assert await call(inner, "acquire")
     assert not await elsewhere(acquired, p.note)
-    await mode(inner, "release")
+    await call(inner, "release")
     assert not raw.exists(outer.name)
     with pytest.raises(LockNotOwnedError):
-        await mode(outer, "release")
+        await call(outer, "release")

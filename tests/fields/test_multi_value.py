@@ -177,13 +177,13 @@ def plain(kind, command, reply):
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("forgetful", [False, True], ids=["one handle", "a handle each"])
-async def test_each_command_answers_as_redis_py_and_the_index_follows(mode, bag, raw, field, forgetful):
+async def test_each_command_answers_as_redis_py_and_the_index_follows(call, bag, raw, field, forgetful):
     kind = field.partition("_")[0]
-    p = await mode.make(bag, note="n")
+    p = await call.create(bag, note="n")
     key, client = f"spec:bag:1:{field}", bag.database.connection
     for command, args, options in PROGRAMS[kind]:
         handle = bag.lazy_connect(1) if forgetful else p
-        reply = await mode(getattr(handle, field), command, *args, **options)
+        reply = await call(getattr(handle, field), command, *args, **options)
         assert plain(kind, command, reply) == plain(
             kind, command, getattr(client, command)("twin", *args, **options)
         ), (
@@ -202,11 +202,11 @@ async def test_each_command_answers_as_redis_py_and_the_index_follows(mode, bag,
 
 
 @pytest.mark.parametrize("field", [name for name in FIELDS if name.startswith("set")])
-async def test_spop_takes_values_that_were_there(mode, bag, raw, field):
-    p = await mode.make(bag, **{field: {"a", "b", "c", "d", "e"}})
+async def test_spop_takes_values_that_were_there(call, bag, raw, field):
+    p = await call.create(bag, **{field: {"a", "b", "c", "d", "e"}})
     left = {"a", "b", "c", "d", "e"}
     for count in (None, 2, 0, 9, None, 3):
-        popped = await mode(getattr(p, field), "spop", *(() if count is None else (count,)))
+        popped = await call(getattr(p, field), "spop", *(() if count is None else (count,)))
         if count is None:
             popped = [] if popped is None else [popped]
         assert isinstance(popped, list)
@@ -218,55 +218,55 @@ async def test_spop_takes_values_that_were_there(mode, bag, raw, field):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-async def test_picks_at_random_change_nothing(mode, bag, raw, field):
+async def test_picks_at_random_change_nothing(call, bag, raw, field):
     kind = field.partition("_")[0]
     given = {"a": 1, "b": 2, "c": 3}
-    p = await mode.make(bag, **{field: given if kind in ("zset", "hash") else list(given)})
+    p = await call.create(bag, **{field: given if kind in ("zset", "hash") else list(given)})
     value = getattr(p, field)
     if kind == "set":
-        assert await mode(value, "srandmember") in given
-        assert set(await mode(value, "srandmember", 9)) == set(given)
-        assert len(await mode(value, "srandmember", -9)) == 9
+        assert await call(value, "srandmember") in given
+        assert set(await call(value, "srandmember", 9)) == set(given)
+        assert len(await call(value, "srandmember", -9)) == 9
     if kind == "zset":
-        assert await mode(value, "zrandmember") in given
-        assert set(await mode(value, "zrandmember", 9)) == set(given)
-        assert sorted(await mode(value, "zrandmember", 9, withscores=True)) == [("a", 1.0), ("b", 2.0), ("c", 3.0)]
+        assert await call(value, "zrandmember") in given
+        assert set(await call(value, "zrandmember", 9)) == set(given)
+        assert sorted(await call(value, "zrandmember", 9, withscores=True)) == [("a", 1.0), ("b", 2.0), ("c", 3.0)]
     if kind == "hash":
-        assert await mode(value, "hrandfield") in given
-        assert set(await mode(value, "hrandfield", 9)) == set(given)
-        assert sorted(await mode(value, "hrandfield", 9, withvalues=True)) == [("a", "1"), ("b", "2"), ("c", "3")]
+        assert await call(value, "hrandfield") in given
+        assert set(await call(value, "hrandfield", 9)) == set(given)
+        assert sorted(await call(value, "hrandfield", 9, withvalues=True)) == [("a", "1"), ("b", "2"), ("c", "3")]
     if kind == "list":
-        assert await mode(value, "lmove") == "a"
-        assert await mode(value, "lmembers") == ["b", "c", "a"]
-        assert await mode(value, "lmove", "RIGHT", "LEFT") == "a"
-        assert await mode(value, "lmove", src="LEFT", dest="LEFT") == "a"
-        assert await mode(value, "lmembers") == ["a", "b", "c"]
+        assert await call(value, "lmove") == "a"
+        assert await call(value, "lmembers") == ["b", "c", "a"]
+        assert await call(value, "lmove", "RIGHT", "LEFT") == "a"
+        assert await call(value, "lmove", src="LEFT", dest="LEFT") == "a"
+        assert await call(value, "lmembers") == ["a", "b", "c"]
     assert_entries_right(raw, bag)
 
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
-async def test_limpyds_additions(mode, bag, raw, how):
-    p = await mode.make(bag, **{f"list_{how}": ["a", "b", "a", "5"], f"zset_{how}": {"x": 2, "y": 1}})
+async def test_limpyds_additions(call, bag, raw, how):
+    p = await call.create(bag, **{f"list_{how}": ["a", "b", "a", "5"], f"zset_{how}": {"x": 2, "y": 1}})
     values = getattr(p, f"list_{how}")
-    assert [await mode(values, "lrank", value) for value in ("a", "b", 5, "no")] == [0, 1, 3, None]
-    assert [await mode(values, "lcontains", value) for value in ("a", 5, "no")] == [True, True, False]
-    assert [await mode(values, "lcount", value) for value in ("a", 5, "no")] == [2, 1, 0]
-    assert await mode(values, "lmembers") == ["a", "b", "a", "5"]
-    assert await mode(getattr(p, f"zset_{how}"), "zmembers") == ["y", "x"]
-    assert await mode(values, "exists") is True
-    assert await mode(values, "delete") == 1
-    assert await mode(values, "delete") == 0
-    assert await mode(values, "exists") is False
+    assert [await call(values, "lrank", value) for value in ("a", "b", 5, "no")] == [0, 1, 3, None]
+    assert [await call(values, "lcontains", value) for value in ("a", 5, "no")] == [True, True, False]
+    assert [await call(values, "lcount", value) for value in ("a", 5, "no")] == [2, 1, 0]
+    assert await call(values, "lmembers") == ["a", "b", "a", "5"]
+    assert await call(getattr(p, f"zset_{how}"), "zmembers") == ["y", "x"]
+    assert await call(values, "exists") is True
+    assert await call(values, "delete") == 1
+    assert await call(values, "delete") == 0
+    assert await call(values, "exists") is False
     assert_entries_right(raw, bag)
 
 
 @pytest.mark.parametrize("how", ["plain", "indexed"])
-async def test_hmset_takes_a_mapping_and_any_keyword(mode, bag, raw, how):
-    p = await mode.make(bag, note="n")
+async def test_hmset_takes_a_mapping_and_any_keyword(call, bag, raw, how):
+    p = await call.create(bag, note="n")
     headers = getattr(p, f"hash_{how}")
-    assert await mode(headers, "hmset", {"a": 1, 1: "x", "1": "y", b"b": b"z"}, c=2) is True
-    assert await mode(headers, "hmset", name="n", command="c", self="s", mapping="m", key="k") is True
-    assert await mode(headers, "hgetall") == {
+    assert await call(headers, "hmset", {"a": 1, 1: "x", "1": "y", b"b": b"z"}, c=2) is True
+    assert await call(headers, "hmset", name="n", command="c", self="s", mapping="m", key="k") is True
+    assert await call(headers, "hgetall") == {
         "a": "1",
         "1": "y",
         "b": "z",
@@ -278,30 +278,30 @@ async def test_hmset_takes_a_mapping_and_any_keyword(mode, bag, raw, how):
         "key": "k",
     }
     assert_entries_right(raw, bag)
-    assert await mode(headers, "exists", "self") is True
-    assert await mode(headers, "delete") == 1
-    assert await mode(headers, "delete") == 0
-    assert await mode(headers, "exists", "self") is False
+    assert await call(headers, "exists", "self") is True
+    assert await call(headers, "delete") == 1
+    assert await call(headers, "delete") == 0
+    assert await call(headers, "exists", "self") is False
     assert_entries_right(raw, bag)
 
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
-async def test_zadd_takes_all_of_limpyds_forms(mode, bag, raw, how):
-    exams = getattr(await mode.make(bag, note="n"), f"zset_{how}")
-    assert await mode(exams, "zadd", {"a": 1}) == 1
-    assert await mode(exams, "zadd", {"a": 2}, True) == 1
-    assert await mode(exams, "zadd", {"a": 3}, ch=True) == 1
-    assert await mode(exams, "zadd", mapping={"a": 4}, ch=False) == 0
-    assert await mode(exams, "zadd", mapping={"a": 5}) == 0
-    assert await mode(exams, "zadd", a=6, name=7, command=8, self=9, ch=True) == 4
+async def test_zadd_takes_all_of_limpyds_forms(call, bag, raw, how):
+    exams = getattr(await call.create(bag, note="n"), f"zset_{how}")
+    assert await call(exams, "zadd", {"a": 1}) == 1
+    assert await call(exams, "zadd", {"a": 2}, True) == 1
+    assert await call(exams, "zadd", {"a": 3}, ch=True) == 1
+    assert await call(exams, "zadd", mapping={"a": 4}, ch=False) == 0
+    assert await call(exams, "zadd", mapping={"a": 5}) == 0
+    assert await call(exams, "zadd", a=6, name=7, command=8, self=9, ch=True) == 4
     assert raw.zrange(f"spec:bag:1:zset_{how}", 0, -1) == ["a", "name", "command", "self"]
     assert_entries_right(raw, bag)
 
 
 @pytest.mark.parametrize("field", FIELDS)
-async def test_proxies_store_and_read(mode, bag, raw, field):
+async def test_proxies_store_and_read(call, bag, raw, field):
     kind = field.partition("_")[0]
-    p = await mode.make(bag, note="n")
+    p = await call.create(bag, note="n")
     value = getattr(p, field)
     for given in {
         "list": (["a", "b"], ("c",), "word"),
@@ -309,7 +309,7 @@ async def test_proxies_store_and_read(mode, bag, raw, field):
         "zset": ({"a": 1, "b": 2},),
         "hash": ({"a": 1, "self": 2},),
     }[kind]:
-        await mode(value, "proxy_set", given)
+        await call(value, "proxy_set", given)
         assert_entries_right(raw, bag)
     expected = {
         "list": ["a", "b", "c", "word"],
@@ -317,17 +317,17 @@ async def test_proxies_store_and_read(mode, bag, raw, field):
         "zset": ["a", "b"],
         "hash": {"a": "1", "self": "2"},
     }
-    assert await mode(value, "proxy_get") == expected[kind]
+    assert await call(value, "proxy_get") == expected[kind]
     if kind in ("zset", "hash"):
         with pytest.raises(TypeError, match="takes a mapping"):
-            await mode(value, "proxy_set", "a")
+            await call(value, "proxy_set", "a")
 
 
-async def test_plain_content_expires_and_indexed_never(mode, bag, raw):
+async def test_plain_content_expires_and_indexed_never(call, bag, raw):
     from tenantlimpyd.exceptions import ImplementationError
 
     content = {"list": ["a"], "set": {"a"}, "zset": {"a": 1}, "hash": {"a": 1}}
-    p = await mode.make(bag, **{field: content[field.partition("_")[0]] for field in FIELDS if "unique" not in field})
+    p = await call.create(bag, **{field: content[field.partition("_")[0]] for field in FIELDS if "unique" not in field})
     in_an_hour = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
     for field in FIELDS:
         value = getattr(p, field)
@@ -339,23 +339,23 @@ async def test_plain_content_expires_and_indexed_never(mode, bag, raw):
         ]:
             if not field.endswith("plain"):
                 with pytest.raises(ImplementationError, match="index entries"):
-                    await mode(value, command, *args)
+                    await call(value, command, *args)
                 assert raw.ttl(f"spec:bag:1:{field}") < 0
                 continue
-            assert await mode(value, command, *args, xx=True) is False
-            assert await mode(value, command, *args, nx=True) is True
-            assert await mode(value, command, *args, nx=True) is False
-            assert 3500_000 < await mode(value, "pttl") <= 3600_000
-            assert 3500 <= await mode(value, "ttl") <= 3600
-            assert await mode(value, "persist") is True
-            assert await mode(value, "persist") is False
+            assert await call(value, command, *args, xx=True) is False
+            assert await call(value, command, *args, nx=True) is True
+            assert await call(value, command, *args, nx=True) is False
+            assert 3500_000 < await call(value, "pttl") <= 3600_000
+            assert 3500 <= await call(value, "ttl") <= 3600
+            assert await call(value, "persist") is True
+            assert await call(value, "persist") is False
     assert_entries_right(raw, bag)
 
 
-async def test_subkeys_of_a_plain_hash_expire_and_indexed_never(mode, bag, raw):
+async def test_subkeys_of_a_plain_hash_expire_and_indexed_never(call, bag, raw):
     from tenantlimpyd.exceptions import ImplementationError
 
-    p = await mode.make(bag, hash_plain={"a": 1, "b": 2}, hash_indexed={"a": 1})
+    p = await call.create(bag, hash_plain={"a": 1, "b": 2}, hash_indexed={"a": 1})
     in_an_hour = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
     for command, when in [
         ("hexpire", 3600),
@@ -364,21 +364,21 @@ async def test_subkeys_of_a_plain_hash_expire_and_indexed_never(mode, bag, raw):
         ("hexpireat", in_an_hour),
         ("hpexpireat", in_an_hour),
     ]:
-        assert await mode(p.hash_plain, command, when, "a", "nope") == [1, -2]
-        assert await mode(p.hash_plain, command, when, "a", nx=True) == [0]
-        (seconds,) = await mode(p.hash_plain, "httl", "a")
-        (milliseconds,) = await mode(p.hash_plain, "hpttl", "a")
+        assert await call(p.hash_plain, command, when, "a", "nope") == [1, -2]
+        assert await call(p.hash_plain, command, when, "a", nx=True) == [0]
+        (seconds,) = await call(p.hash_plain, "httl", "a")
+        (milliseconds,) = await call(p.hash_plain, "hpttl", "a")
         assert 3500 <= seconds <= 3600
         assert 3500_000 < milliseconds <= 3600_000
-        assert await mode(p.hash_plain, "httl", "b", "nope") == [-1, -2]
-        (at,) = await mode(p.hash_plain, "hexpiretime", "a")
+        assert await call(p.hash_plain, "httl", "b", "nope") == [-1, -2]
+        (at,) = await call(p.hash_plain, "hexpiretime", "a")
         assert abs(at - in_an_hour.timestamp()) < 100
-        (at,) = await mode(p.hash_plain, "hpexpiretime", "a")
+        (at,) = await call(p.hash_plain, "hpexpiretime", "a")
         assert abs(at / 1000 - in_an_hour.timestamp()) < 100
-        assert await mode(p.hash_plain, "hexpiretime", "b", "nope") == [-1, -2]
-        assert await mode(p.hash_plain, "hpersist", "a", "b", "nope") == [1, -1, -2]
+        assert await call(p.hash_plain, "hexpiretime", "b", "nope") == [-1, -2]
+        assert await call(p.hash_plain, "hpersist", "a", "b", "nope") == [1, -1, -2]
         with pytest.raises(ImplementationError, match="index entries"):
-            await mode(p.hash_indexed, command, when, "a")
-    assert await mode(p.hash_indexed, "httl", "a") == [-1]
-    assert await mode(p.hash_indexed, "hpersist", "a") == [-1]
+            await call(p.hash_indexed, command, when, "a")
+    assert await call(p.hash_indexed, "httl", "a") == [-1]
+    assert await call(p.hash_indexed, "hpersist", "a") == [-1]
     assert_entries_right(raw, bag)

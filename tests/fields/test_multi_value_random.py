@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
 from tenantlimpyd.exceptions import UniquenessError
-from tests.support.models import Mode
+from tests.support.caller import Caller
 from tests.support.multi_value_models import assert_entries_right, held, make_bag, make_folded
 
 pytestmark = pytest.mark.slow
@@ -64,11 +64,11 @@ steps = st.one_of(
 )
 
 
-async def play(mode, model, raw, program, *, folded):
+async def play(call, model, raw, program, *, folded):
     handles = [
-        await mode.make(model, note="n"),
-        await mode.make(model, note="n"),
-        await mode.make(model, note="n"),
+        await call.create(model, note="n"),
+        await call.create(model, note="n"),
+        await call.create(model, note="n"),
     ]
     for step in program:
         number = step[1] % len(handles)
@@ -76,8 +76,8 @@ async def play(mode, model, raw, program, *, folded):
         if step[0] == "forget":
             handles[number] = model.lazy_connect(p._pk)
         elif step[0] == "delete object":
-            await mode(p, "delete")
-            handles[number] = await mode.make(model, note="n")
+            await call(p, "delete")
+            handles[number] = await call.create(model, note="n")
         else:
             kind, _, how, (command, args) = step
             field = f"{kind}_{'indexed' if folded or kind == 'hash' else how}"
@@ -85,17 +85,17 @@ async def play(mode, model, raw, program, *, folded):
             before = held(raw, key)
             if before:
                 raw.copy(key, twin)
-            await one_command(mode, raw, getattr(p, field), key, before, command, args)
+            await one_command(call, raw, getattr(p, field), key, before, command, args)
             raw.delete(twin)
         assert_entries_right(raw, model, folded=folded)
     for p in handles:
-        await mode(p, "delete")
+        await call(p, "delete")
     assert set(raw.scan_iter()) == {f"spec:{model.__name__.lower()}:max_pk"}
 
 
-async def one_command(mode, raw, field, key, before, command, args):
+async def one_command(call, raw, field, key, before, command, args):
     try:
-        reply = await mode(field, command, *args)
+        reply = await call(field, command, *args)
     except UniquenessError:
         assert held(raw, key) == before
         return
@@ -120,11 +120,11 @@ async def one_command(mode, raw, field, key, before, command, args):
 @given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
 async def test_content_and_entries_agree(database, raw, awaiting, program):
     raw.flushdb()
-    await play(Mode(awaiting=awaiting), make_bag(database), raw, program, folded=False)
+    await play(Caller(is_async=awaiting), make_bag(database), raw, program, folded=False)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
 async def test_entries_that_several_values_share_stay_until_the_last_is_gone(database, raw, awaiting, program):
     raw.flushdb()
-    await play(Mode(awaiting=awaiting), make_folded(database), raw, program, folded=True)
+    await play(Caller(is_async=awaiting), make_folded(database), raw, program, folded=True)

@@ -54,26 +54,26 @@ STEPS = [
 
 
 @pytest.mark.parametrize("field", ["note", "name", "email"])
-async def test_each_command_does_what_redis_does_and_the_index_follows(mode, person, raw, field):
-    p = await mode.make(person, age=1)
+async def test_each_command_does_what_redis_does_and_the_index_follows(call, person, raw, field):
+    p = await call.create(person, age=1)
     for command, args, reply, value in STEPS:
-        assert await mode(getattr(p, field), command, *args) == reply, command
+        assert await call(getattr(p, field), command, *args) == reply, command
         assert raw.get(f"spec:person:1:{field}") == value, command
         assert_indexes_right(raw, person)
 
 
 @pytest.mark.parametrize("field", ["note", "name", "email"])
-async def test_another_handle_that_knows_nothing_sees_and_moves_the_same(mode, person, raw, field):
-    await mode.make(person, age=1)
+async def test_another_handle_that_knows_nothing_sees_and_moves_the_same(call, person, raw, field):
+    await call.create(person, age=1)
     for command, args, reply, value in STEPS:
-        other = await mode(person, "get", 1)
-        assert await mode(getattr(other, field), command, *args) == reply, command
+        other = await call(person, "get", 1)
+        assert await call(getattr(other, field), command, *args) == reply, command
         assert raw.get(f"spec:person:1:{field}") == value, command
         assert_indexes_right(raw, person)
 
 
-async def test_a_value_expires_by_each_command(mode, person, raw):
-    note = (await mode.make(person, note="a")).note
+async def test_a_value_expires_by_each_command(call, person, raw):
+    note = (await call.create(person, note="a")).note
     key = "spec:person:1:note"
     in_an_hour = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
     for command, args in [
@@ -90,31 +90,31 @@ async def test_a_value_expires_by_each_command(mode, person, raw):
         ("psetex", (3_600_000, "c")),
         ("psetex", (datetime.timedelta(hours=1), "c")),
     ]:
-        assert await mode(note, command, *args) is True, command
+        assert await call(note, command, *args) is True, command
         assert 3500_000 < raw.pttl(key) <= 3600_000, command
-        assert 3500 <= await mode(note, "ttl") <= 3600
-        assert 3500_000 <= await mode(note, "pttl") <= 3600_000
-        assert abs(await mode(note, "expiretime") - in_an_hour.timestamp()) < 100
-        assert abs(await mode(note, "pexpiretime") / 1000 - in_an_hour.timestamp()) < 100
-        assert await mode(note, "persist") is True
-        assert await mode(note, "persist") is False
-        assert await mode(note, "ttl") == -1
+        assert 3500 <= await call(note, "ttl") <= 3600
+        assert 3500_000 <= await call(note, "pttl") <= 3600_000
+        assert abs(await call(note, "expiretime") - in_an_hour.timestamp()) < 100
+        assert abs(await call(note, "pexpiretime") / 1000 - in_an_hour.timestamp()) < 100
+        assert await call(note, "persist") is True
+        assert await call(note, "persist") is False
+        assert await call(note, "ttl") == -1
     assert raw.get(key) == "c"
 
 
 @pytest.mark.parametrize("option", [{"ex": 60}, {"px": 60_000}, {"ex": datetime.timedelta(minutes=1)}])
-async def test_set_takes_an_expiry(mode, person, raw, option):
-    p = await mode.make(person, age=1)
-    assert await mode(p.note, "set", "a", **option) is True
+async def test_set_takes_an_expiry(call, person, raw, option):
+    p = await call.create(person, age=1)
+    assert await call(p.note, "set", "a", **option) is True
     assert 50_000 < raw.pttl("spec:person:1:note") <= 60_000
 
 
-async def test_expiring_tells_when_there_is_no_value(mode, person):
-    p = await mode.make(person, age=1)
-    assert await mode(p.note, "expire", 10) is False
-    assert await mode(p.note, "ttl") == -2
-    assert await mode(p.name, "pttl") == -2
-    assert await mode(p.name, "persist") is False
+async def test_expiring_tells_when_there_is_no_value(call, person):
+    p = await call.create(person, age=1)
+    assert await call(p.note, "expire", 10) is False
+    assert await call(p.note, "ttl") == -2
+    assert await call(p.name, "pttl") == -2
+    assert await call(p.name, "persist") is False
 
 
 @pytest.mark.parametrize("field", ["name", "email"])
@@ -131,17 +131,17 @@ async def test_expiring_tells_when_there_is_no_value(mode, person):
         ("set", ("b",), {"px": 1}),
     ],
 )
-async def test_an_indexed_value_never_expires(mode, person, raw, field, command, args, options):
-    p = await mode.make(person, **{field: "a"})
+async def test_an_indexed_value_never_expires(call, person, raw, field, command, args, options):
+    p = await call.create(person, **{field: "a"})
     with pytest.raises(ImplementationError, match="index entries"):
-        await mode(getattr(p, field), command, *args, **options)
+        await call(getattr(p, field), command, *args, **options)
     assert raw.get(f"spec:person:1:{field}") == "a"
     assert raw.ttl(f"spec:person:1:{field}") == -1
 
 
 @pytest.mark.parametrize("field", ["note", "name"])
-async def test_arguments_that_make_no_sense_are_refused(mode, person, raw, field):
-    p = await mode.make(person, **{field: "1"})
+async def test_arguments_that_make_no_sense_are_refused(call, person, raw, field):
+    p = await call.create(person, **{field: "1"})
     value = getattr(p, field)
     for error, command, args, options in [
         (LimpydException, "set", ("x",), {"nx": True}),
@@ -155,7 +155,7 @@ async def test_arguments_that_make_no_sense_are_refused(mode, person, raw, field
         (TypeError, "bitpos", (1,), {"end": 3}),
     ]:
         with pytest.raises(error):
-            await mode(value, command, *args, **options)
+            await call(value, command, *args, **options)
     assert raw.get(f"spec:person:1:{field}") == "1"
 
 
@@ -163,17 +163,17 @@ async def test_arguments_that_make_no_sense_are_refused(mode, person, raw, field
     ("command", "args"),
     [("set", ("taken",)), ("getset", ("taken",)), ("setnx", ("taken",)), ("append", ("n",)), ("setrange", (4, "n"))],
 )
-async def test_a_taken_unique_value_is_refused_by_each_command(mode, person, raw, command, args):
-    await mode.make(person, email="taken")
+async def test_a_taken_unique_value_is_refused_by_each_command(call, person, raw, command, args):
+    await call.create(person, email="taken")
     if command in ("append", "setrange"):
-        p = await mode.make(person, email="take")
+        p = await call.create(person, email="take")
     elif command == "setnx":
-        p = await mode.make(person, age=1)
+        p = await call.create(person, age=1)
     else:
-        p = await mode.make(person, email="mine")
+        p = await call.create(person, email="mine")
     before = raw.get("spec:person:2:email")
     with pytest.raises(UniquenessError, match=r"'taken' .* 'email' .* pk '1'"):
-        await mode(p.email, command, *args)
+        await call(p.email, command, *args)
     assert raw.get("spec:person:2:email") == before
     assert_indexes_right(raw, person)
-    assert await mode(p.email, "set", "free") is True
+    assert await call(p.email, "set", "free") is True

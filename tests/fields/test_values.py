@@ -36,30 +36,30 @@ VALUES = [
 
 
 @pytest.mark.parametrize("how", ["created", "set", "set blindly"])
-async def test_a_value_is_stored_found_and_removed_under_the_text_it_is(mode, person, raw, how):
+async def test_a_value_is_stored_found_and_removed_under_the_text_it_is(call, person, raw, how):
     for value, text in VALUES:
         if how == "created":
-            p = await mode.make(person, name=value, email=value, city=value, badge=value, note=value)
+            p = await call.create(person, name=value, email=value, city=value, badge=value, note=value)
         else:
-            p = await mode.make(person, name="before", city="before")
+            p = await call.create(person, name="before", city="before")
             if how == "set blindly":
                 p = person.lazy_connect(p._pk)
-            await mode(p.name, "set", value)
-            await mode(p.email, "set", value)
-            await mode(p, "hmset", city=value, badge=value)
-            await mode(p.note, "set", value)
+            await call(p.name, "set", value)
+            await call(p.email, "set", value)
+            await call(p, "hmset", city=value, badge=value)
+            await call(p.note, "set", value)
         for field in (p.name, p.email, p.city, p.badge, p.note):
-            assert await mode(field, "proxy_get") == text, value
-        assert await mode.every(person.collection(name=value, city=value)) == [p._pk], value
-        assert (await mode(person, "get", email=value, badge=value)) == p
+            assert await call(field, "proxy_get") == text, value
+        assert await call.list(person.collection(name=value, city=value)) == [p._pk], value
+        assert (await call(person, "get", email=value, badge=value)) == p
         assert_indexes_right(raw, person)
-        await mode(p, "delete")
+        await call(p, "delete")
     assert set(keyspace(raw)) == {"spec:person:max_pk"}
 
 
 @pytest.mark.parametrize("value", [None, True, False, object(), ["a"], ("a",), {"a": 1}, 1j])
-async def test_what_redis_py_refuses_changes_nothing(mode, person, raw, value):
-    p = await mode.make(person, name="n", email="e", note="o", city="c", badge="b", age=1)
+async def test_what_redis_py_refuses_changes_nothing(call, person, raw, value):
+    p = await call.create(person, name="n", email="e", note="o", city="c", badge="b", age=1)
     before = keyspace(raw)
     for handle in (p, person.lazy_connect(1)):
         for target, command, args, kwargs in [
@@ -75,23 +75,23 @@ async def test_what_redis_py_refuses_changes_nothing(mode, person, raw, value):
             (handle, "hmset", (), {"age": value}),
         ]:
             with pytest.raises(DataError):
-                await mode(target, command, *args, **kwargs)
+                await call(target, command, *args, **kwargs)
     assert keyspace(raw) == before
 
 
-async def test_bytes_that_are_no_text_are_stored_by_a_plain_field_and_refused_by_its_getter(mode, person, raw):
-    p = await mode.make(person, note="x")
-    assert await mode(p.note, "set", b"\xff\xfe") is True
-    assert await mode(p.age, "hset", b"\xff") == 1
+async def test_bytes_that_are_no_text_are_stored_by_a_plain_field_and_refused_by_its_getter(call, person, raw):
+    p = await call.create(person, note="x")
+    assert await call(p.note, "set", b"\xff\xfe") is True
+    assert await call(p.age, "hset", b"\xff") == 1
     for target, command in [(p.note, "get"), (p.age, "hget"), (p, "hgetall")]:
         with pytest.raises(UnicodeDecodeError):
-            await mode(target, command)
-    assert await mode(p.note, "strlen") == 2
-    await mode(p, "delete")
+            await call(target, command)
+    assert await call(p.note, "strlen") == 2
+    await call(p, "delete")
     assert set(keyspace(raw)) == {"spec:person:max_pk"}
 
 
-async def test_pks_are_text_whatever_they_were(mode, database, raw):
+async def test_pks_are_text_whatever_they_were(call, database, raw):
     hosted_by = database
 
     class Odd(model.RedisModel):
@@ -103,17 +103,17 @@ async def test_pks_are_text_whatever_they_were(mode, database, raw):
         ("a:b", "a:b"), (0, "0"), (1.5, "1.5"), (b"bytes", "bytes"), ("é*?[", "é*?["), (" ", " "), ("\n", "\n"),
         (Mixed.GREEN, "green"), (False, "False"),
     ]:  # fmt: skip
-        p = await mode.make(Odd, pk=value, name="same")
-        assert await mode(p.pk, "get") == text
-        assert (await mode(Odd, "get", value)) == p == (await mode(Odd, "get", pk=text))
+        p = await call.create(Odd, pk=value, name="same")
+        assert await call(p.pk, "get") == text
+        assert (await call(Odd, "get", value)) == p == (await call(Odd, "get", pk=text))
         assert raw.get(f":odd:{text}:name") == "same"
     assert_indexes_right(raw, Odd)
-    for found in await mode.every(Odd.instances(name="same")):
-        await mode(found, "delete")
+    for found in await call.list(Odd.instances(name="same")):
+        await call(found, "delete")
     assert keyspace(raw) == {}
 
 
-async def test_a_pk_field_may_normalize_in_its_own_way(mode, database, raw):
+async def test_a_pk_field_may_normalize_in_its_own_way(call, database, raw):
     hosted_by = database
 
     class LowerPK(fields.PKField):
@@ -125,18 +125,18 @@ async def test_a_pk_field_may_normalize_in_its_own_way(mode, database, raw):
         code = LowerPK()
         name = fields.StringField(indexable=True)
 
-    await mode.make(Country, code="FR", name="France")
+    await call.create(Country, code="FR", name="France")
     assert raw.smembers(":country:collection") == {"fr"}
-    assert (await mode(Country, "get", "Fr"))._pk == "fr"
-    assert (await mode(Country, "get", code="FR", name="France"))._pk == "fr"
-    assert await mode(Country, "exists", pk="fR") is True
-    assert await mode(Country.get_field("code"), "exists", "FR") is True
-    assert await mode.every(Country.collection(code="FR")) == ["fr"]
+    assert (await call(Country, "get", "Fr"))._pk == "fr"
+    assert (await call(Country, "get", code="FR", name="France"))._pk == "fr"
+    assert await call(Country, "exists", pk="fR") is True
+    assert await call(Country.get_field("code"), "exists", "FR") is True
+    assert await call.list(Country.collection(code="FR")) == ["fr"]
     assert Country.lazy_connect("FR")._pk == "fr"
-    found = Country.afrom_pks(["FR"]) if mode.awaiting else Country.from_pks(["FR"])
-    assert [p._pk for p in await mode.every(found)] == ["fr"]
+    found = Country.afrom_pks(["FR"]) if call.is_async else Country.from_pks(["FR"])
+    assert [p._pk for p in await call.list(found)] == ["fr"]
     p = Country()
-    await mode(p.code, "set", "DE")
+    await call(p.code, "set", "DE")
     assert p._pk == "de"
 
 

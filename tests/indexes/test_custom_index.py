@@ -40,19 +40,19 @@ class LengthIndex(BaseIndex):
 @pytest.mark.parametrize(
     "index", [LengthIndex, MultiIndexes.compose([LengthIndex]), LengthIndex.configure(name="Mine")]
 )
-async def test_an_index_of_ones_own(mode, database, raw, index):
+async def test_an_index_of_ones_own(call, database, raw, index):
     cls = define(database, "Own", pk=fields.PKField(), f=fields.StringField(unique=True, indexes=[index, EqualIndex]))
-    one = await mode.make(cls, pk="1", f="abc")
-    two = await mode.make(cls, pk="2", f="abcdef")
+    one = await call.create(cls, pk="1", f="abc")
+    two = await call.create(cls, pk="2", f="abcdef")
     assert raw.zrange(":own:f:length", 0, -1, withscores=True) == [("1", 3), ("2", 6)]
-    assert await mode.every(cls.collection(f__longer=4)) == ["2"]
+    assert await call.list(cls.collection(f__longer=4)) == ["2"]
     with pytest.raises(UniquenessError):
-        await mode(two.f, "set", "xyz")
-    await mode(one.f, "append", "d")
-    assert set(await mode.every(cls.collection(f__longer=3))) == {"1", "2"}
-    assert await mode(cls.get_field("f").indexes[0], "get_all_storage_keys") == {":own:f:length"}
-    await mode(cls.get_field("f"), "rebuild_indexes", aggressive_clear=True)
+        await call(two.f, "set", "xyz")
+    await call(one.f, "append", "d")
+    assert set(await call.list(cls.collection(f__longer=3))) == {"1", "2"}
+    assert await call(cls.get_field("f").indexes[0], "get_all_storage_keys") == {":own:f:length"}
+    await call(cls.get_field("f"), "rebuild_indexes", aggressive_clear=True)
     assert raw.zrange(":own:f:length", 0, -1, withscores=True) == [("1", 4), ("2", 6)]
-    await mode(one, "delete")
-    await mode(two, "delete")
+    await call(one, "delete")
+    await call(two, "delete")
     assert raw.keys("*") == []

@@ -53,38 +53,38 @@ class Callable:
     ids=["value", "self and value", "an option", "a builtin", "to a number", "any", "partial", "an object"],
 )
 @pytest.mark.parametrize("how", ["configured", "in a body"])
-async def test_a_transform_changes_what_is_indexed(mode, database, raw, transform, indexed, how):
+async def test_a_transform_changes_what_is_indexed(call, database, raw, transform, indexed, how):
     index = EqualIndex.configure(transform=transform)
     if how == "in a body":
         index = type("Own", (EqualIndex,), {"transform": transform})
     cls = define(database, index)
-    p = await mode.make(cls, pk="1", f="Abc")
+    p = await call.create(cls, pk="1", f="Abc")
     assert raw.smembers(f":ix:f:{indexed}") == {"1"}
-    assert await mode.every(cls.collection(f=indexed)) == ["1"]  # filters give the transformed value
-    assert await mode(p.f, "get") == "Abc"
-    await mode(p.f, "delete")
+    assert await call.list(cls.collection(f=indexed)) == ["1"]  # filters give the transformed value
+    assert await call(p.f, "get") == "Abc"
+    await call(p.f, "delete")
     assert keyspace(raw) == {":ix:collection": {"1"}}
 
 
-async def test_an_error_in_a_transform_is_not_swallowed(mode, database, raw):
+async def test_an_error_in_a_transform_is_not_swallowed(call, database, raw):
     def fails(self, value):
         raise TypeError("oops")
 
     cls = define(database, EqualIndex.configure(transform=fails))
     with pytest.raises(TypeError, match="oops"):
-        await mode.make(cls, pk="1", f="x")
+        await call.create(cls, pk="1", f="x")
     assert keyspace(raw) == {}
 
 
-async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(mode, database, raw):
+async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(call, database, raw):
     cls = define(
         database,
         EqualIndex,
         EqualIndex.configure(prefix="first", transform=lambda v: v[0]),
         EqualIndex.configure(prefix="last", key="k", transform=lambda v: v[-1]),
     )
-    p = await mode.make(cls, pk="1", f="abc")
-    await mode.make(cls, pk="2", f="axy")
+    p = await call.create(cls, pk="1", f="abc")
+    await call.create(cls, pk="2", f="axy")
     for filters, found in [
         ({"f": "abc"}, {"1"}),
         ({"f__eq": "abc"}, {"1"}),
@@ -99,27 +99,27 @@ async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(mode,
         ({"pk": 1, "f__first": "a"}, {"1"}),
         ({"pk": 1, "f__last": "y"}, set()),
     ]:
-        assert set(await mode.every(cls.collection(**filters))) == found, filters
+        assert set(await call.list(cls.collection(**filters))) == found, filters
     for filters in ({"f__second": "a"}, {"f__first__gt": "a"}, {"f__eq__eq": "a"}):
         with pytest.raises(ImplementationError):
             cls.collection(**filters)
-    await mode(p.f, "set", "zbc")
+    await call(p.f, "set", "zbc")
     assert raw.smembers(":ix:f:last:k:c") == {"1"}
     assert raw.smembers(":ix:f:first:a") == {"2"}
-    await mode(p.f, "delete")
+    await call(p.f, "delete")
     assert {key for key, held in keyspace(raw).items() if held == {"1"}} == set()
 
 
-async def test_uniqueness_is_that_of_the_first_index_that_handles_it(mode, database, raw):
+async def test_uniqueness_is_that_of_the_first_index_that_handles_it(call, database, raw):
     free = EqualIndex.configure(prefix="free", handle_uniqueness=False)
     cls = define(database, free, EqualIndex.configure(transform=str.lower), unique=True)
-    await mode.make(cls, pk="1", f="Abc")
+    await call.create(cls, pk="1", f="Abc")
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
-        await mode.make(cls, pk="2", f="aBC")
+        await call.create(cls, pk="2", f="aBC")
     assert keyspace(raw) == before
-    p = await mode(cls, "get", pk="1")
-    await mode(p.f, "set", "ABC")
+    p = await call(cls, "get", pk="1")
+    await call(p.f, "set", "ABC")
     assert raw.smembers(":ix:f:abc") == {"1"}
     assert raw.smembers(":ix:f:free:ABC") == {"1"}
     assert not raw.exists(":ix:f:free:Abc")

@@ -46,10 +46,10 @@ def every_kind(database):
     )
 
 
-async def two_of_every_kind(mode, database):
+async def two_of_every_kind(call, database):
     cls = every_kind(database)
     for pk in ("a", "1"):
-        await mode.make(
+        await call.create(
             cls, pk=pk, s="5", i="2020-01-02", h={"k": "1", "k:2": pk}, l=["x", "y", "x"], t=["A", "a", "7"], z={"m": 1}
         )
     return cls
@@ -57,141 +57,141 @@ async def two_of_every_kind(mode, database):
 
 @pytest.mark.parametrize("aggressive", [False, True])
 @pytest.mark.parametrize("name", ALL)
-async def test_clear_and_rebuild(mode, database, raw, name, aggressive):
-    cls = await two_of_every_kind(mode, database)
+async def test_clear_and_rebuild(call, database, raw, name, aggressive):
+    cls = await two_of_every_kind(call, database)
     field = cls.get_field(name)
     before, others = index_keys(raw, name), index_keys(raw, *set(ALL) - {name})
     assert before
-    await mode(field, "clear_indexes", chunk_size=1, aggressive=aggressive)
+    await call(field, "clear_indexes", chunk_size=1, aggressive=aggressive)
     assert index_keys(raw, name) == {}
     assert index_keys(raw, *set(ALL) - {name}) == others
     assert raw.get(":m:a:s") == "5"
-    await mode(field, "rebuild_indexes", chunk_size=1, aggressive_clear=aggressive)
+    await call(field, "rebuild_indexes", chunk_size=1, aggressive_clear=aggressive)
     assert index_keys(raw, name) == before
-    await mode(field, "rebuild_indexes")
+    await call(field, "rebuild_indexes")
     assert index_keys(raw, name) == before
 
 
-async def test_one_index_is_cleared_and_rebuilt_by_itself(mode, database, raw):
-    cls = await two_of_every_kind(mode, database)
+async def test_one_index_is_cleared_and_rebuilt_by_itself(call, database, raw):
+    cls = await two_of_every_kind(call, database)
     before = index_keys(raw, *ALL)
     for field in cls.get_fields():
         for index in field.indexes if field.indexable else []:
-            keys = await mode(index, "get_all_storage_keys")
+            keys = await call(index, "get_all_storage_keys")
             assert keys <= before.keys()
             assert keys
             for aggressive in (False, True):
-                await mode(index, "clear", aggressive=aggressive)
+                await call(index, "clear", aggressive=aggressive)
                 assert index_keys(raw, *ALL).keys() == before.keys() - keys
-                await mode(index, "rebuild", aggressive_clear=aggressive)
+                await call(index, "rebuild", aggressive_clear=aggressive)
                 assert index_keys(raw, *ALL) == before
 
 
-async def test_stale_entries_go_with_an_aggressive_clear(mode, database, raw):
+async def test_stale_entries_go_with_an_aggressive_clear(call, database, raw):
     cls = model_of(database, f=fields.StringField(indexable=True))
-    await mode.make(cls, pk="1", f="x")
+    await call.create(cls, pk="1", f="x")
     raw.sadd(":m:f:stale", "1")
-    await mode(cls.get_field("f"), "rebuild_indexes")
+    await call(cls.get_field("f"), "rebuild_indexes")
     assert raw.exists(":m:f:stale")
-    await mode(cls.get_field("f"), "rebuild_indexes", aggressive_clear=True)
+    await call(cls.get_field("f"), "rebuild_indexes", aggressive_clear=True)
     assert index_keys(raw, "f") == {":m:f:x": {"1"}}
 
 
-async def test_an_aggressive_clear_deletes_no_values_and_no_other_models_keys(mode, database, raw):
+async def test_an_aggressive_clear_deletes_no_values_and_no_other_models_keys(call, database, raw):
     """P56."""
     cls = model_of(database, f=fields.StringField(indexable=True), t=fields.SetField())
     other = define(database, "X", namespace=":m:f", pk=fields.PKField(), x=fields.StringField(indexable=True))
-    await mode.make(cls, pk="f", f="v", t=["kept"])
-    await mode.make(cls, pk="f:more", t=["kept"])
-    await mode.make(other, pk="1", x="y")
-    await mode(cls.get_field("f"), "clear_indexes", aggressive=True)
+    await call.create(cls, pk="f", f="v", t=["kept"])
+    await call.create(cls, pk="f:more", t=["kept"])
+    await call.create(other, pk="1", x="y")
+    await call(cls.get_field("f"), "clear_indexes", aggressive=True)
     assert not raw.exists(":m:f:v")
     assert raw.smembers(":m:f:t") == raw.smembers(":m:f:more:t") == {"kept"}
     assert raw.get(":m:f:f") == "v"
     assert raw.smembers(":m:f:x:x:y") == raw.smembers(":m:f:x:collection") == {"1"}
 
 
-async def test_rebuilding_takes_few_trips(mode, database, raw):
+async def test_rebuilding_takes_few_trips(call, database, raw):
     cls = model_of(database, f=fields.StringField(indexable=True), i=fields.InstanceHashField(indexable=True))
     pks = [f"p{number}" for number in range(250)]
     raw.sadd(":m:collection", *pks)
     for pk in pks:
         raw.set(f":m:{pk}:f", pk[-1])
     with count_commands(database) as counted:
-        await mode(cls.get_field("f"), "rebuild_indexes", chunk_size=100)
+        await call(cls.get_field("f"), "rebuild_indexes", chunk_size=100)
     assert counted.trips <= 3 + 2 * 5  # pages of SSCAN, and for each chunk what is stored, and the entries
     assert sum(len(pks) for pks in index_keys(raw, "f").values()) == 250
     with count_commands(database) as counted:
-        await mode(cls.get_field("f"), "clear_indexes")
+        await call(cls.get_field("f"), "clear_indexes")
     assert counted.trips <= 1 + 2
     assert index_keys(raw, "f") == {}
 
 
-async def test_rebuilding_tells_of_values_that_are_not_unique(mode, database, raw):
+async def test_rebuilding_tells_of_values_that_are_not_unique(call, database, raw):
     cls = model_of(database, f=fields.StringField(unique=True))
     raw.sadd(":m:collection", "1", "2")
     raw.mset({":m:1:f": "same", ":m:2:f": "same"})
     with pytest.raises(UniquenessError):
-        await mode(cls.get_field("f"), "rebuild_indexes")
+        await call(cls.get_field("f"), "rebuild_indexes")
     assert len(raw.smembers(":m:f:same")) == 1
 
 
 @pytest.mark.parametrize("name", ALL)
-async def test_index_and_deindex_of_an_object(mode, database, raw, name):
-    cls = await two_of_every_kind(mode, database)
+async def test_index_and_deindex_of_an_object(call, database, raw, name):
+    cls = await two_of_every_kind(call, database)
     before = index_keys(raw, name)
     field = getattr(cls.lazy_connect("a"), name)
-    await mode(field, "deindex")
+    await call(field, "deindex")
     assert not any("a" in str(held) for held in index_keys(raw, name).values())
-    await mode(field, "index")
+    await call(field, "index")
     assert index_keys(raw, name) == before
     given = {"s": "new", "i": "2000-01-01", "h": {"new": "1"}}.get(name, ["new"])
-    await mode(field, "index", given, only_index=field.indexes[0])
+    await call(field, "index", given, only_index=field.indexes[0])
     added = index_keys(raw, name).keys() - before.keys()
     assert added or name in "si"
-    await mode(field, "deindex", given, only_index=field.indexes[0])
+    await call(field, "deindex", given, only_index=field.indexes[0])
     assert index_keys(raw, name) == before or name == "i"
 
 
-async def test_a_failing_command_undoes_no_entry_made_by_hand(mode, database, raw):
+async def test_a_failing_command_undoes_no_entry_made_by_hand(call, database, raw):
     """P20."""
     cls = model_of(database, t=fields.SetField(indexable=True))
-    thing = await mode.make(cls, pk="1", t=["x"])
-    await mode(thing.t, "index", ["zz"])
+    thing = await call.create(cls, pk="1", t=["x"])
+    await call(thing.t, "index", ["zz"])
     with pytest.raises(Exception, match="NoneType"):
-        await mode(thing.t, "sadd", None)
+        await call(thing.t, "sadd", None)
     assert index_keys(raw, "t") == {":m:t:x": {"1"}, ":m:t:zz": {"1"}}
 
 
-async def test_index_objects(mode, database, raw):
+async def test_index_objects(call, database, raw):
     cls = model_of(database, f=fields.StringField(unique=True))
-    await mode.make(cls, pk="1", f="x")
-    await mode.make(cls, pk="2")
+    await call.create(cls, pk="1", f="x")
+    await call.create(cls, pk="2")
     raw.sadd(":m:collection", "2")
     index = cls.get_field("f").indexes[0]
     assert index.get_storage_key("x") == ":m:f:x"
     assert index.model is cls
-    await mode(index, "check_uniqueness", "1", "x")
+    await call(index, "check_uniqueness", "1", "x")
     with pytest.raises(UniquenessError):
-        await mode(index, "check_uniqueness", "2", "x")
+        await call(index, "check_uniqueness", "2", "x")
     with pytest.raises(UniquenessError):
-        await mode(index, "add", "2", "x")
-    await mode(index, "add", "2", "x", check_uniqueness=False)
+        await call(index, "add", "2", "x")
+    await call(index, "add", "2", "x", check_uniqueness=False)
     assert raw.smembers(":m:f:x") == {"1", "2"}
-    await mode(index, "remove", "2", "x")
+    await call(index, "remove", "2", "x")
     assert raw.smembers(":m:f:x") == {"1"}
     with pytest.raises(DoesNotExist):
-        await mode(index, "add", "3", "x")
-    assert await mode(index, "get_filtered_keys", "eq", "x") == [(":m:f:x", "set", False)]
-    [(key, kind, temporary)] = await mode(index, "get_filtered_keys", "in", ["x", "y"])
+        await call(index, "add", "3", "x")
+    assert await call(index, "get_filtered_keys", "eq", "x") == [(":m:f:x", "set", False)]
+    [(key, kind, temporary)] = await call(index, "get_filtered_keys", "in", ["x", "y"])
     assert (raw.smembers(key), kind, temporary) == ({"1"}, "set", True)
     with pytest.raises(ImplementationError, match="not list"):
-        await mode(index, "get_filtered_keys", "eq", "x", accepted_key_types={"list"})
+        await call(index, "get_filtered_keys", "eq", "x", accepted_key_types={"list"})
     field = cls.lazy_connect("2").f
     with pytest.raises(UniquenessError):
-        await mode(field, "check_uniqueness", "x")
-    await mode(field, "check_uniqueness", "free")
-    await mode(field, "check_uniqueness", None)
+        await call(field, "check_uniqueness", "x")
+    await call(field, "check_uniqueness", "free")
+    await call(field, "check_uniqueness", None)
 
 
 def test_finding_an_index(host):
@@ -215,28 +215,28 @@ def test_finding_an_index(host):
         cls.get_field("g").get_unique_index()
 
 
-async def test_what_is_refused(mode, database):
+async def test_what_is_refused(call, database):
     cls = model_of(database, f=fields.StringField(indexable=True), g=fields.StringField())
-    thing = await mode.make(cls, pk="1", f="x", g="y")
+    thing = await call.create(cls, pk="1", f="x", g="y")
     for target, name in [(thing.g, "index"), (thing.f, "clear_indexes"), (cls.get_field("g"), "rebuild_indexes")]:
         with pytest.raises(ImplementationError):
-            await mode(target, name)
+            await call(target, name)
     with pytest.raises(ValueError, match="chunk_size"):
-        await mode(cls.get_field("f"), "clear_indexes", chunk_size=0)
+        await call(cls.get_field("f"), "clear_indexes", chunk_size=0)
 
 
-async def test_maintenance_stays_with_its_tenant(mode, database, raw):
+async def test_maintenance_stays_with_its_tenant(call, database, raw):
     router = DatabaseRouter({"one": database, "two": type(database)(**{**database.connection_settings, "db": 1})})
     cls = define(router, "M", pk=fields.PKField(), f=fields.StringField(indexable=True))
     with router.use_tenant("one"):
-        thing = await mode.make(cls, pk="1", f="x")
+        thing = await call.create(cls, pk="1", f="x")
         raw.delete(":m:f:x")
-        await mode(cls.get_field("f"), "rebuild_indexes")
+        await call(cls.get_field("f"), "rebuild_indexes")
     assert raw.smembers(":m:f:x") == {"1"}
     with router.use_tenant("two"):
-        await mode(cls.get_field("f"), "clear_indexes", aggressive=True)
+        await call(cls.get_field("f"), "clear_indexes", aggressive=True)
         with pytest.raises(WrongTenantError):
-            await mode(thing.f, "deindex")
+            await call(thing.f, "deindex")
     assert raw.smembers(":m:f:x") == {"1"}
     await router.database_for("two").aclose()
     router.database_for("two").close()

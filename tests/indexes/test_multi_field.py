@@ -11,7 +11,8 @@ from tenantlimpyd.contrib.indexes import EqualIndexWith, MultiIndexes, ScoredEqu
 from tenantlimpyd.exceptions import ImplementationError, UniquenessError
 from tenantlimpyd.indexes import EqualIndex
 from tenantlimpyd.testing import count_commands
-from tests.support.models import Mode, define
+from tests.support.caller import Caller
+from tests.support.models import define
 
 pytestmark = pytest.mark.slow
 
@@ -72,116 +73,116 @@ steps = st.tuples(
 @given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=16))
 async def test_entries_follow_all_fields(database, raw, awaiting, unique, program):
     raw.flushdb()
-    mode = Mode(awaiting=awaiting)
+    call = Caller(is_async=awaiting)
     cls = spanning_model(database, name="Spanned", unique=unique)
     rows, handles = {}, {}
     for who, what, value, second in program:
         if who not in handles:
             given = {"a": f"{value}-{who}" if unique else value, "score": second} if value else {"b": second}
-            handles[who] = await mode.make(cls, **given)
+            handles[who] = await call.create(cls, **given)
             rows[handles[who]._pk] = given
         else:
-            await change(mode, cls, handles, rows, who, what, value, second, unique)
+            await change(call, cls, handles, rows, who, what, value, second, unique)
         assert stored(raw) == expected(rows, unique=unique)
 
 
-async def change(mode, cls, handles, rows, who, what, value, second, unique):
+async def change(call, cls, handles, rows, who, what, value, second, unique):
     handle = handles[who]
     row = rows[handle._pk]
     if what == "delete":
         rows.pop(handle._pk)
-        await mode(handles.pop(who), "delete")
+        await call(handles.pop(who), "delete")
     elif what == "forget":
         handles[who] = cls.lazy_connect(handle._pk)
     elif what == "rebuild":
-        await mode(cls.get_field("a"), "clear_indexes", aggressive=second == "1")
-        await mode(cls.get_field("a"), "rebuild_indexes", chunk_size=1)
+        await call(cls.get_field("a"), "clear_indexes", aggressive=second == "1")
+        await call(cls.get_field("a"), "rebuild_indexes", chunk_size=1)
     elif what == "hmset":
-        await mode(handle, "hmset", b=second, score=value or "0")
+        await call(handle, "hmset", b=second, score=value or "0")
         row |= {"b": second, "score": value or "0"}
     elif value is None:
-        await mode(getattr(handle, what), "delete")
+        await call(getattr(handle, what), "delete")
         row.pop(what, None)
     else:
         value = f"{value}-{who}" if unique and what == "a" else value
-        await mode(getattr(handle, what), "set" if what in "ac" else "hset", value)
+        await call(getattr(handle, what), "set" if what in "ac" else "hset", value)
         row[what] = value
 
 
-async def test_a_unique_value_is_freed(mode, database, raw):
+async def test_a_unique_value_is_freed(call, database, raw):
     """P7."""
     cls = spanning_model(database, unique=True)
-    first = await mode.make(cls, a="u", score=1)
+    first = await call.create(cls, a="u", score=1)
     with pytest.raises(UniquenessError):
-        await mode.make(cls, a="u")
-    await mode(first.a, "delete")
-    second = await mode.make(cls, a="u")
-    await mode(second.score, "hset", 3)
-    await mode(second, "delete")
-    await mode.make(cls, a="u")
+        await call.create(cls, a="u")
+    await call(first.a, "delete")
+    second = await call.create(cls, a="u")
+    await call(second.score, "hset", 3)
+    await call(second, "delete")
+    await call.create(cls, a="u")
 
 
-async def test_values_are_unique_together(mode, database, raw):
+async def test_values_are_unique_together(call, database, raw):
     cls = spanning_model(database, together=True)
-    await mode.make(cls, a="x", b="y", c="z")
-    other = await mode.make(cls, a="x", b="y", c="w")
+    await call.create(cls, a="x", b="y", c="z")
+    other = await call.create(cls, a="x", b="y", c="w")
     before = stored(raw)
     with pytest.raises(UniquenessError, match="'x, y, z' for the unique field 'a, b, c'"):
-        await mode(other.c, "set", "z")
+        await call(other.c, "set", "z")
     with pytest.raises(UniquenessError):
-        await mode.make(cls, a="x", b="y", c="z")
+        await call.create(cls, a="x", b="y", c="z")
     assert stored(raw) == before
-    await mode(other.b, "hset", "other")
-    await mode(other.c, "set", "z")
+    await call(other.b, "hset", "other")
+    await call(other.c, "set", "z")
 
 
-async def test_filters(mode, database, raw):
+async def test_filters(call, database, raw):
     cls = spanning_model(database)
-    await mode.make(cls, a="x", b="1", c="z", score=2)
-    await mode.make(cls, a="x", b="2", c="z", score=1)
-    assert await mode.every(cls.collection(a="x", b="1", c="z")) == ["1"]
-    assert set(await mode.every(cls.collection(a="x", b__in=["1", "2"], c="z"))) == {"1", "2"}
-    assert set(await mode.every(cls.collection(a="x"))) == {"1", "2"}
-    assert await mode.every(cls.collection(a__in=["y"])) == []
+    await call.create(cls, a="x", b="1", c="z", score=2)
+    await call.create(cls, a="x", b="2", c="z", score=1)
+    assert await call.list(cls.collection(a="x", b="1", c="z")) == ["1"]
+    assert set(await call.list(cls.collection(a="x", b__in=["1", "2"], c="z"))) == {"1", "2"}
+    assert set(await call.list(cls.collection(a="x"))) == {"1", "2"}
+    assert await call.list(cls.collection(a__in=["y"])) == []
     with pytest.raises(ImplementationError, match="a, b, c"):
-        await mode.every(cls.collection(b="1"))
+        await call.list(cls.collection(b="1"))
     with pytest.raises(ImplementationError):
         cls.collection(score="1")
 
 
-async def test_trips(mode, database, raw):
+async def test_trips(call, database, raw):
     cls = spanning_model(database)
     with count_commands(database) as counted:
-        thing = await mode.make(cls, a="x", b="y", c="z", score=1)
+        thing = await call.create(cls, a="x", b="y", c="z", score=1)
     assert counted.trips <= 4  # the pk, and the script, which the server may not know yet
     for field, command in [("score", "hset"), ("c", "set"), ("a", "set")]:
         with count_commands(database) as counted:
-            await mode(getattr(thing, field), command, "5")
+            await call(getattr(thing, field), command, "5")
         assert counted.trips == 1
     lazy = cls.lazy_connect(thing._pk)
     for trips in (2, 1):
         with count_commands(database) as counted:
-            await mode(lazy.score, "hset", str(trips))
+            await call(lazy.score, "hset", str(trips))
         assert counted.trips == trips
 
 
-async def test_another_clients_write_is_seen(mode, database, raw):
+async def test_another_clients_write_is_seen(call, database, raw):
     cls = spanning_model(database)
-    thing = await mode.make(cls, a="x", b="y", c="z", score=1)
-    await mode(cls.lazy_connect(thing._pk).a, "set", "new")
-    await mode(thing.score, "hset", 2)
+    thing = await call.create(cls, a="x", b="y", c="z", score=1)
+    await call(cls.lazy_connect(thing._pk).a, "set", "new")
+    await call(thing.score, "hset", 2)
     assert stored(raw) == expected({"1": {"a": "new", "b": "y", "c": "z", "score": 2}})
 
 
-async def test_a_score_is_a_number(mode, database, raw):
+async def test_a_score_is_a_number(call, database, raw):
     cls = spanning_model(database)
-    thing = await mode.make(cls, a="x")
+    thing = await call.create(cls, a="x")
     with pytest.raises(ValueError, match="score of 'a'"):
-        await mode(thing.score, "hset", "many")
-    assert await mode(thing.score, "hget") is None
+        await call(thing.score, "hset", "many")
+    assert await call(thing.score, "hget") is None
 
 
-async def test_one_class_of_index_serves_several_models_and_their_submodels(mode, database, raw):
+async def test_one_class_of_index_serves_several_models_and_their_submodels(call, database, raw):
     """P40."""
     scored = ScoredEqualIndex.configure(score_field="score")
     body = {"a": fields.StringField(indexable=True, indexes=[scored]), "score": fields.StringField()}
@@ -189,7 +190,7 @@ async def test_one_class_of_index_serves_several_models_and_their_submodels(mode
     one, two = define(database, "One", (base,)), define(database, "Two", (base,))
     sub = define(database, "Sub", (one,), more=fields.StringField())
     for cls in (one, two, sub):
-        await mode.make(cls, a="x", score=1)
+        await call.create(cls, a="x", score=1)
         assert raw.zscore(f"{cls._name}:a:equal-scored:x", "1") == 1
     assert len(sub.get_field("score").indexes) == 1
     plain = define(database, "Plain", (one,), a=fields.StringField())

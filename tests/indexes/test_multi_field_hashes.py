@@ -12,7 +12,8 @@ from tenantlimpyd import fields
 from tenantlimpyd.contrib.indexes import EqualIndexWith, ScoredEqualIndex
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.testing import count_commands
-from tests.support.models import Mode, define
+from tests.support.caller import Caller
+from tests.support.models import define
 from tests.support.multi_value_models import held
 
 pytestmark = pytest.mark.slow
@@ -93,8 +94,8 @@ given_values = st.fixed_dictionaries(
 )
 async def test_any_history_leaves_the_entries_that_values_call_for(database, raw, program, values, awaiting):
     raw.flushdb()
-    song, mode = make_song(database), Mode(awaiting=awaiting)
-    songs = [await mode.make(song, **{"plays": 1, **each}) for each in values]
+    song, call = make_song(database), Caller(is_async=awaiting)
+    songs = [await call.create(song, **{"plays": 1, **each}) for each in values]
     assert_right(raw)
     for number, forgetting, (target, command, args) in program:
         if not raw.sismember(":song:collection", number + 1):
@@ -102,26 +103,26 @@ async def test_any_history_leaves_the_entries_that_values_call_for(database, raw
         if forgetting:  # another handle, which has seen no value
             songs[number] = song.lazy_connect(number + 1)
         on = songs[number] if target == "object" else getattr(songs[number], target)
-        await mode(on, command, *args)
+        await call(on, command, *args)
         assert_right(raw)
     for name in ("credits", "tags"):
-        await mode(song.get_field(name), "rebuild_indexes")
+        await call(song.get_field(name), "rebuild_indexes")
         assert_right(raw)
-        await mode(song.get_field(name), "rebuild_indexes", aggressive_clear=True)
+        await call(song.get_field(name), "rebuild_indexes", aggressive_clear=True)
         assert_right(raw)
-        await mode(song.get_field(name), "clear_indexes")
+        await call(song.get_field(name), "clear_indexes")
         assert not raw.keys(f":song:{name}:*")
-        await mode(song.get_field(name), "rebuild_indexes")
+        await call(song.get_field(name), "rebuild_indexes")
     assert_right(raw)
 
 
-async def test_filters_by_sub_keys(mode, database):
+async def test_filters_by_sub_keys(call, database):
     song = make_song(database)
     for plays, place in ((3, "x"), (1, "x"), (2, "y")):
-        await mode.make(
+        await call.create(
             song, credits={"text": "ann", "music": "bob"}, place=place, plays=plays, tags=["t"], links={"u": "v"}
         )
-    found = lambda **filters: mode.every(song.collection(**filters))  # noqa: E731
+    found = lambda **filters: call.list(song.collection(**filters))  # noqa: E731
     assert sorted(await found(credits__text="ann", place="x")) == ["1", "2"]
     assert sorted(await found(credits__music__in=["bob", "cid"], place__in=["y", "z"])) == ["3"]
     assert sorted(await found(credits__text="ann", credits__music="bob", place="y")) == ["3"]
@@ -132,7 +133,7 @@ async def test_filters_by_sub_keys(mode, database):
         await found(links__u="v")
 
 
-async def test_trips(mode, database):
+async def test_trips(call, database):
     song = make_song(database)
     writes = [
         ("credits", "hset", ("a", "c")),
@@ -141,15 +142,15 @@ async def test_trips(mode, database):
         ("tags", "sadd", ("w",)),
         ("links", "hdel", ("u",)),
     ]
-    other = await mode.make(song, credits={"a": "b"}, links={"t": "v"}, place="x", plays=1, tags=["t"])
+    other = await call.create(song, credits={"a": "b"}, links={"t": "v"}, place="x", plays=1, tags=["t"])
     for target, command, args in writes:  # the server learns the scripts
-        await mode(getattr(other, target), command, *args)
+        await call(getattr(other, target), command, *args)
     with count_commands(database) as counted:
-        one = await mode.make(song, credits={"a": "b"}, links={"u": "v"}, place="x", plays=1, tags=["t"])
+        one = await call.create(song, credits={"a": "b"}, links={"u": "v"}, place="x", plays=1, tags=["t"])
     assert counted.trips == 2
     for target, command, args in writes:
         with count_commands(database) as counted:
-            await mode(getattr(one, target), command, *args)
+            await call(getattr(one, target), command, *args)
         assert counted.trips <= 2, (target, command)
 
 

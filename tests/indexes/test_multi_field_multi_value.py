@@ -12,7 +12,8 @@ from tenantlimpyd import fields
 from tenantlimpyd.contrib.indexes import EqualIndexWith, ScoredEqualIndex
 from tenantlimpyd.exceptions import UniquenessError
 from tenantlimpyd.testing import count_commands
-from tests.support.models import Mode, define
+from tests.support.caller import Caller
+from tests.support.models import define
 from tests.support.multi_value_models import held
 
 pytestmark = pytest.mark.slow
@@ -93,8 +94,8 @@ starts = st.fixed_dictionaries(
 )
 async def test_entries_follow_all_fields(database, raw, awaiting, start, program):
     raw.flushdb()
-    shelf, mode = make_shelf(database), Mode(awaiting=awaiting)
-    handles = [await mode.make(shelf, **start, members={"m": 1}), await mode.make(shelf, place="a")]
+    shelf, call = make_shelf(database), Caller(is_async=awaiting)
+    handles = [await call.create(shelf, **start, members={"m": 1}), await call.create(shelf, place="a")]
     for number, (name, command, arguments) in program:
         p = handles[number]
         if name == "forget":
@@ -102,74 +103,74 @@ async def test_entries_follow_all_fields(database, raw, awaiting, start, program
         elif name == "again":
             before = there(raw)
             for each in ("tags", "members"):
-                await mode(shelf.get_field(each), "clear_indexes")
+                await call(shelf.get_field(each), "clear_indexes")
             assert wanted(raw).keys() & there(raw).keys() == set()
             for each in ("tags", "members"):
-                await mode(shelf.get_field(each), "rebuild_indexes")
+                await call(shelf.get_field(each), "rebuild_indexes")
             assert there(raw) == before
         else:
-            await mode(getattr(p, name), command, *arguments)
+            await call(getattr(p, name), command, *arguments)
         assert_right(raw)
     for tag, word in itertools.product(["a", "b:a"], ["b", "a:b"]):
         found = raw.smembers(f":shelf:tags:equal-with:{tag}:{word}:a")
         assert set(shelf.collection(tags=tag, words=word, place="a")) == found
     for p in handles:
-        await mode(p, "delete")
+        await call(p, "delete")
     assert set(raw.scan_iter()) == {":shelf:max_pk"}
 
 
-async def test_values_are_unique_together_each_with_each(mode, database, raw):
+async def test_values_are_unique_together_each_with_each(call, database, raw):
     shelf = make_shelf(database, together=True)
-    await mode.make(shelf, tags=["a", "b"], words=["x"], place="p")
-    q = await mode.make(shelf, tags=["a"], words=["y"], place="p")
+    await call.create(shelf, tags=["a", "b"], words=["x"], place="p")
+    q = await call.create(shelf, tags=["a"], words=["y"], place="p")
     before = {key: raw.dump(key) for key in raw.scan_iter()}
     with pytest.raises(UniquenessError):
-        await mode(q.words, "rpush", "z", "x")
+        await call(q.words, "rpush", "z", "x")
     with pytest.raises(UniquenessError):
-        await mode.make(shelf, tags=["c", "b"], words=["w", "x"], place="p")
+        await call.create(shelf, tags=["c", "b"], words=["w", "x"], place="p")
     assert {key: raw.dump(key) for key in raw.scan_iter() if key != ":shelf:max_pk"} == {
         key: value for key, value in before.items() if key != ":shelf:max_pk"
     }
-    await mode(q.place, "set", "elsewhere")
-    await mode(q.words, "rpush", "z", "x")
+    await call(q.place, "set", "elsewhere")
+    await call(q.words, "rpush", "z", "x")
     with pytest.raises(UniquenessError):
-        await mode(q.place, "set", "p")
-    assert await mode(q.place, "get") == "elsewhere"
+        await call(q.place, "set", "p")
+    assert await call(q.place, "get") == "elsewhere"
     assert_right(raw)
 
 
-async def test_a_scored_unique_value_of_many_is_freed(mode, database):
+async def test_a_scored_unique_value_of_many_is_freed(call, database):
     shelf = make_shelf(database, unique=True)
-    p = await mode.make(shelf, tags=["a", "b"], score=1)
+    p = await call.create(shelf, tags=["a", "b"], score=1)
     with pytest.raises(UniquenessError):
-        await mode.make(shelf, tags=["b"])
-    await mode(p.tags, "srem", "b")
-    q = await mode.make(shelf, tags=["b"], score=3)
+        await call.create(shelf, tags=["b"])
+    await call(p.tags, "srem", "b")
+    q = await call.create(shelf, tags=["b"], score=3)
     assert list(shelf.collection(tags="b")) == [q._pk]
     with pytest.raises(ValueError, match="no number"):
-        await mode(p.score, "hset", "none")
+        await call(p.score, "hset", "none")
 
 
-async def test_a_value_changed_by_another_client_is_noticed(mode, database, raw):
+async def test_a_value_changed_by_another_client_is_noticed(call, database, raw):
     shelf = make_shelf(database)
-    p = await mode.make(shelf, tags=["a"], words=["x"], place="p")
-    await mode(shelf.lazy_connect(1).words, "rpush", "y")
-    await mode(p.tags, "sadd", "b")
-    await mode(shelf.lazy_connect(1).tags, "srem", "a")
-    await mode(p.place, "set", "q")
+    p = await call.create(shelf, tags=["a"], words=["x"], place="p")
+    await call(shelf.lazy_connect(1).words, "rpush", "y")
+    await call(p.tags, "sadd", "b")
+    await call(shelf.lazy_connect(1).tags, "srem", "a")
+    await call(p.place, "set", "q")
     assert_right(raw)
 
 
-async def test_trips(mode, database):
+async def test_trips(call, database):
     shelf = make_shelf(database)
-    await mode.make(shelf, tags=["a"])  # the server knows the script now
+    await call.create(shelf, tags=["a"])  # the server knows the script now
     with count_commands(database) as counted:
-        p = await mode.make(shelf, tags=["a", "b"], words=["x", "y"], place="p", score=1)
+        p = await call.create(shelf, tags=["a", "b"], words=["x", "y"], place="p", score=1)
     assert counted.trips == 2
     for field, command, argument in ((p.tags, "sadd", "c"), (p.words, "rpush", "z"), (p.place, "set", "q")):
         with count_commands(database) as counted:
-            await mode(field, command, argument)
+            await call(field, command, argument)
         assert counted.trips == 2  # the other fields' values have to be read
     with count_commands(database) as counted:
-        await mode(p, "delete")
+        await call(p, "delete")
     assert counted.trips == 2

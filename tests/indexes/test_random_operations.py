@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
 from tenantlimpyd.exceptions import UniquenessError
-from tests.support.models import Mode, assert_indexes_right
+from tests.support.caller import Caller
+from tests.support.models import assert_indexes_right
 
 pytestmark = pytest.mark.slow
 
@@ -81,46 +82,46 @@ class Oracle:
 @given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=20))
 async def test_values_and_indexes_agree_with_a_dict(person, raw, awaiting, program):
     raw.flushdb()
-    mode, oracle, handles = Mode(awaiting=awaiting), Oracle(), []
+    call, oracle, handles = Caller(is_async=awaiting), Oracle(), []
     for kind, *rest in [("create", {"name": "a"}), ("create", {"email": "a", "age": "5"}), *program]:
         if kind == "create":
             (values,) = rest
             if oracle.taken({}, values):
                 with pytest.raises(UniquenessError):
-                    await mode.make(person, **values)
+                    await call.create(person, **values)
             else:
-                handles.append(await mode.make(person, **values))
+                handles.append(await call.create(person, **values))
                 oracle.objects.append(dict(values))
         elif handles:
             number = rest[0] % len(handles)
-            await change(mode, oracle, handles, number, kind, rest[1:])
+            await change(call, oracle, handles, number, kind, rest[1:])
         assert_agrees(raw, person, oracle, handles)
 
 
-async def change(mode, oracle, handles, number, kind, rest):
+async def change(call, oracle, handles, number, kind, rest):
     handle, known = handles[number], oracle.objects[number]
     if kind == "forget":
         handles[number] = type(handle).lazy_connect(handle._pk)
     elif kind == "delete":
-        await mode(handle, "delete")
+        await call(handle, "delete")
         del handles[number], oracle.objects[number]
     elif kind == "hdel":
-        assert await mode(handle, "hdel", *rest[0]) == sum(name in known for name in rest[0])
+        assert await call(handle, "hdel", *rest[0]) == sum(name in known for name in rest[0])
         for name in rest[0]:
             known.pop(name, None)
     elif kind == "hmset":
         if oracle.taken(known, rest[0]):
             with pytest.raises(UniquenessError):
-                await mode(handle, "hmset", **rest[0])
+                await call(handle, "hmset", **rest[0])
         else:
-            assert await mode(handle, "hmset", **rest[0]) is True
+            assert await call(handle, "hmset", **rest[0]) is True
             known.update(rest[0])
     else:
         name, (command, args) = rest
-        await one_command(mode, oracle, handle, known, name, command, args)
+        await one_command(call, oracle, handle, known, name, command, args)
 
 
-async def one_command(mode, oracle, handle, known, name, command, args):
+async def one_command(call, oracle, handle, known, name, command, args):
     field = getattr(handle, name)
     try:
         reply, new = oracle.outcome(known.get(name), command, args)
@@ -128,17 +129,17 @@ async def one_command(mode, oracle, handle, known, name, command, args):
         if name == "note":  # a plain field takes any bytes: not what this test is about
             return
         with pytest.raises(UnicodeDecodeError):
-            await mode(field, command, *args)
+            await call(field, command, *args)
         return
     except ValueError:
         with pytest.raises(ResponseError):
-            await mode(field, command, *args)
+            await call(field, command, *args)
         return
     if new is not None and oracle.taken(known, {name: new}):
         with pytest.raises(UniquenessError):
-            await mode(field, command, *args)
+            await call(field, command, *args)
         return
-    assert await mode(field, command, *args) == reply
+    assert await call(field, command, *args) == reply
     if new is None:
         known.pop(name, None)
     else:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tenantlimpyd import fields
 from tenantlimpyd.exceptions import UniquenessError
 from tenantlimpyd.indexes import BaseRangeIndex, EqualIndex, NumberRangeIndex, TextRangeIndex
-from tests.support.models import Mode, define
+from tests.support.caller import Caller
+from tests.support.models import define
 
 pytestmark = pytest.mark.slow
 
@@ -39,20 +40,20 @@ def ranged(database, *indexes, kind=fields.StringField, **options):
 @example(awaiting=True, values=["foo", "foo1"], wanted="foo1")
 async def test_texts_compare_by_their_bytes(database, raw, awaiting, values, wanted):
     raw.flushdb()
-    mode = Mode(awaiting=awaiting)
+    call = Caller(is_async=awaiting)
     cls = ranged(database, TextRangeIndex)
     for number, value in enumerate(values):
-        await mode.make(cls, pk=str(number), f=value)
+        await call.create(cls, pk=str(number), f=value)
 
     async def found(suffix):
-        return set(await mode.every(cls.collection(**{f"f{suffix}": wanted})))
+        return set(await call.list(cls.collection(**{f"f{suffix}": wanted})))
 
     for suffix, compares in COMPARISONS.items():
         matching = {str(n) for n, value in enumerate(values) if compares(value.encode(), wanted.encode())}
         assert await found(suffix) == matching, suffix
     assert await found("__startswith") == {str(n) for n, value in enumerate(values) if value.startswith(wanted)}
     several = {str(n) for n, value in enumerate(values) if value in (wanted, values[0])}
-    assert set(await mode.every(cls.collection(f__in=[wanted, values[0]]))) == several
+    assert set(await call.list(cls.collection(f__in=[wanted, values[0]]))) == several
 
 
 numbers = st.one_of(
@@ -64,63 +65,63 @@ numbers = st.one_of(
 @given(awaiting=st.booleans(), values=st.lists(numbers, min_size=1, max_size=8), wanted=numbers)
 async def test_numbers_compare_as_such(database, raw, awaiting, values, wanted):
     raw.flushdb()
-    mode = Mode(awaiting=awaiting)
+    call = Caller(is_async=awaiting)
     cls = ranged(database, NumberRangeIndex)
     for number, value in enumerate(values):
-        await mode.make(cls, pk=str(number), f=value)
+        await call.create(cls, pk=str(number), f=value)
     for suffix, compares in COMPARISONS.items():
         matching = {str(n) for n, value in enumerate(values) if compares(float(value), float(wanted))}
-        assert set(await mode.every(cls.collection(**{f"f{suffix}": wanted}))) == matching, suffix
-    assert await mode.every(cls.collection(f__in=[])) == []
+        assert set(await call.list(cls.collection(**{f"f{suffix}": wanted}))) == matching, suffix
+    assert await call.list(cls.collection(f__in=[])) == []
 
 
-async def test_keys_are_limpyds(mode, database, raw):
+async def test_keys_are_limpyds(call, database, raw):
     cls = ranged(
         database,
         TextRangeIndex,
         TextRangeIndex.configure(prefix="p", key="kk", transform=str.upper),
         NumberRangeIndex.configure(prefix="n"),
     )
-    thing = await mode.make(cls, pk="x", f="12.5a")
+    thing = await call.create(cls, pk="x", f="12.5a")
     assert raw.zrange(":ranged:f:text-range", 0, -1, withscores=True) == [(f"12.5a{SEPARATOR}x", 0)]
     assert raw.zrange(":ranged:f:p:kk", 0, -1, withscores=True) == [(f"12.5A{SEPARATOR}x", 0)]
     assert raw.zrange(":ranged:f:n:number-range", 0, -1, withscores=True) == [("x", 0)]  # no number counts as 0
-    await mode(thing.f, "set", "7")
+    await call(thing.f, "set", "7")
     assert raw.zrange(":ranged:f:text-range", 0, -1) == [f"7{SEPARATOR}x"]
     assert raw.zrange(":ranged:f:n:number-range", 0, -1, withscores=True) == [("x", 7)]
-    assert await mode.every(cls.collection(f__n__gt=6.5, f__p__startswith="7")) == ["x"]
-    assert await mode.every(cls.collection(f__n__in=[5])) == []  # P9
-    await mode(thing, "delete")
+    assert await call.list(cls.collection(f__n__gt=6.5, f__p__startswith="7")) == ["x"]
+    assert await call.list(cls.collection(f__n__in=[5])) == []  # P9
+    await call(thing, "delete")
     assert raw.keys("*") == []
 
 
-async def test_a_hash_has_a_range_for_each_subkey(mode, database, raw):
+async def test_a_hash_has_a_range_for_each_subkey(call, database, raw):
     cls = ranged(database, NumberRangeIndex, kind=fields.HashField)
-    thing = await mode.make(cls, pk="1", f={"a": 1, "b": 5})
+    thing = await call.create(cls, pk="1", f={"a": 1, "b": 5})
     assert raw.zrange(":ranged:f:a:number-range", 0, -1, withscores=True) == [("1", 1)]
-    assert await mode.every(cls.collection(f__b__gte=5)) == ["1"]
-    assert await mode.every(cls.collection(f__a__gte=5)) == []
-    await mode(thing.f, "hincrby", "a", 5)
-    assert await mode.every(cls.collection(f__a__gte=6)) == ["1"]
+    assert await call.list(cls.collection(f__b__gte=5)) == ["1"]
+    assert await call.list(cls.collection(f__a__gte=5)) == []
+    await call(thing.f, "hincrby", "a", 5)
+    assert await call.list(cls.collection(f__a__gte=6)) == ["1"]
 
 
-async def test_a_field_of_many_values_has_all_its_numbers(mode, database, raw):
+async def test_a_field_of_many_values_has_all_its_numbers(call, database, raw):
     """P47."""
     cls = ranged(database, NumberRangeIndex, kind=fields.SetField)
-    thing = await mode.make(cls, pk="1:x", f=[3, 5])
+    thing = await call.create(cls, pk="1:x", f=[3, 5])
     index = cls.get_field("f").indexes[0]
 
     async def pks(suffix, value):
-        [(key, kind, temporary)] = await mode(index, "get_filtered_keys", suffix, value)
+        [(key, kind, temporary)] = await call(index, "get_filtered_keys", suffix, value)
         assert (kind, temporary) == ("set", True)
         assert 0 < raw.ttl(key) <= 300 or not raw.exists(key)
         return raw.smembers(key)
 
     assert await pks(None, 3) == await pks("eq", 5) == await pks("gt", 4) == {"1:x"}
-    await mode(thing.f, "srem", 5)
+    await call(thing.f, "srem", 5)
     assert await pks("gt", 4) == set()
     assert await pks("lte", 3) == {"1:x"}
-    await mode(thing, "delete")
+    await call(thing, "delete")
     assert [key for key in raw.keys("*") if ":tmp:" not in key] == []
 
 
@@ -129,19 +130,19 @@ async def test_a_field_of_many_values_has_all_its_numbers(mode, database, raw):
     [(TextRangeIndex, "a", "a", "a1"), (NumberRangeIndex, "1", "1.0", "2"), (TextRangeIndex, "", "", ":")],
 )
 @pytest.mark.parametrize("kind", [fields.StringField, fields.SetField])
-async def test_range_indexes_keep_values_unique(mode, database, raw, index, mine, same, other, kind):
+async def test_range_indexes_keep_values_unique(call, database, raw, index, mine, same, other, kind):
     cls = ranged(database, index, kind=kind, unique=True)
-    first = await mode.make(cls, pk="1", f=mine)
+    first = await call.create(cls, pk="1", f=mine)
     before = raw.dbsize()
     with pytest.raises(UniquenessError, match="belongs to pk '1'"):
-        await mode.make(cls, pk="2", f=same)
+        await call.create(cls, pk="2", f=same)
     assert raw.dbsize() == before
-    second = await mode.make(cls, pk="2", f=other)
-    await mode(first, "delete")
-    await mode(second.f, "set" if kind is fields.StringField else "sadd", same)
+    second = await call.create(cls, pk="2", f=other)
+    await call(first, "delete")
+    await call(second.f, "set" if kind is fields.StringField else "sadd", same)
 
 
-async def test_values_that_an_index_cannot_tell_apart_are_refused(mode, database, raw):
+async def test_values_that_an_index_cannot_tell_apart_are_refused(call, database, raw):
     strict = NumberRangeIndex.configure(raise_if_not_float=True)
     for indexes, options, value in [
         ([strict], {}, "x"),
@@ -159,10 +160,10 @@ async def test_values_that_an_index_cannot_tell_apart_are_refused(mode, database
             f=fields.StringField(indexable=True, indexes=indexes, **options),
         )
         with pytest.raises(ValueError, match=r"for the (unique )?field 'f'"):
-            await mode.make(cls, pk="1", f=value)
+            await call.create(cls, pk="1", f=value)
         assert raw.keys("*") == []
     with pytest.raises(ValueError, match=r"no order|no number"):
-        await mode.every(ranged(database, strict).collection(f__gt="nan"))
+        await call.list(ranged(database, strict).collection(f__gt="nan"))
 
 
 def test_range_indexes_share_a_base():

@@ -25,9 +25,9 @@ def country(database):
     return Country
 
 
-async def test_values_and_defaults_are_stored_together(mode, country, raw):
-    c = await mode.make(country, name="France", code="fr")
-    assert (c.connected, await mode(c.pk, "get")) == (True, "fr")
+async def test_values_and_defaults_are_stored_together(call, country, raw):
+    c = await call.create(country, name="France", code="fr")
+    assert (c.connected, await call(c.pk, "get")) == (True, "fr")
     assert keyspace(raw) == {
         "geo:country:collection": {"fr"},
         "geo:country:fr:name": "France",
@@ -38,15 +38,15 @@ async def test_values_and_defaults_are_stored_together(mode, country, raw):
     }
 
 
-async def test_a_value_given_replaces_the_default(mode, country, raw):
-    await mode.make(country, code="fr", continent="Europe", visits=7)
+async def test_a_value_given_replaces_the_default(call, country, raw):
+    await call.create(country, code="fr", continent="Europe", visits=7)
     assert raw.hgetall("geo:country:fr:hash") == {"continent": "Europe"}
     assert raw.get("geo:country:fr:visits") == "7"
     assert_indexes_right(raw, country)
 
 
-async def test_pks_are_allocated_one_after_another(mode, person, raw):
-    made = [await mode.make(person, age=age) for age in range(3)]
+async def test_pks_are_allocated_one_after_another(call, person, raw):
+    made = [await call.create(person, age=age) for age in range(3)]
     assert [p._pk for p in made] == ["1", "2", "3"]
     assert raw.get("spec:person:max_pk") == "3"
 
@@ -71,67 +71,67 @@ def test_fields_are_written_in_the_order_of_their_declaration(database):
     assert written == ["zebra", "apple", "mango"]
 
 
-async def test_nothing_is_stored_before_the_first_write(mode, person, raw):
-    p = await mode.make(person)
+async def test_nothing_is_stored_before_the_first_write(call, person, raw):
+    p = await call.create(person)
     assert not p.connected
     assert keyspace(raw) == {}
-    assert await mode(p.name, "set", "Ann") is True
+    assert await call(p.name, "set", "Ann") is True
     assert p.connected
     assert raw.smembers("spec:person:collection") == {"1"}
     assert_indexes_right(raw, person)
 
 
-async def test_asking_an_allocated_pk_stores_the_object(mode, country, person, raw):
+async def test_asking_an_allocated_pk_stores_the_object(call, country, person, raw):
     p = person()
-    assert await mode(p.pk, "get") == "1"
-    assert await mode(p.pk, "proxy_get") == "1"
-    assert await mode(p.pk, "exists") is True
+    assert await call(p.pk, "get") == "1"
+    assert await call(p.pk, "proxy_get") == "1"
+    assert await call(p.pk, "exists") is True
     assert raw.smembers("spec:person:collection") == {"1"}
     with pytest.raises(ValueError, match="no pk yet"):
-        await mode(country().pk, "get")
+        await call(country().pk, "get")
 
 
-async def test_getters_of_an_object_that_is_not_stored_store_nothing(mode, person, country, raw):
+async def test_getters_of_an_object_that_is_not_stored_store_nothing(call, person, country, raw):
     p, c = person(), country()
     for target, command in [(p.name, "get"), (p.note, "strlen"), (p.age, "hget"), (p, "hgetall"), (p, "connect")]:
         with pytest.raises(DoesNotExist, match="not stored yet"):
-            await mode(target, command)
+            await call(target, command)
     with pytest.raises(DoesNotExist):
         _ = p.key
     with pytest.raises(ValueError, match="no pk yet"):
-        await mode(c.visits, "get")
-    assert await mode(p.name, "exists") is False
-    assert await mode(p.age, "hexists") is False
-    assert await mode(p.pk, "exists") is False
+        await call(c.visits, "get")
+    assert await call(p.name, "exists") is False
+    assert await call(p.age, "hexists") is False
+    assert await call(p.pk, "exists") is False
     assert keyspace(raw) == {}
 
 
-async def test_a_pk_can_be_set_on_an_object_without_one(mode, country, raw):
+async def test_a_pk_can_be_set_on_an_object_without_one(call, country, raw):
     c = country()
     with pytest.raises(ValueError, match="no pk yet"):
-        await mode(c.visits, "set", 1)
+        await call(c.visits, "set", 1)
     assert keyspace(raw) == {}
-    assert await mode(c.pk, "set", "fr") is True
+    assert await call(c.pk, "set", "fr") is True
     assert raw.get("geo:country:fr:visits") == "0"
     with pytest.raises(ValueError, match="set already"):
-        await mode(c.code, "set", "de")
+        await call(c.code, "set", "de")
     with pytest.raises(ImplementationError, match="can't be changed"):
-        await mode((await mode(country, "get", "fr")).pk, "set", "de")
+        await call((await call(country, "get", "fr")).pk, "set", "de")
     with pytest.raises(UniquenessError):
-        await mode(country().pk, "set", "fr")
+        await call(country().pk, "set", "fr")
     assert raw.smembers("geo:country:collection") == {"fr"}
 
 
-async def test_an_allocated_pk_is_not_given(mode, person, raw):
+async def test_an_allocated_pk_is_not_given(call, person, raw):
     for values in ({"pk": 5}, {"pk": 5, "name": "x"}):
         with pytest.raises(ValueError, match="allocated"):
-            await mode.make(person, **values)
+            await call.create(person, **values)
     with pytest.raises(ValueError, match="allocated"):
-        await mode(person().pk, "set", 5)
+        await call(person().pk, "set", 5)
     assert keyspace(raw) == {}
-    assert (await mode.make(person, pk=None))._pk == "1"
+    assert (await call.create(person, pk=None))._pk == "1"
     p = person()
-    await mode(p.pk, "set", None)
+    await call(p.pk, "set", None)
     assert p._pk == "2"
 
 
@@ -147,9 +147,9 @@ async def test_an_allocated_pk_is_not_given(mode, person, raw):
         ({"code": b""}, "can't be None or empty"),
     ],
 )
-async def test_what_makes_no_object_stores_nothing(mode, country, raw, values, message):
+async def test_what_makes_no_object_stores_nothing(call, country, raw, values, message):
     with pytest.raises(ValueError, match=message):
-        await mode.make(country, **values)
+        await call.create(country, **values)
     assert keyspace(raw) == {}
 
 
@@ -165,14 +165,14 @@ async def test_positional_arguments_are_a_pk_alone(country, raw):
     assert keyspace(raw) == before
 
 
-async def test_a_taken_pk_or_value_stores_nothing(mode, country, raw):
-    await mode.make(country, code="fr", name="France")
+async def test_a_taken_pk_or_value_stores_nothing(call, country, raw):
+    await call.create(country, code="fr", name="France")
     before = keyspace(raw)
     for values in ({"code": "fr"}, {"code": "fr", "name": "Other"}, {"code": "de", "name": "France"}):
         with pytest.raises(UniquenessError):
-            await mode.make(country, **values)
+            await call.create(country, **values)
         assert keyspace(raw) == before
-    assert (await mode.make(country, code="de", name="Germany"))._pk == "de"
+    assert (await call.create(country, code="de", name="Germany"))._pk == "de"
 
 
 def test_a_failed_creation_leaves_the_object_as_it_was(person, raw):
@@ -187,15 +187,15 @@ def test_a_failed_creation_leaves_the_object_as_it_was(person, raw):
 
 
 @pytest.mark.parametrize("value", [None, True, object(), ["a"], {"a": 1}])
-async def test_a_value_redis_py_refuses_stores_nothing(mode, country, raw, value):
+async def test_a_value_redis_py_refuses_stores_nothing(call, country, raw, value):
     with pytest.raises(DataError):
-        await mode.make(country, code="fr", visits=value)
+        await call.create(country, code="fr", visits=value)
     with pytest.raises(DataError):
-        await mode.make(country, code="fr", continent=value)
+        await call.create(country, code="fr", continent=value)
     assert keyspace(raw) == {}
 
 
-async def test_a_default_redis_py_refuses_stores_nothing(mode, database, raw):
+async def test_a_default_redis_py_refuses_stores_nothing(call, database, raw):
     hosted_by = database
 
     class Wrong(model.RedisModel):
@@ -205,5 +205,5 @@ async def test_a_default_redis_py_refuses_stores_nothing(mode, database, raw):
         second = fields.StringField(default=None)
 
     with pytest.raises(DataError):
-        await mode.make(Wrong, code=1)
+        await call.create(Wrong, code=1)
     assert keyspace(raw) == {}

@@ -11,14 +11,14 @@ VALUES = {"name": "Ann", "email": "a@x", "note": "n", "city": "Rome", "badge": "
 
 
 @pytest.mark.parametrize("how", ["made", "looked up", "lazy", "read"])
-async def test_nothing_is_left_of_a_deleted_object(mode, person, raw, how):
-    p = await mode.make(person, **VALUES)
-    await mode.make(person, name="Ann", city="Rome")
+async def test_nothing_is_left_of_a_deleted_object(call, person, raw, how):
+    p = await call.create(person, **VALUES)
+    await call.create(person, name="Ann", city="Rome")
     if how != "made":
-        p = person.lazy_connect(1) if how == "lazy" else await mode(person, "get", 1)
+        p = person.lazy_connect(1) if how == "lazy" else await call(person, "get", 1)
     if how == "read":
-        await mode(p.name, "get")
-    assert await mode(p, "delete") is None
+        await call(p.name, "get")
+    assert await call(p, "delete") is None
     assert keyspace(raw) == {
         "spec:person:max_pk": "2",
         "spec:person:collection": {"2"},
@@ -29,19 +29,19 @@ async def test_nothing_is_left_of_a_deleted_object(mode, person, raw, how):
     }
 
 
-async def test_what_another_client_wrote_is_deleted_too(mode, person, raw):
-    p = await mode.make(person, **VALUES)
-    other = await mode(person, "get", 1)
-    await mode(other.name, "set", "Bob")
-    await mode(other.city, "hset", "Oslo")
-    await mode(other.email, "delete")
-    await mode(p, "delete")
+async def test_what_another_client_wrote_is_deleted_too(call, person, raw):
+    p = await call.create(person, **VALUES)
+    other = await call(person, "get", 1)
+    await call(other.name, "set", "Bob")
+    await call(other.city, "hset", "Oslo")
+    await call(other.email, "delete")
+    await call(p, "delete")
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_a_deleted_object_answers_that_it_was_deleted(mode, person, raw):
-    p = await mode.make(person, **VALUES)
-    await mode(p, "delete")
+async def test_a_deleted_object_answers_that_it_was_deleted(call, person, raw):
+    p = await call.create(person, **VALUES)
+    await call(p, "delete")
     assert not p.connected
     assert "deleted" in repr(p)
     for target, command, args in [
@@ -60,14 +60,14 @@ async def test_a_deleted_object_answers_that_it_was_deleted(mode, person, raw):
     ]:
         kwargs = {"age": 1} if command == "hmset" else {}
         with pytest.raises(DoesNotExist, match="was deleted"):
-            await mode(target, command, *args, **kwargs)
-    assert await mode(p.name, "exists") is False
-    assert await mode(p.age, "hexists") is False
-    assert await mode(p.pk, "exists") is False
+            await call(target, command, *args, **kwargs)
+    assert await call(p.name, "exists") is False
+    assert await call(p.age, "hexists") is False
+    assert await call(p.pk, "exists") is False
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_a_deleted_objects_own_pk_can_not_be_set_again(mode, database, raw):
+async def test_a_deleted_objects_own_pk_can_not_be_set_again(call, database, raw):
     from tenantlimpyd import fields, model
 
     hosted_by = database
@@ -76,19 +76,19 @@ async def test_a_deleted_objects_own_pk_can_not_be_set_again(mode, database, raw
         database = hosted_by
         code = fields.PKField()
 
-    c = await mode.make(Country, code="fr")
-    await mode(c, "delete")
+    c = await call.create(Country, code="fr")
+    await call(c, "delete")
     with pytest.raises(DoesNotExist):
-        await mode(c.pk, "set", "fr")
+        await call(c.pk, "set", "fr")
     assert keyspace(raw) == {}
-    assert (await mode.make(Country, code="fr")).connected
+    assert (await call.create(Country, code="fr")).connected
 
 
-async def test_what_was_never_stored_is_not_deleted(mode, person, raw):
+async def test_what_was_never_stored_is_not_deleted(call, person, raw):
     with pytest.raises(DoesNotExist):
-        await mode(person(), "delete")
+        await call(person(), "delete")
     with pytest.raises(DoesNotExist):
-        await mode(person.lazy_connect(5), "delete")
+        await call(person.lazy_connect(5), "delete")
     assert keyspace(raw) == {}
 
 
@@ -100,29 +100,29 @@ async def test_a_pk_alone_is_not_deleted(person):
         _ = p.pk.key
 
 
-async def test_a_freed_unique_value_can_be_taken(mode, person, raw):
-    p = await mode.make(person, **VALUES)
-    await mode(p.email, "delete")
-    await mode(p.badge, "delete")
-    await mode.make(person, email="a@x", badge="b")
-    await mode(p, "delete")
-    await mode(await mode(person, "get", 2), "delete")
-    await mode.make(person, **VALUES)
+async def test_a_freed_unique_value_can_be_taken(call, person, raw):
+    p = await call.create(person, **VALUES)
+    await call(p.email, "delete")
+    await call(p.badge, "delete")
+    await call.create(person, email="a@x", badge="b")
+    await call(p, "delete")
+    await call(await call(person, "get", 2), "delete")
+    await call.create(person, **VALUES)
     assert_indexes_right(raw, person)
 
 
-async def test_the_class_of_a_pk_field_knows_all_pks(mode, person):
+async def test_the_class_of_a_pk_field_knows_all_pks(call, person):
     for _ in range(3):
-        await mode.make(person, age=1)
-    await mode(await mode(person, "get", 2), "delete")
+        await call.create(person, age=1)
+    await call(await call(person, "get", 2), "delete")
     pk = person.get_field("pk")
-    assert await mode(pk, "collection") == {"1", "3"}
-    assert await mode(pk, "exists", 1) is True
-    assert await mode(pk, "exists", 2) is False
+    assert await call(pk, "collection") == {"1", "3"}
+    assert await call(pk, "exists", 1) is True
+    assert await call(pk, "exists", 2) is False
     assert pk.collection_key == "spec:person:collection"
     with pytest.raises(ValueError, match="needs a pk"):
-        await mode(pk, "exists")
+        await call(pk, "exists")
     with pytest.raises(ImplementationError, match="field of the class"):
-        await mode(pk, "get")
+        await call(pk, "get")
     with pytest.raises(ImplementationError, match="field of the class"):
-        await mode(person.get_field("name"), "get")
+        await call(person.get_field("name"), "get")

@@ -37,8 +37,8 @@ def hooked(database, noted):
     return Hooked
 
 
-async def test_the_hook_sees_each_command_with_its_result(mode, hooked, noted):
-    p = await mode.make(hooked, note="x")
+async def test_the_hook_sees_each_command_with_its_result(call, hooked, noted):
+    p = await call.create(hooked, note="x")
     for target, command, args, kwargs, seen in [
         (p.name, "set", ("a",), {}, ("name", "set", True, ("a",))),
         (p.note, "set", ("a",), {}, ("note", "set", True, ("a",))),
@@ -64,32 +64,32 @@ async def test_the_hook_sees_each_command_with_its_result(mode, hooked, noted):
         (p, "hdel", ("city", "age"), {}, ("self", "hdel", 2, ("city", "age"))),
     ]:
         noted.clear()
-        await mode(target, command, *args, **kwargs)
+        await call(target, command, *args, **kwargs)
         assert noted == [seen]
 
 
-async def test_existence_pks_and_deletion_are_none_of_its_business(mode, hooked, noted):
-    p = await mode.make(hooked, note="x")
-    await mode(p.pk, "get")
-    await mode(p.note, "exists")
-    await mode(p.age, "hexists")
-    await mode(p, "delete")
+async def test_existence_pks_and_deletion_are_none_of_its_business(call, hooked, noted):
+    p = await call.create(hooked, note="x")
+    await call(p.pk, "get")
+    await call(p.note, "exists")
+    await call(p.age, "hexists")
+    await call(p, "delete")
     assert noted == []
 
 
-async def test_what_the_hook_returns_is_the_result_and_not_what_is_known(mode, hooked, raw):
-    p = await mode.make(hooked, loud="abc")
-    assert await mode(p.loud, "get") == "ABC"
-    assert await mode(p.loud, "getset", "def") == "ABC"
-    assert await mode(p.loud, "get") == "DEF"
-    await mode(p.loud, "append", "g")
+async def test_what_the_hook_returns_is_the_result_and_not_what_is_known(call, hooked, raw):
+    p = await call.create(hooked, loud="abc")
+    assert await call(p.loud, "get") == "ABC"
+    assert await call(p.loud, "getset", "def") == "ABC"
+    assert await call(p.loud, "get") == "DEF"
+    await call(p.loud, "append", "g")
     assert raw.get(":hooked:1:loud") == "defg"
     assert raw.smembers(":hooked:loud:defg") == {"1"}
-    await mode(p, "delete")
+    await call(p, "delete")
     assert keyspace(raw) == {":hooked:max_pk": "1"}
 
 
-async def test_an_init_of_ones_own_is_run_for_found_objects_too(mode, database):
+async def test_an_init_of_ones_own_is_run_for_found_objects_too(call, database):
     hosted_by = database
 
     class Own(model.RedisModel):
@@ -100,18 +100,18 @@ async def test_an_init_of_ones_own_is_run_for_found_objects_too(mode, database):
             self.extra = []
             super().__init__(*args, **kwargs)
 
-    await mode.make(Own, name="a")
+    await call.create(Own, name="a")
     for found in (
-        await mode(Own, "get", 1),
-        (await mode(Own, "get_or_connect", name="a"))[0],
+        await call(Own, "get", 1),
+        (await call(Own, "get_or_connect", name="a"))[0],
         Own.lazy_connect(1),
-        *(await mode.every(Own.instances(name="a"))),
+        *(await call.list(Own.instances(name="a"))),
     ):
         assert found.extra == []
-        assert await mode(found.name, "get") == "a"
+        assert await call(found.name, "get") == "a"
 
 
-async def test_a_hook_may_make_anything_of_a_value(mode, database, raw):
+async def test_a_hook_may_make_anything_of_a_value(call, database, raw):
     hosted_by = database
 
     class Parsed(model.RedisModel):
@@ -122,14 +122,14 @@ async def test_a_hook_may_make_anything_of_a_value(mode, database, raw):
         def post_command(self, sender, name, result, args, kwargs):
             return {"parsed": result} if name in ("get", "hget") else result
 
-    await mode.make(Parsed, numbers="1,2", city="Rome")
-    p = await mode(Parsed, "get", 1)
-    assert await mode(p.numbers, "get") == {"parsed": "1,2"}
-    assert await mode(p.city, "hget") == {"parsed": "Rome"}
-    await mode(p.numbers, "append", ",3")
-    await mode(p.city, "hset", "Oslo")
+    await call.create(Parsed, numbers="1,2", city="Rome")
+    p = await call(Parsed, "get", 1)
+    assert await call(p.numbers, "get") == {"parsed": "1,2"}
+    assert await call(p.city, "hget") == {"parsed": "Rome"}
+    await call(p.numbers, "append", ",3")
+    await call(p.city, "hset", "Oslo")
     assert_indexes_right(raw, Parsed)
-    await mode(p.numbers, "get")
-    await mode(p.city, "hget")
-    await mode(p, "delete")
+    await call(p.numbers, "get")
+    await call(p.city, "hget")
+    await call(p, "delete")
     assert keyspace(raw) == {":parsed:max_pk": "1"}

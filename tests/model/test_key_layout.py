@@ -23,8 +23,8 @@ LAYOUT = {
 }
 
 
-async def test_keys_of_a_model_its_objects_and_indexes(mode, person, raw):
-    p = await mode.make(person, **VALUES)
+async def test_keys_of_a_model_its_objects_and_indexes(call, person, raw):
+    p = await call.create(person, **VALUES)
     assert keyspace(raw) == LAYOUT
     assert p.key == p.age.key == p.city.key == "spec:person:1:hash"
     assert p.name.key == "spec:person:1:name"
@@ -35,18 +35,18 @@ async def test_keys_of_a_model_its_objects_and_indexes(mode, person, raw):
     assert p.age.sort_wildcard == "spec:person:*:hash->age"
 
 
-async def test_without_a_namespace_names_start_with_a_colon(mode, database, raw):
+async def test_without_a_namespace_names_start_with_a_colon(call, database, raw):
     hosted_by = database
 
     class Plain(model.RedisModel):
         database = hosted_by
 
-    p = await mode.make(Plain)
-    await mode(p.pk, "get")
+    p = await call.create(Plain)
+    await call(p.pk, "get")
     assert keyspace(raw) == {":plain:collection": {"1"}, ":plain:max_pk": "1"}
 
 
-async def test_prefix_and_key_of_an_index_stand_before_the_value(mode, database, raw):
+async def test_prefix_and_key_of_an_index_stand_before_the_value(call, database, raw):
     hosted_by = database
 
     class Ix(model.RedisModel):
@@ -60,41 +60,41 @@ async def test_prefix_and_key_of_an_index_stand_before_the_value(mode, database,
             indexable=True, indexes=[EqualIndex, EqualIndex.configure(prefix="rev", transform=lambda v: v[::-1])]
         )
 
-    await mode.make(Ix, pk="1", eqp="V", eqk="V", eqpk="V", eqt="Vw")
+    await call.create(Ix, pk="1", eqp="V", eqk="V", eqpk="V", eqt="Vw")
     sets = {key for key, held in keyspace(raw).items() if isinstance(held, set)}
     assert sets == {
         "spec:ix:collection", "spec:ix:eqp:pfx:V", "spec:ix:eqk:kk:V", "spec:ix:eqpk:pfx:kk:V", "spec:ix:eqt:Vw",
         "spec:ix:eqt:rev:wV",
     }  # fmt: skip
-    await mode(await mode(Ix, "get", "1"), "delete")
+    await call(await call(Ix, "get", "1"), "delete")
     assert keyspace(raw) == {}
 
 
 @pytest.mark.parametrize("prefix", ["t1:", "glob*[x]?:", "{tag}", "é:"])
-async def test_a_key_prefix_stands_before_every_key_and_separates(mode, raw, flushed_server, prefix):
+async def test_a_key_prefix_stands_before_every_key_and_separates(call, raw, flushed_server, prefix):
     with (
         RedisDatabase(**flushed_server.settings, key_prefix=prefix) as one,
         RedisDatabase(**flushed_server.settings, key_prefix=f"{prefix}other:") as two,
     ):
         first, second = make_person(one), make_person(two)
-        p = await mode.make(first, **VALUES)
+        p = await call.create(first, **VALUES)
         assert keyspace(raw) == {prefix + key: held for key, held in LAYOUT.items()}
         assert p.name.key == f"{prefix}spec:person:1:name"
         assert p.city.sort_wildcard == f"{prefix}spec:person:*:hash->city"
-        assert await mode(second, "exists", name="Ann") is False
-        q = await mode.make(second, **VALUES)
-        await mode(q, "hmset", city="Oslo")
-        await mode(q.name, "append", "a")
+        assert await call(second, "exists", name="Ann") is False
+        q = await call.create(second, **VALUES)
+        await call(q, "hmset", city="Oslo")
+        await call(q.name, "append", "a")
         for cls, name in ((first, "Ann"), (second, "Anna")):
-            assert await mode.every(cls.collection(name=name)) == ["1"]
-            assert await mode.slice(cls.collection(name=name, email="a@x:y"), slice(0, 5)) == ["1"]
-            found = await mode(cls, "get", email="a@x:y")
-            assert await mode.scanned(found, "scan_keys") == {
+            assert await call.list(cls.collection(name=name)) == ["1"]
+            assert await call.slice(cls.collection(name=name, email="a@x:y"), slice(0, 5)) == ["1"]
+            found = await call(cls, "get", email="a@x:y")
+            assert await call.scan(found, "scan_keys") == {
                 f"spec:person:1:{e}" for e in ("name", "email", "note", "hash")
             }
-            assert len(await mode.scanned(cls, "scan_model_keys")) == len(LAYOUT)
-        await mode(q, "delete")
-        await mode(p, "delete")
+            assert len(await call.scan(cls, "scan_model_keys")) == len(LAYOUT)
+        await call(q, "delete")
+        await call(p, "delete")
         assert set(keyspace(raw)) == {f"{prefix}spec:person:max_pk", f"{prefix}other:spec:person:max_pk"}
         await one.aclose()
         await two.aclose()

@@ -16,35 +16,35 @@ from tenantlimpyd.testing import count_commands
 from tests.support.models import define, keyspace
 
 
-async def test_p01_a_given_pk_and_a_unique_value_together(mode, made):
+async def test_p01_a_given_pk_and_a_unique_value_together(call, made):
     coded = made(code=fields.PKField(), badge=fields.StringField(unique=True))
-    assert await mode((await mode.make(coded, badge="b", code="a")).badge, "get") == "b"
+    assert await call((await call.create(coded, badge="b", code="a")).badge, "get") == "b"
     with pytest.raises(UniquenessError):
-        await mode.make(coded, badge="b", code="c")
+        await call.create(coded, badge="b", code="c")
     assert list(coded.collection()) == ["a"]
 
 
-async def test_p02_a_refused_creation_leaves_nothing(mode, made, raw):
+async def test_p02_a_refused_creation_leaves_nothing(call, made, raw):
     thing = made(badge=fields.StringField(unique=True), rank=fields.StringField(default="low"))
-    await mode.make(thing, badge="taken")
+    await call.create(thing, badge="taken")
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
-        await mode.make(thing, rank="high", badge="taken")
+        await call.create(thing, rank="high", badge="taken")
     after = keyspace(raw)
     assert {**after, "p:thing:max_pk": None} == {**before, "p:thing:max_pk": None}
 
 
-async def test_p03_looking_at_an_object_stores_nothing(mode, person, raw):
+async def test_p03_looking_at_an_object_stores_nothing(call, person, raw):
     fresh = person()
     assert repr(fresh) == "<Person not stored>"
     assert fresh == fresh  # noqa: PLR0124 - what is asked is whether it stores
     assert fresh != person()
-    assert await mode(fresh.name, "exists") is False
+    assert await call(fresh.name, "exists") is False
     for look in (lambda: fresh.key, lambda: fresh.name.key):
         with pytest.raises(DoesNotExist):
             look()
     with pytest.raises(DoesNotExist):
-        await mode(fresh.name, "get")
+        await call(fresh.name, "get")
     with pytest.raises(TypeError):
         hash(fresh)
     assert not keyspace(raw)
@@ -81,38 +81,38 @@ async def test_p30_a_second_class_from_one_line_is_the_first_only_with_its_field
     assert not first.has_field("b")
 
 
-async def test_p32_a_lazy_object_that_is_not_there_stays_so(mode, person, raw):
+async def test_p32_a_lazy_object_that_is_not_there_stays_so(call, person, raw):
     nobody = person.lazy_connect("999")
-    for write in (lambda: mode(nobody.name, "set", "x"), lambda: mode(nobody, "hmset", city="Rome")):
+    for write in (lambda: call(nobody.name, "set", "x"), lambda: call(nobody, "hmset", city="Rome")):
         with pytest.raises(DoesNotExist):
             await write()
-    assert await mode(nobody.name, "get") is None
+    assert await call(nobody.name, "get") is None
     assert not keyspace(raw)
 
 
-async def test_p33_a_deleted_object_is_written_by_nobody(mode, person, raw):
-    mine, other = await mode.make(person, name="x"), person.lazy_connect("1")
-    await mode(other, "connect")
-    await mode(mine, "delete")
+async def test_p33_a_deleted_object_is_written_by_nobody(call, person, raw):
+    mine, other = await call.create(person, name="x"), person.lazy_connect("1")
+    await call(other, "connect")
+    await call(mine, "delete")
     for handle in (mine, other):
         with pytest.raises(DoesNotExist):
-            await mode(handle.name, "set", "ghost")
+            await call(handle.name, "set", "ghost")
         with pytest.raises(DoesNotExist):
-            await mode(handle.note, "set", "ghost")
+            await call(handle.note, "set", "ghost")
     assert not raw.keys("spec:person:1:*")
     assert not person.exists(pk=1)
 
 
-async def test_p39_each_name_is_looked_at(mode, person):
-    someone = await mode.make(person, name="x", age=1)
+async def test_p39_each_name_is_looked_at(call, person):
+    someone = await call.create(person, name="x", age=1)
     for command, arguments in (("hmget", ("age", "note")), ("hdel", ("age", "note")), ("hmget", ())):
         with pytest.raises(ValueError, match="instance hash field"):
-            await mode(someone, command, *arguments)
+            await call(someone, command, *arguments)
     with pytest.raises(ValueError, match="instance hash field"):
-        await mode(someone, "hmset", age=2, note="x")
+        await call(someone, "hmset", age=2, note="x")
     with pytest.raises(AttributeError):
-        await mode(someone, "hmget", "age", "height")
-    assert await mode(someone, "hgetall") == {"age": "1"}
+        await call(someone, "hmget", "age", "height")
+    assert await call(someone, "hgetall") == {"age": "1"}
 
 
 def test_p41_no_field_is_lost_or_there_twice(database):
@@ -146,33 +146,33 @@ def test_p48_importing_needs_what_is_declared():
 
 
 @pytest.mark.parametrize("default", [None, lambda: "x"])
-async def test_p49_a_default_that_is_no_value_stores_nothing(mode, made, raw, default):
+async def test_p49_a_default_that_is_no_value_stores_nothing(call, made, raw, default):
     thing = made(a=fields.StringField(default="first"), b=fields.StringField(default=default), c=fields.StringField())
     with pytest.raises(DataError):
-        await mode.make(thing, c="1")
+        await call.create(thing, c="1")
     assert keyspace(raw).keys() <= {"p:thing:max_pk"}
 
 
-async def test_p51_an_entry_whose_object_is_gone_is_not_believed(mode, person, raw):
+async def test_p51_an_entry_whose_object_is_gone_is_not_believed(call, person, raw):
     raw.sadd("spec:person:name:ghost", "77")
-    assert await mode(person, "exists", name="ghost") is False
-    found, created = await mode(person, "get_or_connect", name="ghost")
+    assert await call(person, "exists", name="ghost") is False
+    found, created = await call(person, "get_or_connect", name="ghost")
     assert created
-    assert (await mode(person, "get_or_connect", name="ghost")) == (found, False)
+    assert (await call(person, "get_or_connect", name="ghost")) == (found, False)
 
 
-async def test_p52_a_pk_and_filters(mode, person):
-    await mode.make(person, name="x")
+async def test_p52_a_pk_and_filters(call, person):
+    await call.create(person, name="x")
     with pytest.raises(ValueError, match=r"get takes|pk"):
-        await mode(person, "get", 1, name="another")
+        await call(person, "get", 1, name="another")
     with pytest.raises(DoesNotExist):
-        await mode(person, "get", pk=1, name="another")
+        await call(person, "get", pk=1, name="another")
 
 
-async def test_p53_a_list_is_no_value_of_one(mode, person, raw):
+async def test_p53_a_list_is_no_value_of_one(call, person, raw):
     for field in ("note", "name", "age"):
         with pytest.raises(DataError):
-            await mode.make(person, **{field: ["a", 10]})
+            await call.create(person, **{field: ["a", 10]})
     assert not keyspace(raw)
 
 
@@ -197,9 +197,9 @@ def test_p55_a_diamond_moves_once(flushed_server, database):
         assert all(each.database is elsewhere for each in moved)
 
 
-async def test_p58_thousands_that_are_gone_are_left_out_in_one_step(mode, person, raw):
+async def test_p58_thousands_that_are_gone_are_left_out_in_one_step(call, person, raw):
     raw.sadd("spec:person:name:ghost", *range(1000, 4000))
-    alive = await mode.make(person, name="ghost")
+    alive = await call.create(person, name="ghost")
     with count_commands(person.database) as counted:
-        assert await mode.every(person.collection(name="ghost").instances()) == [alive]
+        assert await call.list(person.collection(name="ghost").instances()) == [alive]
     assert counted.trips == 1

@@ -10,9 +10,9 @@ from tenantlimpyd.testing import count_commands
 from tests.support.models import assert_indexes_right, keyspace
 
 
-async def test_one_object_is_found_by_pk_or_by_indexed_values(mode, person):
-    await mode.make(person, name="Ann", email="a@x", city="Rome")
-    await mode.make(person, name="Ann", email="b@x", city="Oslo")
+async def test_one_object_is_found_by_pk_or_by_indexed_values(call, person):
+    await call.create(person, name="Ann", email="a@x", city="Rome")
+    await call.create(person, name="Ann", email="b@x", city="Oslo")
     for args, filters in [
         ((2,), {}),
         (("2",), {}),
@@ -24,14 +24,14 @@ async def test_one_object_is_found_by_pk_or_by_indexed_values(mode, person):
         ((), {"pk": 2, "name": "Ann"}),
         ((), {"name__eq": "Ann", "email__eq": "b@x"}),
     ]:
-        found = await mode(person, "get", *args, **filters)
+        found = await call(person, "get", *args, **filters)
         assert (found._pk, found.connected) == ("2", True), (args, filters)
-        assert await mode(found.email, "get") == "b@x"
+        assert await call(found.email, "get") == "b@x"
 
 
-async def test_none_or_more_than_one_is_an_error(mode, person):
-    await mode.make(person, name="Ann", email="a@x")
-    await mode.make(person, name="Ann", email="b@x")
+async def test_none_or_more_than_one_is_an_error(call, person):
+    await call.create(person, name="Ann", email="a@x")
+    await call.create(person, name="Ann", email="b@x")
     for args, filters in [
         ((9,), {}),
         ((), {"pk": 9}),
@@ -41,7 +41,7 @@ async def test_none_or_more_than_one_is_an_error(mode, person):
         ((), {"name": "Ann", "email": "c@x"}),
     ]:
         with pytest.raises(DoesNotExist):
-            await mode(person, "get", *args, **filters)
+            await call(person, "get", *args, **filters)
         assert person.DoesNotExist is DoesNotExist
     for args, filters, message in [
         ((), {"name": "Ann"}, "more than one"),
@@ -52,10 +52,10 @@ async def test_none_or_more_than_one_is_an_error(mode, person):
         (("",), {}, "None or empty"),
     ]:
         with pytest.raises(ValueError, match=message):
-            await mode(person, "get", *args, **filters)
+            await call(person, "get", *args, **filters)
 
 
-async def test_a_pk_under_two_names_must_be_one(mode, database):
+async def test_a_pk_under_two_names_must_be_one(call, database):
     from tenantlimpyd import fields, model
 
     hosted_by = database
@@ -64,14 +64,14 @@ async def test_a_pk_under_two_names_must_be_one(mode, database):
         database = hosted_by
         code = fields.PKField()
 
-    await mode.make(Country, code="fr")
-    await mode.make(Country, code="de")
-    assert (await mode(Country, "get", pk="fr", code="fr"))._pk == "fr"
+    await call.create(Country, code="fr")
+    await call.create(Country, code="de")
+    assert (await call(Country, "get", pk="fr", code="fr"))._pk == "fr"
     with pytest.raises(DoesNotExist):
-        await mode(Country, "get", pk="fr", code="de")
+        await call(Country, "get", pk="fr", code="de")
 
 
-async def test_wrong_filters_ask_nothing(mode, person):
+async def test_wrong_filters_ask_nothing(call, person):
     with count_commands() as sent:
         for error, filters in [
             (AttributeError, {"nothing": 1}),
@@ -82,14 +82,14 @@ async def test_wrong_filters_ask_nothing(mode, person):
         ]:
             for method in ("get", "exists"):
                 with pytest.raises(error):
-                    await mode(person, method, **filters)
+                    await call(person, method, **filters)
             with pytest.raises(error):
                 person.collection(**filters)
     assert sent.trips == 0
 
 
-async def test_exists(mode, person):
-    await mode.make(person, name="Ann", email="a@x", city="Rome")
+async def test_exists(call, person):
+    await call.create(person, name="Ann", email="a@x", city="Rome")
     for filters, there in [
         ({"pk": 1}, True),
         ({"pk": 2}, False),
@@ -99,57 +99,57 @@ async def test_exists(mode, person):
         ({"name": "Ann", "city": "Oslo"}, False),
         ({"pk": 1, "name": "Bob"}, False),
     ]:
-        assert await mode(person, "exists", **filters) is there, filters
+        assert await call(person, "exists", **filters) is there, filters
     with pytest.raises(ValueError, match="needs a pk or filters"):
-        await mode(person, "exists")
+        await call(person, "exists")
 
 
-async def test_index_entries_of_no_object_are_not_believed(mode, person, raw):
+async def test_index_entries_of_no_object_are_not_believed(call, person, raw):
     raw.sadd("spec:person:name:Ann", "7", "8", "9")
     raw.sadd("spec:person:email:a@x", "7")
     for filters in ({"name": "Ann"}, {"email": "a@x"}):
-        assert await mode(person, "exists", **filters) is False
+        assert await call(person, "exists", **filters) is False
         with pytest.raises(DoesNotExist):
-            await mode(person, "get", **filters)
-    await mode.make(person, name="Ann")
-    assert await mode(person, "exists", name="Ann") is True
-    assert (await mode(person, "get", name="Ann"))._pk == "1"
+            await call(person, "get", **filters)
+    await call.create(person, name="Ann")
+    assert await call(person, "exists", name="Ann") is True
+    assert (await call(person, "get", name="Ann"))._pk == "1"
 
 
-async def test_get_or_connect(mode, person, raw):
-    first, created = await mode(person, "get_or_connect", email="a@x", name="Ann")
+async def test_get_or_connect(call, person, raw):
+    first, created = await call(person, "get_or_connect", email="a@x", name="Ann")
     assert (first._pk, created, first.connected) == ("1", True, True)
-    second, created = await mode(person, "get_or_connect", email="a@x")
+    second, created = await call(person, "get_or_connect", email="a@x")
     assert (second, created) == (first, False)
     assert raw.smembers("spec:person:collection") == {"1"}
     with pytest.raises(UniquenessError):  # there is one with that email, and it is not Bob
-        await mode(person, "get_or_connect", email="a@x", name="Bob")
+        await call(person, "get_or_connect", email="a@x", name="Bob")
     with pytest.raises(ValueError, match="allocated"):
-        await mode(person, "get_or_connect", pk=12)
+        await call(person, "get_or_connect", pk=12)
     with pytest.raises(ImplementationError):
-        await mode(person, "get_or_connect", note="x")
+        await call(person, "get_or_connect", note="x")
     assert raw.smembers("spec:person:collection") == {"1"}
     assert_indexes_right(raw, person)
 
 
-async def test_a_lazy_object_is_looked_up_by_its_first_write(mode, person, raw):
-    await mode.make(person, name="Ann", note="n")
+async def test_a_lazy_object_is_looked_up_by_its_first_write(call, person, raw):
+    await call.create(person, name="Ann", note="n")
     with count_commands() as sent:
         p = person.lazy_connect(1)
         assert not p.connected
     assert sent.trips == 0
-    assert await mode(p.note, "get") == "n"
+    assert await call(p.note, "get") == "n"
     assert not p.connected
-    await mode(p.note, "set", "m")
+    await call(p.note, "set", "m")
     assert p.connected
     q = person.lazy_connect(1)
-    await mode(q.name, "set", "Bob")
+    await call(q.name, "set", "Bob")
     assert q.connected
-    await mode(q, "connect")
+    await call(q, "connect")
     assert_indexes_right(raw, person)
 
 
-async def test_a_lazy_object_that_is_not_there_stays_so(mode, person, raw):
+async def test_a_lazy_object_that_is_not_there_stays_so(call, person, raw):
     z = person.lazy_connect(999)
     for target, command, args in [
         (z.note, "set", ("x",)),
@@ -161,46 +161,46 @@ async def test_a_lazy_object_that_is_not_there_stays_so(mode, person, raw):
         (z, "delete", ()),
     ]:
         with pytest.raises(DoesNotExist):
-            await mode(target, command, *args)
+            await call(target, command, *args)
         assert z.known_pk == "999"
-    assert await mode(z.note, "get") is None
-    assert await mode(z.name, "get") is None
-    assert await mode(z.pk, "get") == "999"
-    assert await mode(z.pk, "exists") is False
+    assert await call(z.note, "get") is None
+    assert await call(z.name, "get") is None
+    assert await call(z.pk, "get") == "999"
+    assert await call(z.pk, "exists") is False
     assert keyspace(raw) == {}
 
 
-async def test_from_pks_keeps_the_order_and_leaves_out_what_is_not_there(mode, person, raw):
+async def test_from_pks_keeps_the_order_and_leaves_out_what_is_not_there(call, person, raw):
     for _ in range(3):
-        await mode.make(person, age=1)
-    found = await mode.every(mode_call(mode, person, [3, "9", 1, b"2"]))
+        await call.create(person, age=1)
+    found = await call.list(objects_of(call, person, [3, "9", 1, b"2"]))
     assert [p._pk for p in found] == ["3", "1", "2"]
     assert all(p.connected for p in found)
     with count_commands() as sent:
-        found = await mode.every(mode_call(mode, person, [3, 9], lazy=True))
-        assert await mode.every(mode_call(mode, person, [])) == []
+        found = await call.list(objects_of(call, person, [3, 9], lazy=True))
+        assert await call.list(objects_of(call, person, [])) == []
     assert [p._pk for p in found] == ["3", "9"]
     assert not any(p.connected for p in found)
     assert sent.trips == 0
     raw.delete("spec:person:collection")
     raw.set("spec:person:collection", "no set")
     with pytest.raises(ResponseError):
-        await mode.every(mode_call(mode, person, [1]))
+        await call.list(objects_of(call, person, [1]))
 
 
-def mode_call(mode, person, pks, **options):
-    return person.afrom_pks(pks, **options) if mode.awaiting else person.from_pks(pks, **options)
+def objects_of(call, person, pks, **options):
+    return person.afrom_pks(pks, **options) if call.is_async else person.from_pks(pks, **options)
 
 
-async def test_keys_of_an_object_and_of_the_model(mode, person, raw):
-    await mode.make(person, name="Ann", age=1)
-    p = await mode.make(person, name="Bob", note="n", city="Rome")
-    assert await mode.scanned(p, "scan_keys") == {f"spec:person:2:{end}" for end in ("name", "note", "hash")}
+async def test_keys_of_an_object_and_of_the_model(call, person, raw):
+    await call.create(person, name="Ann", age=1)
+    p = await call.create(person, name="Bob", note="n", city="Rome")
+    assert await call.scan(p, "scan_keys") == {f"spec:person:2:{end}" for end in ("name", "note", "hash")}
     raw.set("spec:persona:1:name", "of another model")
-    assert await mode.scanned(person, "scan_model_keys") == {key for key in raw.scan_iter() if "persona" not in key}
+    assert await call.scan(person, "scan_model_keys") == {key for key in raw.scan_iter() if "persona" not in key}
 
 
-async def test_a_pk_with_glob_characters_has_only_its_own_keys(mode, database):
+async def test_a_pk_with_glob_characters_has_only_its_own_keys(call, database):
     from tenantlimpyd import fields, model
 
     hosted_by = database
@@ -211,7 +211,7 @@ async def test_a_pk_with_glob_characters_has_only_its_own_keys(mode, database):
         name = fields.StringField()
 
     for pk in ("a*", "ab", "a[b]", "a:b", "?"):
-        await mode.make(Globbed, pk=pk, name="x")
+        await call.create(Globbed, pk=pk, name="x")
     for pk in ("a*", "ab", "a[b]", "?"):
-        p = await mode(Globbed, "get", pk)
-        assert await mode.scanned(p, "scan_keys") == {f":globbed:{pk}:name"}
+        p = await call(Globbed, "get", pk)
+        assert await call.scan(p, "scan_keys") == {f":globbed:{pk}:name"}

@@ -32,16 +32,16 @@ def test_a_field_that_overrides_a_setter_is_refused(database, base, name):
         define(database, "Letter", s=changed())
 
 
-async def test_stored_is_called_by_every_write(mode, database, raw):
+async def test_stored_is_called_by_every_write(call, database, raw):
     class Sealed(fields.StringField):
         def stored(self, value):
             return f"sealed:{value}"
 
     letter = define(database, "Letter", s=Sealed(), d=Sealed(default="x"))
-    one = await mode.make(letter, s="secret")
-    assert await mode(one.s, "get") == "sealed:secret"
-    assert await mode(one.d, "get") == "sealed:x"
-    await mode(one.s, "set", "other")
+    one = await call.create(letter, s="secret")
+    assert await call(one.s, "get") == "sealed:secret"
+    assert await call(one.d, "get") == "sealed:x"
+    await call(one.s, "set", "other")
     assert raw.get(one.s.key) == "sealed:other"
 
 
@@ -62,80 +62,80 @@ def test_indexes_that_name_each_other_are_refused(database):
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**53) - 1, str(2**60 + 1), 10**400, "9" * 500])
-async def test_a_number_index_refuses_whole_numbers_that_it_would_round(mode, database, value):
+async def test_a_number_index_refuses_whole_numbers_that_it_would_round(call, database, value):
     tweet = define(database, "Tweet", n=fields.InstanceHashField(indexable=True, indexes=[NumberRangeIndex]))
     with pytest.raises(ValueError, match="not stored exactly"):
-        await mode.make(tweet, n=value)
+        await call.create(tweet, n=value)
     with pytest.raises(ValueError, match="not stored exactly"):
-        await mode.every(tweet.collection(n__gt=value))
-    one = await mode.make(tweet, n=2**53)
+        await call.list(tweet.collection(n__gt=value))
+    one = await call.create(tweet, n=2**53)
     with pytest.raises(ValueError, match="not stored exactly"):
-        await mode(one.n, "hset", value)
-    assert await mode.every(tweet.collection(n=2**53)) == [await mode(one.pk, "get")]
+        await call(one.n, "hset", value)
+    assert await call.list(tweet.collection(n=2**53)) == [await call(one.pk, "get")]
 
 
-async def test_sorting_by_what_is_no_field_is_refused_with_the_names_there_are(mode, database):
+async def test_sorting_by_what_is_no_field_is_refused_with_the_names_there_are(call, database):
     thing = define(database, "Thing", created=fields.InstanceHashField(), tags=fields.SetField())
     for by in ("createdd", "-nothing"):
         with pytest.raises(ImplementationError, match="it can be sorted by pk, created"):
-            await mode.every(thing.collection().sort(by=by))
+            await call.list(thing.collection().sort(by=by))
     with pytest.raises(ImplementationError, match="'tags', a SetField, which has many values"):
-        await mode.every(thing.collection().sort(by="tags"))
+        await call.list(thing.collection().sort(by="tags"))
 
 
 @pytest.mark.parametrize("desc", [False, True])
-async def test_ties_of_a_text_sort_are_in_the_order_of_their_pks(mode, database, desc):
+async def test_ties_of_a_text_sort_are_in_the_order_of_their_pks(call, database, desc):
     city = define(database, "City", city=fields.InstanceHashField(), n=fields.InstanceHashField())
     for number in range(12):
-        await mode.make(city, n=number, **({} if number % 4 == 3 else {"city": ("Oslo", "Rome")[number % 2]}))
+        await call.create(city, n=number, **({} if number % 4 == 3 else {"city": ("Oslo", "Rome")[number % 2]}))
     found = city.collection().sort(by="city", alpha=True, desc=desc)
-    whole = await mode.every(found)
+    whole = await call.list(found)
     missing, oslo, rome = ["12", "4", "8"], ["1", "11", "3", "5", "7", "9"], ["10", "2", "6"]
     assert whole == (missing + oslo + rome)[:: -1 if desc else 1]
-    assert [await mode.item(found, number) for number in range(12)] == whole
-    assert await mode.slice(found, slice(3, 9)) == whole[3:9]
+    assert [await call.item(found, number) for number in range(12)] == whole
+    assert await call.slice(found, slice(3, 9)) == whole[3:9]
 
 
-async def test_zadd_refuses_two_mappings(mode, database):
+async def test_zadd_refuses_two_mappings(call, database):
     scores = define(database, "Scores", z=fields.SortedSetField())
-    one = await mode.make(scores, z={"x": 1})
+    one = await call.create(scores, z={"x": 1})
     with pytest.raises(LimpydException, match="one mapping"):
-        await mode(one.z, "zadd", {"a": 1}, mapping={"b": 2})
+        await call(one.z, "zadd", {"a": 1}, mapping={"b": 2})
 
 
-async def test_an_object_equals_itself_whatever_type_its_pk_is_normalized_to(mode, database):
+async def test_an_object_equals_itself_whatever_type_its_pk_is_normalized_to(call, database):
     class Whole(fields.AutoPKField):
         def normalize(self, value):
             return int(value)
 
     numbered = define(database, "Numbered", pk=Whole(), n=fields.StringField(indexable=True))
-    made = await mode.make(numbered, n="a")
+    made = await call.create(numbered, n="a")
     found = [
-        await mode(numbered, "get", n="a"),
-        await mode(numbered, "get", 1),
+        await call(numbered, "get", n="a"),
+        await call(numbered, "get", 1),
         *numbered.collection(n="a").instances(),
     ]
     assert all(each == made and hash(each) == hash(made) for each in found)
 
 
-async def test_a_number_beyond_floats_and_a_date_that_is_no_text_are_refused(mode, database):
+async def test_a_number_beyond_floats_and_a_date_that_is_no_text_are_refused(call, database):
     model = define(
         database,
         size=fields.StringField(indexable=True, indexes=[NumberRangeIndex]),
         day=fields.StringField(indexable=True, indexes=[DateIndex]),
     )
     with pytest.raises(ValueError, match="not stored exactly"):
-        await mode.make(model, size="1e400")
+        await call.create(model, size="1e400")
     with pytest.raises(ValueError, match="is no text"):
-        await mode.make(model, day=20151216)
+        await call.create(model, day=20151216)
     assert not list(model.collection())
-    await mode.make(model, size="inf", day="2015-12-16")
+    await call.create(model, size="inf", day="2015-12-16")
 
 
-async def test_a_sort_by_text_as_numbers_says_what_to_write(mode, database):
+async def test_a_sort_by_text_as_numbers_says_what_to_write(call, database):
     model = define(database, name=fields.StringField())
     for name in ("b", "a"):
-        await mode.make(model, name=name)
+        await call.create(model, name=name)
     with pytest.raises(redis.ResponseError) as caught:
         list(model.collection().sort(by="name"))
     assert any("alpha=True" in note for note in caught.value.__notes__)

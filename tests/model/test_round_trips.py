@@ -23,41 +23,41 @@ async def warm(person):
     return person
 
 
-async def trips(mode, expected, target, command, /, *args, **kwargs):
+async def trips(call, expected, target, command, /, *args, **kwargs):
     with count_commands() as sent:
-        result = await mode(target, command, *args, **kwargs)
+        result = await call(target, command, *args, **kwargs)
     assert sent.trips == expected, sent
     return result
 
 
-async def test_creating_and_deleting(mode, warm):
+async def test_creating_and_deleting(call, warm):
     with count_commands() as sent:
-        p = await mode.make(warm, name="Ann", email="a@x", city="Rome", note="n")
+        p = await call.create(warm, name="Ann", email="a@x", city="Rome", note="n")
     assert sent.trips == 2, sent
-    await trips(mode, 1, p, "delete")
+    await trips(call, 1, p, "delete")
     with count_commands() as sent:
-        p = await mode.make(warm, name="Ann", email="a@x", city="Rome")
+        p = await call.create(warm, name="Ann", email="a@x", city="Rome")
     other = warm.lazy_connect(p._pk)
-    await trips(mode, 2, other, "delete")
+    await trips(call, 2, other, "delete")
 
 
-async def test_writing_an_indexed_field(mode, warm):
-    p = await mode.make(warm, name="Ann", city="Rome", email="a@x")
+async def test_writing_an_indexed_field(call, warm):
+    p = await call.create(warm, name="Ann", city="Rome", email="a@x")
     for command, args in [("set", ("b",)), ("append", ("c",)), ("set", ("5",)), ("incr", ()), ("delete", ())]:
-        await trips(mode, 1, p.name, command, *args)
-    await trips(mode, 1, p.city, "hset", "Oslo")
-    await trips(mode, 1, p, "hmset", city="Bonn", age=1)
-    await trips(mode, 1, p.email, "set", "b@x")
-    await trips(mode, 1, p.badge, "hset", "b")
+        await trips(call, 1, p.name, command, *args)
+    await trips(call, 1, p.city, "hset", "Oslo")
+    await trips(call, 1, p, "hmset", city="Bonn", age=1)
+    await trips(call, 1, p.email, "set", "b@x")
+    await trips(call, 1, p.badge, "hset", "b")
     q = warm.lazy_connect(p._pk)
-    await trips(mode, 2, q.email, "set", "c@x")
-    await trips(mode, 1, q.email, "set", "d@x")
-    await trips(mode, 1, q.city, "hget")
-    await trips(mode, 1, q.city, "hset", "Rome")
+    await trips(call, 2, q.email, "set", "c@x")
+    await trips(call, 1, q.email, "set", "d@x")
+    await trips(call, 1, q.city, "hget")
+    await trips(call, 1, q.city, "hset", "Rome")
 
 
-async def test_a_plain_field_takes_one_round_trip(mode, warm):
-    p = await mode.make(warm, note="n", age=1)
+async def test_a_plain_field_takes_one_round_trip(call, warm):
+    p = await call.create(warm, note="n", age=1)
     for target, command, args in [
         (p.note, "set", ("m",)),
         (p.note, "get", ()),
@@ -65,16 +65,16 @@ async def test_a_plain_field_takes_one_round_trip(mode, warm):
         (p.age, "hget", ()),
         (p, "hmget", ("age", "city")),
     ]:
-        await trips(mode, 1, target, command, *args)
+        await trips(call, 1, target, command, *args)
 
 
-async def test_finding(mode, warm):
+async def test_finding(call, warm):
     for number in range(100):
-        await mode.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
-    await trips(mode, 1, warm, "get", pk=5)
-    await trips(mode, 1, warm, "get", email="5@x")
-    await trips(mode, 1, warm, "get", email="5@x", city="Rome")
-    await trips(mode, 1, warm, "exists", email="5@x")
+        await call.create(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
+    await trips(call, 1, warm, "get", pk=5)
+    await trips(call, 1, warm, "get", email="5@x")
+    await trips(call, 1, warm, "get", email="5@x", city="Rome")
+    await trips(call, 1, warm, "exists", email="5@x")
     for found in (
         warm.collection(),
         warm.collection(name="Ann"),
@@ -83,20 +83,20 @@ async def test_finding(mode, warm):
         warm.instances(name="Ann", lazy=True),
     ):
         with count_commands() as sent:
-            assert len(await mode.every(found)) == 100
+            assert len(await call.list(found)) == 100
         assert sent.trips == 1, sent
-        await mode.slice(found, slice(0, 1))  # the server learns the script
+        await call.slice(found, slice(0, 1))  # the server learns the script
         with count_commands() as sent:
-            assert len(await mode.slice(found, slice(10, 20))) == 10
-            await mode.item(found, 3)
-            await mode.item(found, -3)
-            await mode.count(found)
-        assert sent.trips == (4 if mode.awaiting else 3), sent  # the blocking one keeps its items: no count
+            assert len(await call.slice(found, slice(10, 20))) == 10
+            await call.item(found, 3)
+            await call.item(found, -3)
+            await call.count(found)
+        assert sent.trips == (4 if call.is_async else 3), sent  # the blocking one keeps its items: no count
     with count_commands() as sent:
-        objects = await mode.every(warm.instances(name="Ann"))
+        objects = await call.list(warm.instances(name="Ann"))
         reading = together(p.age._hget() for p in objects)
         runner = objects[0]._resolve()
-        ages = await runner.arun(reading) if mode.awaiting else runner.run(reading)
+        ages = await runner.arun(reading) if call.is_async else runner.run(reading)
     assert sent.trips == 2, sent
     assert sorted(map(int, ages)) == list(range(100))
 
@@ -136,58 +136,58 @@ async def thing(request, database):
     return thing
 
 
-async def test_three_fields_two_of_them_indexed_are_two_trips(mode, thing):
+async def test_three_fields_two_of_them_indexed_are_two_trips(call, thing):
     with count_commands() as sent:
-        await mode.make(thing, code="1", size="2", note="n")
+        await call.create(thing, code="1", size="2", note="n")
     assert sent.trips == 2, sent
 
 
-async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_two(mode, thing):
-    p = await mode.make(thing, code="1", size="2", note="n")
-    await mode.make(thing, code="5")
-    await trips(mode, 1, p.code, "set", "2")
-    await trips(mode, 1, p.code, "get")
-    await trips(mode, 1, p.code, "set", "3")
-    await trips(mode, 1, p.size, "hset", "3")
+async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_two(call, thing):
+    p = await call.create(thing, code="1", size="2", note="n")
+    await call.create(thing, code="5")
+    await trips(call, 1, p.code, "set", "2")
+    await trips(call, 1, p.code, "get")
+    await trips(call, 1, p.code, "set", "3")
+    await trips(call, 1, p.size, "hset", "3")
     with count_commands() as sent, pytest.raises(UniquenessError):
-        await mode(p.code, "set", "5")
+        await call(p.code, "set", "5")
     assert sent.trips == 1, sent
     for field, command in (("code", "set"), ("size", "hset"), ("code", "delete"), ("size", "hdel")):
         unseen = thing.lazy_connect(p._pk)
-        await trips(mode, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
+        await trips(call, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
 
 
-async def test_a_value_that_another_client_changed_is_one_trip_more(mode, thing):
-    p = await mode.make(thing, code="1", size="2")
-    await mode(thing.lazy_connect(p._pk).code, "set", "2")
-    await trips(mode, 2, p.code, "set", "3")
-    await trips(mode, 1, p.code, "set", "4")
+async def test_a_value_that_another_client_changed_is_one_trip_more(call, thing):
+    p = await call.create(thing, code="1", size="2")
+    await call(thing.lazy_connect(p._pk).code, "set", "2")
+    await trips(call, 2, p.code, "set", "3")
+    await trips(call, 1, p.code, "set", "4")
 
 
-async def test_deleting_is_one_trip_where_the_values_are_known_and_else_two(mode, thing):
-    await trips(mode, 1, await mode.make(thing, code="1", size="2", note="n"), "delete")
-    p = await mode.make(thing, code="1", size="2", note="n")
-    await trips(mode, 2, thing.lazy_connect(p._pk), "delete")
+async def test_deleting_is_one_trip_where_the_values_are_known_and_else_two(call, thing):
+    await trips(call, 1, await call.create(thing, code="1", size="2", note="n"), "delete")
+    p = await call.create(thing, code="1", size="2", note="n")
+    await trips(call, 2, thing.lazy_connect(p._pk), "delete")
 
 
-async def test_found_objects_are_read_in_one_trip_or_with_their_getters_in_two(mode, warm):
+async def test_found_objects_are_read_in_one_trip_or_with_their_getters_in_two(call, warm):
     for number in range(100):
-        await mode.make(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
+        await call.create(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
     wanted = sorted(("Ann", "Rome", str(number)) for number in range(100))
     values = warm.collection(ExtendedCollectionManager, name="Ann").values_list("name", "city", "age")
     fetching = warm.instances(name="Ann").fetch("name", "city", "age")
     for found in (values, fetching):
-        await mode.slice(found, slice(0, 1))  # the server learns the script
+        await call.slice(found, slice(0, 1))  # the server learns the script
         with count_commands() as sent:
-            rows = await mode.every(found())
+            rows = await call.list(found())
         assert sent.trips == 1, sent
         if found is fetching:
             rows = [tuple(each.fetched[name] for name in ("name", "city", "age")) for each in rows]
         assert sorted(rows) == wanted
     with count_commands() as sent:
-        objects = await mode.every(warm.instances(name="Ann"))
+        objects = await call.list(warm.instances(name="Ann"))
         reading = together(each._hmget("city", "age") for each in objects)
         runner = objects[0]._resolve()
-        rows = await runner.arun(reading) if mode.awaiting else runner.run(reading)
+        rows = await runner.arun(reading) if call.is_async else runner.run(reading)
     assert sent.trips == 2, sent
     assert sorted(("Ann", *row) for row in rows) == wanted

@@ -31,9 +31,9 @@ def routed(router):
     return make_person(router)
 
 
-async def test_invariant_1_without_a_tenant_nothing_is_made_found_or_built(mode, routed, router):
+async def test_invariant_1_without_a_tenant_nothing_is_made_found_or_built(call, routed, router):
     with router.use_tenant("acme"):
-        p = await mode.make(routed, name="Ann")
+        p = await call.create(routed, name="Ann")
     with count_commands() as sent:
         for command, args, kwargs in [
             ("get", (1,), {}),
@@ -44,7 +44,7 @@ async def test_invariant_1_without_a_tenant_nothing_is_made_found_or_built(mode,
             ("scan_model_keys", (), {}),
         ]:
             with pytest.raises(NoTenantError):
-                await mode(routed, command, *args, **kwargs)
+                await call(routed, command, *args, **kwargs)
         for build in (
             lambda: routed(name="Ann"),
             lambda: routed(1),
@@ -60,7 +60,7 @@ async def test_invariant_1_without_a_tenant_nothing_is_made_found_or_built(mode,
             with pytest.raises(NoTenantError):
                 build()
     assert sent.trips == 0
-    assert await mode(p.name, "get") == "Ann"  # what was made for a tenant stays its
+    assert await call(p.name, "get") == "Ann"  # what was made for a tenant stays its
 
 
 def test_invariant_2_defining_and_entering_touches_no_class(routed, router):
@@ -73,29 +73,29 @@ def test_invariant_2_defining_and_entering_touches_no_class(routed, router):
     assert routed.database is router
 
 
-async def test_invariant_3_what_was_made_for_a_tenant_stays_its(mode, routed, router):
+async def test_invariant_3_what_was_made_for_a_tenant_stays_its(call, routed, router):
     with router.use_tenant("acme"):
-        p, found = await mode.make(routed, name="Ann"), routed.collection(name="Ann")
+        p, found = await call.create(routed, name="Ann"), routed.collection(name="Ann")
         objects = routed.instances(name="Ann")
-        keys = routed.ascan_model_keys() if mode.awaiting else routed.scan_model_keys()
+        keys = routed.ascan_model_keys() if call.is_async else routed.scan_model_keys()
     with router.use_tenant("globex"):
-        q = await mode.make(routed, name="Bob")
+        q = await call.create(routed, name="Bob")
         assert p._pk == q._pk
         assert p != q
         assert len({p, q}) == 2
-    await mode(p.name, "append", "!")
-    assert await mode.every(found(name="Ann")) == []
-    assert await mode.every(objects) == []
-    assert len(await mode.every(keys)) == 4
+    await call(p.name, "append", "!")
+    assert await call.list(found(name="Ann")) == []
+    assert await call.list(objects) == []
+    assert len(await call.list(keys)) == 4
     assert router.database_for("acme").connection.get("spec:person:1:name") == "Ann!"
     assert router.database_for("globex").connection.get("g:spec:person:1:name") == "Bob"
     assert "acme" in repr(p)
 
 
-async def test_invariant_3_under_another_tenant_it_is_refused(mode, routed, router):
+async def test_invariant_3_under_another_tenant_it_is_refused(call, routed, router):
     with router.use_tenant("acme"):
-        p, found = await mode.make(routed, name="Ann"), routed.collection(name="Ann")
-        evaluated = await mode.every(found)
+        p, found = await call.create(routed, name="Ann"), routed.collection(name="Ann")
+        evaluated = await call.list(found)
         fresh = routed()
     with router.use_tenant("globex"), count_commands() as sent:
         for target, command, args in [
@@ -111,7 +111,7 @@ async def test_invariant_3_under_another_tenant_it_is_refused(mode, routed, rout
             (fresh.name, "set", ("x",)),
         ]:
             with pytest.raises(WrongTenantError):
-                await mode(target, command, *args)
+                await call(target, command, *args)
         for use in (
             lambda: list(found),
             lambda: len(found),
@@ -124,7 +124,7 @@ async def test_invariant_3_under_another_tenant_it_is_refused(mode, routed, rout
             with pytest.raises(WrongTenantError):
                 use()
         with pytest.raises(WrongTenantError):
-            await mode.every(found)
+            await call.list(found)
         assert sent.trips == 0
         repr(p), p == p  # noqa: PLR0124
     assert evaluated == ["1"]

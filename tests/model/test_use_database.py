@@ -95,18 +95,18 @@ def test_only_databases_and_routers_are_taken(wrong):
         thing.use_database(wrong)
 
 
-async def test_new_objects_go_to_the_new_database_and_old_ones_stay(mode, person, database, raw, flushed_server):
-    p = await mode.make(person, name="Ann")
+async def test_new_objects_go_to_the_new_database_and_old_ones_stay(call, person, database, raw, flushed_server):
+    p = await call.create(person, name="Ann")
     found = person.collection(name="Ann")
     with RedisDatabase(**flushed_server.settings, db=1) as target:
         before = keyspace(raw)
         person.use_database(target)
         assert keyspace(raw) == before
         assert keyspace(target.connection) == {}
-        assert await mode.every(found) == ["1"]
-        assert await mode.every(person.collection(name="Ann")) == []
-        q = await mode.make(person, name="Bob")
-        await mode(p.name, "set", "Cid")
+        assert await call.list(found) == ["1"]
+        assert await call.list(person.collection(name="Ann")) == []
+        q = await call.create(person, name="Bob")
+        await call(p.name, "set", "Cid")
         assert raw.get("spec:person:1:name") == "Cid"
         assert target.connection.get("spec:person:1:name") == "Bob"
         assert p != q
@@ -115,14 +115,14 @@ async def test_new_objects_go_to_the_new_database_and_old_ones_stay(mode, person
         await target.aclose()
 
 
-async def test_a_model_moved_to_a_router_needs_a_tenant(mode, person, flushed_server):
+async def test_a_model_moved_to_a_router_needs_a_tenant(call, person, flushed_server):
     with RedisDatabase(**flushed_server.settings, db=1) as tenant_database:
         router = DatabaseRouter({"acme": tenant_database})
         person.use_database(router)
         with pytest.raises(NoTenantError):
-            await mode.make(person, name="Ann")
+            await call.create(person, name="Ann")
         with router.use_tenant("acme"):
-            p = await mode.make(person, name="Ann")
+            p = await call.create(person, name="Ann")
         assert tenant_database.connection.get("spec:person:1:name") == "Ann"
         assert p.name.database is tenant_database
         await router.aclose()

@@ -103,8 +103,8 @@ async def test_a_task_started_inside_has_no_part_in_it_but_what_is_called_inside
         assert await pipe.aexecute() == [True, "m"]
 
 
-async def test_a_block_left_in_another_context_is_left(mode, person, database):
-    p = await mode.make(person, note="n")
+async def test_a_block_left_in_another_context_is_left(call, person, database):
+    p = await call.create(person, note="n")
 
     def block():
         with database.pipeline() as pipe:
@@ -112,10 +112,10 @@ async def test_a_block_left_in_another_context_is_left(mode, person, database):
 
     generator = block()
     pipe = next(generator)
-    assert await mode(p.note, "get") is pipe
+    assert await call(p.note, "get") is pipe
     await asyncio.create_task(finished(generator))
     assert not pipe.entered
-    assert await mode(p.note, "get") == "n"
+    assert await call(p.note, "get") == "n"
 
 
 async def finished(generator):
@@ -143,7 +143,7 @@ def thing(router):
     return define(router, "Thing", value=fields.StringField(indexable=True))
 
 
-async def test_a_routers_pipeline_is_the_current_tenants(mode, router, thing):
+async def test_a_routers_pipeline_is_the_current_tenants(call, router, thing):
     for build in (router.pipeline, router.apipeline, lambda: router.transaction(len)):
         with pytest.raises(NoTenantError):
             build()
@@ -151,49 +151,49 @@ async def test_a_routers_pipeline_is_the_current_tenants(mode, router, thing):
         await router.atransaction(len)
     for tenant in ("acme", "globex"):
         with router.use_tenant(tenant):
-            async with piped(mode, router) as pipe:
+            async with piped(call, router) as pipe:
                 assert pipe.database is router.database
-                t = await mode.make(thing, value=tenant)
-                await mode(t.value, "get")
-                assert await mode(pipe, "execute") == [None, tenant]
-            assert await mode(t.value, "get") == tenant
+                t = await call.create(thing, value=tenant)
+                await call(t.value, "get")
+                assert await call(pipe, "execute") == [None, tenant]
+            assert await call(t.value, "get") == tenant
 
 
-async def test_invariant_3_a_pipeline_stays_with_its_tenant(mode, router, thing):
+async def test_invariant_3_a_pipeline_stays_with_its_tenant(call, router, thing):
     with router.use_tenant("acme"):
-        t = await mode.make(thing, value="a")
+        t = await call.create(thing, value="a")
         late = router.pipeline()
-        async with piped(mode, router) as pipe:
-            await mode(t.value, "set", "b")
+        async with piped(call, router) as pipe:
+            await call(t.value, "set", "b")
             with router.use_tenant("globex"):
                 for attempt in (
-                    lambda: mode(pipe, "execute"),
-                    lambda: mode(pipe, "watch", "k"),
-                    lambda: mode(pipe, "unwatch"),
-                    lambda: mode(t.value, "get"),
+                    lambda: call(pipe, "execute"),
+                    lambda: call(pipe, "watch", "k"),
+                    lambda: call(pipe, "unwatch"),
+                    lambda: call(t.value, "get"),
                 ):
                     with pytest.raises(WrongTenantError):
                         await attempt()
                 for attempt in (lambda: pipe.set("k", 1), pipe.multi, late.__enter__):
                     with pytest.raises(WrongTenantError):
                         attempt()
-                u = await mode.make(thing, value="of globex")  # of another database: at once
-                assert await mode(u.value, "get") == "of globex"
-            assert await mode(pipe, "execute") == [True]
-        assert await mode(t.value, "get") == "b"
-        async with piped(mode, router.database) as pipe:  # made by the database itself
-            await mode(t.value, "get")
+                u = await call.create(thing, value="of globex")  # of another database: at once
+                assert await call(u.value, "get") == "of globex"
+            assert await call(pipe, "execute") == [True]
+        assert await call(t.value, "get") == "b"
+        async with piped(call, router.database) as pipe:  # made by the database itself
+            await call(t.value, "get")
             with router.use_tenant("globex"), pytest.raises(WrongTenantError):
-                await mode(pipe, "execute")
-            assert await mode(pipe, "execute") == ["b"]
+                await call(pipe, "execute")
+            assert await call(pipe, "execute") == ["b"]
 
 
-async def test_fields_of_another_database_are_not_watched(mode, router, thing):
+async def test_fields_of_another_database_are_not_watched(call, router, thing):
     with router.use_tenant("globex"):
-        u = await mode.make(thing, value="g")
+        u = await call.create(thing, value="g")
     with router.use_tenant("acme"):
-        async with piped(mode, router) as pipe:
+        async with piped(call, router) as pipe:
             with pytest.raises(WrongTenantError):
-                await mode(pipe, "watch", u.value)
+                await call(pipe, "watch", u.value)
             with router.use_no_tenant(), pytest.raises(ImplementationError, match="another database"):
-                await mode(pipe, "watch", u.value)
+                await call(pipe, "watch", u.value)

@@ -24,57 +24,57 @@ def transaction(request):
     return request.param
 
 
-async def test_commands_give_the_pipeline_and_execute_gives_their_results_in_order(mode, person, database, transaction):
-    p = await mode.make(person, name="Ann", note="n", age=3)
-    async with piped(mode, database, transaction) as pipe:
+async def test_commands_give_the_pipeline_and_execute_gives_their_results_in_order(call, person, database, transaction):
+    p = await call.create(person, name="Ann", note="n", age=3)
+    async with piped(call, database, transaction) as pipe:
         with count_commands() as sent:
-            assert await mode(p.note, "get") is pipe
-            assert await mode(p.note, "set", "m") is pipe
-            assert await mode(p.note, "append", "!") is pipe
-            assert await mode(p.age, "hget") is pipe
-            assert await mode(p.name, "set", "Bea") is pipe
-            assert await mode(p, "hmget", "age", "city") is pipe
+            assert await call(p.note, "get") is pipe
+            assert await call(p.note, "set", "m") is pipe
+            assert await call(p.note, "append", "!") is pipe
+            assert await call(p.age, "hget") is pipe
+            assert await call(p.name, "set", "Bea") is pipe
+            assert await call(p, "hmget", "age", "city") is pipe
             assert len(pipe) == 6
             assert sent.trips == 0
-            results = await mode(pipe, "execute")
+            results = await call(pipe, "execute")
         assert results == ["n", True, 2, "3", True, ["3", None]]
         assert sent.trips == 1
         assert (sent.names[0], sent.names[-1]) == (("MULTI", "EXEC") if transaction else ("GET", "HMGET"))
         assert sent.names.count("MULTI") == transaction
         assert len(pipe) == 0
-        assert await mode(pipe, "execute") == []
-    assert await mode(p.note, "get") == "m!"
+        assert await call(pipe, "execute") == []
+    assert await call(p.note, "get") == "m!"
 
 
-async def test_a_thousand_objects_are_created_in_two_trips(mode, person, database, raw, transaction):
-    async with piped(mode, database, transaction) as pipe:
+async def test_a_thousand_objects_are_created_in_two_trips(call, person, database, raw, transaction):
+    async with piped(call, database, transaction) as pipe:
         with count_commands() as sent:
             people = [
-                await mode.make(person, name=f"n{number % 7}", email=f"{number}@x", city="Rome")
+                await call.create(person, name=f"n{number % 7}", email=f"{number}@x", city="Rome")
                 for number in range(1000)
             ]
             assert not any(p.has_pk for p in people)
-            assert await mode(pipe, "execute") == [None] * 1000
+            assert await call(pipe, "execute") == [None] * 1000
         assert sent.trips == 2, sent.trips
     assert [p.known_pk for p in people] == [str(number) for number in range(1, 1001)]
     assert all(p.connected and p.created_here for p in people)
     assert_indexes_right(raw, person)
-    assert await mode(people[8].email, "get") == "8@x"
-    assert await mode.count(person.collection(name="n3")) == 143
+    assert await call(people[8].email, "get") == "8@x"
+    assert await call.count(person.collection(name="n3")) == 143
 
 
-async def test_an_object_not_stored_yet_is_used_after_its_creation(mode, person, database, raw):
-    async with piped(mode, database) as pipe:
-        p = await mode.make(person, name="Ann")
-        await mode(p.name, "set", "Bea")
-        await mode(p.note, "set", "n")
-        await mode(p.note, "get")
-        await mode(p.city, "hset", "Rome")
+async def test_an_object_not_stored_yet_is_used_after_its_creation(call, person, database, raw):
+    async with piped(call, database) as pipe:
+        p = await call.create(person, name="Ann")
+        await call(p.name, "set", "Bea")
+        await call(p.note, "set", "n")
+        await call(p.note, "get")
+        await call(p.city, "hset", "Rome")
         q = person()
-        await mode(q.note, "set", "stored by its first write")
-        await mode(q.pk, "get")
-        await mode(q, "delete")
-        assert await mode(pipe, "execute") == [None, True, True, "n", 1, True, "2", None]
+        await call(q.note, "set", "stored by its first write")
+        await call(q.pk, "get")
+        await call(q, "delete")
+        assert await call(pipe, "execute") == [None, True, True, "n", 1, True, "2", None]
     assert p.known_pk == "1"
     assert keyspace(raw) == {
         "spec:person:max_pk": "2",
@@ -87,73 +87,73 @@ async def test_an_object_not_stored_yet_is_used_after_its_creation(mode, person,
     }
 
 
-async def test_an_indexed_write_is_right_though_another_client_was_faster(mode, person, database, raw, transaction):
-    p = await mode.make(person, name="Ann", city="Rome")
-    async with piped(mode, database, transaction) as pipe:
-        await mode(p.name, "set", "Bea")
-        await mode(p.name, "get")
-        await mode(p.city, "hset", "Oslo")
+async def test_an_indexed_write_is_right_though_another_client_was_faster(call, person, database, raw, transaction):
+    p = await call.create(person, name="Ann", city="Rome")
+    async with piped(call, database, transaction) as pipe:
+        await call(p.name, "set", "Bea")
+        await call(p.name, "get")
+        await call(p.city, "hset", "Oslo")
         raw.set(p.name.key, "Cid")
         raw.srem("spec:person:name:Ann", p.known_pk)
         raw.sadd("spec:person:name:Cid", p.known_pk)
         with count_commands() as sent:
-            assert await mode(pipe, "execute") == [True, "Bea", 0]
+            assert await call(pipe, "execute") == [True, "Bea", 0]
         assert sent.trips == 2
     assert_indexes_right(raw, person)
 
 
-async def test_lazy_objects_are_looked_up_first_and_nothing_of_missing_ones_is_written(mode, person, database, raw):
-    await mode.make(person, name="Ann", note="n")
+async def test_lazy_objects_are_looked_up_first_and_nothing_of_missing_ones_is_written(call, person, database, raw):
+    await call.create(person, name="Ann", note="n")
     before = keyspace(raw)
     there, missing = person.lazy_connect(1), person.lazy_connect(9)
-    async with piped(mode, database) as pipe:
+    async with piped(call, database) as pipe:
         for p in (there, missing):
-            await mode(p.note, "set", "n")
-            await mode(p.name, "set", "Ann")
-            await mode(p.note, "get")
+            await call(p.note, "set", "n")
+            await call(p.name, "set", "Ann")
+            await call(p.note, "get")
         with count_commands() as sent:
-            results = await mode(pipe, "execute", raise_on_error=False)
+            results = await call(pipe, "execute", raise_on_error=False)
         assert sent.trips == 2, sent  # the commands, and a write whose former value nobody knew
     assert results[:3] == [True, True, "n"]
     assert [type(result) for result in results[3:5]] == [DoesNotExist] * 2
     assert results[5] is None
     assert keyspace(raw) == before
-    async with piped(mode, database) as pipe:
-        if not mode.awaiting:
+    async with piped(call, database) as pipe:
+        if not call.is_async:
             person(9)
             with pytest.raises(DoesNotExist):
                 pipe.execute()
 
 
-async def test_after_a_queued_deletion_there_is_no_object(mode, person, database, raw):
-    p = await mode.make(person, name="Ann", note="n")
-    async with piped(mode, database) as pipe:
-        await mode(p.note, "get")
-        await mode(p, "delete")
-        await mode(p.note, "set", "an orphan")
-        await mode(p.name, "set", "an orphan")
-        results = await mode(pipe, "execute", raise_on_error=False)
+async def test_after_a_queued_deletion_there_is_no_object(call, person, database, raw):
+    p = await call.create(person, name="Ann", note="n")
+    async with piped(call, database) as pipe:
+        await call(p.note, "get")
+        await call(p, "delete")
+        await call(p.note, "set", "an orphan")
+        await call(p.name, "set", "an orphan")
+        results = await call(pipe, "execute", raise_on_error=False)
     assert results[:2] == ["n", None]
     assert [type(result) for result in results[2:]] == [DoesNotExist] * 2
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_p19_what_needs_its_result_at_once_is_refused(mode, person, database):
-    p = await mode.make(person, name="Ann")
+async def test_p19_what_needs_its_result_at_once_is_refused(call, person, database):
+    p = await call.create(person, name="Ann")
     tagged = define(database, "Tagged", tags=fields.SetField())
-    t = await mode.make(tagged, tags=["a"])
-    async with piped(mode, database) as pipe:
+    t = await call.create(tagged, tags=["a"])
+    async with piped(call, database) as pipe:
         for attempt in (
-            lambda: mode.every(person.collection()),
-            lambda: mode.every(person.instances(name="Ann")),
-            lambda: mode.count(person.collection()),
-            lambda: mode.item(person.collection(), 0),
-            lambda: mode.slice(person.collection(), slice(0, 2)),
-            lambda: mode(person, "get", 1),
-            lambda: mode(person, "get_or_connect", name="Ann"),
-            lambda: mode(person, "exists", name="Ann"),
-            lambda: mode.every((person.afrom_pks if mode.awaiting else person.from_pks)([1])),
-            lambda: mode.every((t.tags.asscan if mode.awaiting else t.tags.sscan)()),
+            lambda: call.list(person.collection()),
+            lambda: call.list(person.instances(name="Ann")),
+            lambda: call.count(person.collection()),
+            lambda: call.item(person.collection(), 0),
+            lambda: call.slice(person.collection(), slice(0, 2)),
+            lambda: call(person, "get", 1),
+            lambda: call(person, "get_or_connect", name="Ann"),
+            lambda: call(person, "exists", name="Ann"),
+            lambda: call.list((person.afrom_pks if call.is_async else person.from_pks)([1])),
+            lambda: call.list((t.tags.asscan if call.is_async else t.tags.sscan)()),
         ):
             with pytest.raises(ImplementationError, match="can't be queued"):
                 await attempt()
@@ -170,102 +170,102 @@ async def test_p19_what_needs_its_result_at_once_is_refused(mode, person, databa
             list(pipe)
         assert pipe
         assert len(pipe) == 0
-        await mode(p.name, "get")
-        assert await mode(pipe, "execute") == ["Ann"]
+        await call(p.name, "get")
+        assert await call(pipe, "execute") == ["Ann"]
 
 
-async def test_a_failing_command_stops_no_other_and_the_first_error_is_raised(mode, person, database, raw, transaction):
-    p = await mode.make(person, name="Ann", note="n", email="a@x")
-    q = await mode.make(person, email="b@x")
-    async with piped(mode, database, transaction) as pipe:
-        await mode(p.note, "set", "m")
-        await mode(p.note, "incr")
-        await mode(q.email, "set", "a@x")
-        await mode(p.age, "hset", 3)
+async def test_a_failing_command_stops_no_other_and_the_first_error_is_raised(call, person, database, raw, transaction):
+    p = await call.create(person, name="Ann", note="n", email="a@x")
+    q = await call.create(person, email="b@x")
+    async with piped(call, database, transaction) as pipe:
+        await call(p.note, "set", "m")
+        await call(p.note, "incr")
+        await call(q.email, "set", "a@x")
+        await call(p.age, "hset", 3)
         with pytest.raises(redis.ResponseError, match="integer") as caught:
-            await mode(pipe, "execute")
+            await call(pipe, "execute")
         assert "command 2 of 4" in caught.value.__notes__[0]
-        await mode(p.note, "get")
-        await mode(q.email, "set", "a@x")
-        await mode(p.age, "hget")
-        note, email, age = await mode(pipe, "execute", raise_on_error=False)
+        await call(p.note, "get")
+        await call(q.email, "set", "a@x")
+        await call(p.age, "hget")
+        note, email, age = await call(pipe, "execute", raise_on_error=False)
     assert (note, type(email), age) == ("m", UniquenessError, "3")
     assert_indexes_right(raw, person)
 
 
-async def test_wrong_arguments_are_refused_where_they_are_given(mode, person, database):
-    p = await mode.make(person, note="n")
-    async with piped(mode, database) as pipe:
+async def test_wrong_arguments_are_refused_where_they_are_given(call, person, database):
+    p = await call.create(person, note="n")
+    async with piped(call, database) as pipe:
         with pytest.raises(ValueError, match="bit must be"):
-            await mode(p.note, "bitpos", 2)
-        if not mode.awaiting:
+            await call(p.note, "bitpos", 2)
+        if not call.is_async:
             with pytest.raises(ValueError, match="no field"):
                 person(nonsense=1)
         assert len(pipe) == 0
 
 
-async def test_a_transaction_the_server_refuses_does_nothing(mode, person, database):
-    p = await mode.make(person, note="n")
-    async with piped(mode, database) as pipe:
-        await mode(p.note, "set", "m")
-        q = await mode.make(person, name="Ann")
+async def test_a_transaction_the_server_refuses_does_nothing(call, person, database):
+    p = await call.create(person, note="n")
+    async with piped(call, database) as pipe:
+        await call(p.note, "set", "m")
+        q = await call.create(person, name="Ann")
         pipe.execute_command("NOSUCHCOMMAND")
         with pytest.raises(redis.ResponseError, match="NOSUCHCOMMAND"):
-            await mode(pipe, "execute")
-    assert await mode(p.note, "get") == "n"
+            await call(pipe, "execute")
+    assert await call(p.note, "get") == "n"
     assert not q.has_pk
 
 
-async def test_unique_values_go_to_the_first_and_can_be_handed_over(mode, person, database, raw, transaction):
-    p = await mode.make(person, email="a@x")
+async def test_unique_values_go_to_the_first_and_can_be_handed_over(call, person, database, raw, transaction):
+    p = await call.create(person, email="a@x")
     old = person.lazy_connect(p.known_pk)  # its value is not known here: its first attempt comes too late
-    async with piped(mode, database, transaction) as pipe:
-        await mode(old.email, "set", "z@x")
-        q = await mode.make(person, email="a@x")
-        r = await mode.make(person, email="a@x")
-        results = await mode(pipe, "execute", raise_on_error=False)
+    async with piped(call, database, transaction) as pipe:
+        await call(old.email, "set", "z@x")
+        q = await call.create(person, email="a@x")
+        r = await call.create(person, email="a@x")
+        results = await call(pipe, "execute", raise_on_error=False)
     assert [type(result) for result in results] == [bool, type(None), UniquenessError]
     assert q.known_pk
     assert not r.has_pk
     assert_indexes_right(raw, person)
 
 
-async def test_leaving_the_block_drops_what_is_queued(mode, person, database, raw):
-    p = await mode.make(person, note="n")
+async def test_leaving_the_block_drops_what_is_queued(call, person, database, raw):
+    p = await call.create(person, note="n")
     before = keyspace(raw)
-    async with piped(mode, database):
-        await mode(p.note, "set", "dropped")
-        q = await mode.make(person, name="dropped")
+    async with piped(call, database):
+        await call(p.note, "set", "dropped")
+        q = await call.create(person, name="dropped")
     with pytest.raises(ZeroDivisionError):
-        async with piped(mode, database):
-            await mode(p.note, "set", "dropped")
+        async with piped(call, database):
+            await call(p.note, "set", "dropped")
             raise ZeroDivisionError
     assert keyspace(raw) == before
-    assert await mode(p.note, "get") == "n"
+    assert await call(p.note, "get") == "n"
     assert not q.has_pk
-    await mode(q.name, "set", "stored after all")
+    await call(q.name, "set", "stored after all")
     assert q.has_pk
 
 
-async def test_redis_py_commands_travel_with_the_others(mode, flushed_server, raw):
+async def test_redis_py_commands_travel_with_the_others(call, flushed_server, raw):
     async with RedisDatabase(**flushed_server.settings, key_prefix="p:") as database:
         thing = define(database, value=fields.StringField())
-        t = await mode.make(thing, value="1")
-        async with piped(mode, database) as pipe:
+        t = await call.create(thing, value="1")
+        async with piped(call, database) as pipe:
             assert pipe.set("key", "a").append("key", "b") is pipe
-            await mode(t.value, "append", "2")
+            await call(t.value, "append", "2")
             pipe.get("key")
-            assert (database.aconnection if mode.awaiting else database.connection).incr("n") is pipe
-            assert await mode(database, "call_script", {"lua": "return redis.call('GET', KEYS[1])"}, ["key"]) is pipe
+            assert (database.aconnection if call.is_async else database.connection).incr("n") is pipe
+            assert await call(database, "call_script", {"lua": "return redis.call('GET', KEYS[1])"}, ["key"]) is pipe
             with count_commands() as sent:
-                assert await mode(pipe, "execute") == [True, 2, 2, "ab", 1, "ab"]
+                assert await call(pipe, "execute") == [True, 2, 2, "ab", 1, "ab"]
             assert sent.trips == 1
         assert raw.get(t.value.key) == "12"
         assert t.value.key.startswith("p:")
         database.close()
 
 
-async def test_hooks_see_results_and_what_they_do_is_not_queued(mode, database):
+async def test_hooks_see_results_and_what_they_do_is_not_queued(call, database):
     seen = []
 
     def post_command(self, sender, name, result, args, kwargs):
@@ -275,18 +275,18 @@ async def test_hooks_see_results_and_what_they_do_is_not_queued(mode, database):
         return f"<{result}>" if name == "get" else result
 
     thing = define(database, value=fields.StringField(), log=fields.StringField(), post_command=post_command)
-    t = await mode.make(thing, value="v")
+    t = await call.create(thing, value="v")
     seen.clear()
-    async with piped(mode, database) as pipe:
-        await mode(t.value, "append", "!")
-        await mode(t.value, "get")
+    async with piped(call, database) as pipe:
+        await call(t.value, "append", "!")
+        await call(t.value, "get")
         assert seen == []
-        assert await mode(pipe, "execute") == [2, "<v!>"]
+        assert await call(pipe, "execute") == [2, "<v!>"]
         assert len(pipe) == 0
     assert seen == [("append", 2), ("set", True), ("get", "v!")]
 
 
-async def test_p22_a_pipeline_works_before_the_first_connection_and_only_inside_its_block(mode, flushed_server, raw):
+async def test_p22_a_pipeline_works_before_the_first_connection_and_only_inside_its_block(call, flushed_server, raw):
     async with PipelineDatabase(**flushed_server.settings) as database:
         pipe = database.pipeline()
         for attempt in (
@@ -300,9 +300,9 @@ async def test_p22_a_pipeline_works_before_the_first_connection_and_only_inside_
         with pytest.raises(ImplementationError, match="not entered"):
             await pipe.aexecute()
         assert database.connection.set("a", 1) is True
-        async with piped(mode, database) as pipe:
+        async with piped(call, database) as pipe:
             pipe.incr("a")
-            assert await mode(pipe, "execute") == [2]
+            assert await call(pipe, "execute") == [2]
             with pytest.raises(ImplementationError, match="already"):
                 pipe.__enter__()
         with pytest.raises(ImplementationError, match="was left"):
@@ -311,45 +311,45 @@ async def test_p22_a_pipeline_works_before_the_first_connection_and_only_inside_
         database.close()
 
 
-async def test_blocks_nest_and_each_executes_its_own(mode, person, database, flushed_server):
-    p = await mode.make(person, note="n")
+async def test_blocks_nest_and_each_executes_its_own(call, person, database, flushed_server):
+    p = await call.create(person, note="n")
     async with RedisDatabase(**flushed_server.settings, db=1) as other:
-        async with piped(mode, database) as outer:
-            await mode(p.note, "set", "outer")
-            async with piped(mode, database, transaction=False) as inner:
-                await mode(p.note, "get")
-                assert await mode(inner, "execute") == ["n"]
-                async with piped(mode, other) as elsewhere:
-                    assert await mode(p.note, "get") is inner
+        async with piped(call, database) as outer:
+            await call(p.note, "set", "outer")
+            async with piped(call, database, transaction=False) as inner:
+                await call(p.note, "get")
+                assert await call(inner, "execute") == ["n"]
+                async with piped(call, other) as elsewhere:
+                    assert await call(p.note, "get") is inner
                     elsewhere.set("a", 1)
-                    assert await mode(elsewhere, "execute") == [True]
-            assert await mode(p.note, "get") is outer
-            assert await mode(outer, "execute") == [True, "outer"]
+                    assert await call(elsewhere, "execute") == [True]
+            assert await call(p.note, "get") is outer
+            assert await call(outer, "execute") == [True, "outer"]
         other.close()
 
 
-async def test_operations_of_one_object_keep_their_order_where_some_need_several_rounds(mode, database):
+async def test_operations_of_one_object_keep_their_order_where_some_need_several_rounds(call, database):
     thing = define(
         database,
         words=fields.ListField(indexable=True),
         tags=fields.SetField(indexable=True),
         size=fields.StringField(indexable=True),
     )
-    await mode.make(thing, words=["a", "b", "c"], tags=["x"], size=1)
+    await call.create(thing, words=["a", "b", "c"], tags=["x"], size=1)
     t = thing.lazy_connect(1)
-    async with piped(mode, database) as pipe:
-        await mode(t.words, "ltrim", 0, 0)
-        await mode(t.words, "rpush", "d")
-        await mode(t.words, "lrange", 0, -1)
-        await mode(t.tags, "spop")
-        await mode(t.tags, "sadd", "y")
-        await mode(t.tags, "spop")
+    async with piped(call, database) as pipe:
+        await call(t.words, "ltrim", 0, 0)
+        await call(t.words, "rpush", "d")
+        await call(t.words, "lrange", 0, -1)
+        await call(t.tags, "spop")
+        await call(t.tags, "sadd", "y")
+        await call(t.tags, "spop")
         for _ in range(3):
-            await mode(t.size, "incr")
-        await mode(t.size, "get")
-        results = await mode(pipe, "execute")
+            await call(t.size, "incr")
+        await call(t.size, "get")
+        results = await call(pipe, "execute")
     assert results == [True, 2, ["a", "d"], "x", 1, "y", 2, 3, 4, "4"]
-    assert [await mode.count(thing.collection(size=size)) for size in range(1, 5)] == [0, 0, 0, 1]
+    assert [await call.count(thing.collection(size=size)) for size in range(1, 5)] == [0, 0, 0, 1]
 
 
 async def test_a_cancelled_execution_leaves_objects_as_they_were(person, database, raw):
@@ -368,25 +368,25 @@ async def test_a_cancelled_execution_leaves_objects_as_they_were(person, databas
     assert await p.name.aget() == "Bea"
 
 
-async def test_a_lost_connection_leaves_objects_as_they_were(mode, person, database, monkeypatch):
+async def test_a_lost_connection_leaves_objects_as_they_were(call, person, database, monkeypatch):
     def lost(*_):
         raise redis.ConnectionError("lost")
 
     async def alost(*_):
         raise redis.ConnectionError("lost")
 
-    old = await mode.make(person, note="n")
-    async with piped(mode, database) as pipe:
-        p = await mode.make(person, name="Ann")
-        await mode(p.note, "set", "m")
-        await mode(old, "delete")
+    old = await call.create(person, note="n")
+    async with piped(call, database) as pipe:
+        p = await call.create(person, name="Ann")
+        await call(p.note, "set", "m")
+        await call(old, "delete")
         with monkeypatch.context() as broken:
             broken.setattr(drivers, "_perform", lost)
             broken.setattr(drivers, "_aperform", alost)
             with pytest.raises(redis.ConnectionError):
-                await mode(pipe, "execute")
+                await call(pipe, "execute")
         assert not p.has_pk
         assert len(pipe) == 0
-        await mode(p.note, "set", "stored after all")
-        await mode(old.note, "get")
-        assert await mode(pipe, "execute") == [True, "n"]
+        await call(p.note, "set", "stored after all")
+        await call(old.note, "get")
+        assert await call(pipe, "execute") == [True, "n"]

@@ -13,85 +13,85 @@ from tests.support.pipelines import piped
 pytestmark = pytest.mark.slow
 
 
-async def test_commands_run_at_once_until_multi_and_as_one_transaction_after_it(mode, person, database, raw):
-    p = await mode.make(person, name="Ann", note="1")
-    async with piped(mode, database) as pipe:
-        assert await mode(pipe, "watch", p.note, "other") is True
-        assert await mode(p.note, "get") == "1"
-        assert await mode(person, "get", 1) == p
-        assert await mode.count(person.collection(name="Ann")) == 1
+async def test_commands_run_at_once_until_multi_and_as_one_transaction_after_it(call, person, database, raw):
+    p = await call.create(person, name="Ann", note="1")
+    async with piped(call, database) as pipe:
+        assert await call(pipe, "watch", p.note, "other") is True
+        assert await call(p.note, "get") == "1"
+        assert await call(person, "get", 1) == p
+        assert await call.count(person.collection(name="Ann")) == 1
         got = pipe.get(p.note.key)
-        assert (await got if mode.awaiting else got) == "1"
+        assert (await got if call.is_async else got) == "1"
         pipe.multi()
-        assert await mode(p.note, "set", "2") is pipe
-        await mode(p.name, "set", "Bea")
-        q = await mode.make(person, name="Cid")
+        assert await call(p.note, "set", "2") is pipe
+        await call(p.name, "set", "Bea")
+        q = await call.create(person, name="Cid")
         pipe.get("key")
         with count_commands() as sent:
-            assert await mode(pipe, "execute") == [True, True, None, None]
+            assert await call(pipe, "execute") == [True, True, None, None]
         assert sent.sent == [("INCRBY",), ("MULTI", "EVAL", "EVAL", "EVALSHA", "GET", "EXEC")]
         assert q.known_pk == "2"
-        assert await mode(p.note, "get") is pipe  # as before the watch
+        assert await call(p.note, "get") is pipe  # as before the watch
     assert_indexes_right(raw, person)
 
 
-async def test_nothing_is_carried_out_when_a_watched_key_has_changed(mode, person, database, raw):
-    p = await mode.make(person, name="Ann", note="1")
-    async with piped(mode, database) as pipe:
-        await mode(pipe, "watch", [p.note])
+async def test_nothing_is_carried_out_when_a_watched_key_has_changed(call, person, database, raw):
+    p = await call.create(person, name="Ann", note="1")
+    async with piped(call, database) as pipe:
+        await call(pipe, "watch", [p.note])
         pipe.multi()
-        await mode(p.name, "set", "Bea")
-        q = await mode.make(person, name="Cid")
-        await mode(p.note, "set", "2")
+        await call(p.name, "set", "Bea")
+        q = await call.create(person, name="Cid")
+        await call(p.note, "set", "2")
         raw.set(p.note.key, "theirs")
         with pytest.raises(redis.WatchError):
-            await mode(pipe, "execute")
+            await call(pipe, "execute")
         assert len(pipe) == 0
         assert not q.has_pk
-        assert await mode(pipe, "execute") == []
-        await mode(pipe, "watch", p.note)
+        assert await call(pipe, "execute") == []
+        await call(pipe, "watch", p.note)
         raw.set(p.note.key, "again")
         with pytest.raises(redis.WatchError):
-            await mode(pipe, "execute")  # no command at all, as in redis-py
-        await mode(p.note, "get")
-        assert await mode(pipe, "execute") == ["again"]
-    assert await mode(p.name, "get") == "Ann"
+            await call(pipe, "execute")  # no command at all, as in redis-py
+        await call(p.note, "get")
+        assert await call(pipe, "execute") == ["again"]
+    assert await call(p.name, "get") == "Ann"
     assert_indexes_right(raw, person)
 
 
-async def test_unwatch_reset_and_leaving_end_the_watch_and_give_the_connection_back(mode, person, database, raw):
-    p = await mode.make(person, note="1")
-    pool = (database._clients.aclient if mode.awaiting else database._clients.client).connection_pool
+async def test_unwatch_reset_and_leaving_end_the_watch_and_give_the_connection_back(call, person, database, raw):
+    p = await call.create(person, note="1")
+    pool = (database._clients.aclient if call.is_async else database._clients.client).connection_pool
     for end in ("unwatch", "reset"):
-        async with piped(mode, database) as pipe:
-            await mode(pipe, "watch", p.note)
+        async with piped(call, database) as pipe:
+            await call(pipe, "watch", p.note)
             assert len(pool._in_use_connections) == 1
-            await mode(pipe, end)
+            await call(pipe, end)
             assert not pool._in_use_connections
             raw.set(p.note.key, end)
-            await mode(p.note, "get")
-            assert await mode(pipe, "execute") == [end]
+            await call(p.note, "get")
+            assert await call(pipe, "execute") == [end]
     with pytest.raises(ZeroDivisionError):
-        async with piped(mode, database) as pipe:
-            await mode(pipe, "watch", p.note)
+        async with piped(call, database) as pipe:
+            await call(pipe, "watch", p.note)
             pipe.multi()
-            await mode(p.note, "set", "dropped")
+            await call(p.note, "set", "dropped")
             raise ZeroDivisionError
     assert not pool._in_use_connections
-    assert await mode(p.note, "get") == "reset"
+    assert await call(p.note, "get") == "reset"
 
 
-async def test_the_order_of_watch_multi_and_commands_is_redis_pys(mode, person, database):
-    p = await mode.make(person, note="1")
-    async with piped(mode, database) as pipe:
+async def test_the_order_of_watch_multi_and_commands_is_redis_pys(call, person, database):
+    p = await call.create(person, note="1")
+    async with piped(call, database) as pipe:
         pipe.multi()
         with pytest.raises(redis.RedisError):
             pipe.multi()
         with pytest.raises(redis.RedisError):
-            await mode(pipe, "watch", "a")
-        await mode(p.note, "get")
-        assert await mode(pipe, "execute") == ["1"]
-        await mode(p.note, "get")
+            await call(pipe, "watch", "a")
+        await call(p.note, "get")
+        assert await call(pipe, "execute") == ["1"]
+        await call(p.note, "get")
         with pytest.raises(redis.RedisError):
             pipe.multi()
 
@@ -109,8 +109,8 @@ async def test_modes_of_a_watch_are_not_mixed(person, database):
             pipe.execute()
 
 
-async def test_transaction_begins_again_until_nobody_interferes(mode, person, database, raw):
-    p = await mode.make(person, name="Ann", note="1")
+async def test_transaction_begins_again_until_nobody_interferes(call, person, database, raw):
+    p = await call.create(person, name="Ann", note="1")
     attempts = []
 
     async def acount(pipe):
@@ -133,14 +133,14 @@ async def test_transaction_begins_again_until_nobody_interferes(mode, person, da
         p.name.set(f"after {value}")
         return value
 
-    function = acount if mode.awaiting else count
-    assert await mode(database, "transaction", function, p.note) == [True, True]
+    function = acount if call.is_async else count
+    assert await call(database, "transaction", function, p.note) == [True, True]
     assert attempts == [1, 2, 3]
-    assert await mode(p.note, "get") == "30"
-    assert await mode(database, "transaction", function, p.note, value_from_callable=True, watch_delay=0.01) == 30
+    assert await call(p.note, "get") == "30"
+    assert await call(database, "transaction", function, p.note, value_from_callable=True, watch_delay=0.01) == 30
     assert_indexes_right(raw, person)
-    plain = await mode(database, "transaction", lambda pipe: pipe.incr("n"))
+    plain = await call(database, "transaction", lambda pipe: pipe.incr("n"))
     assert plain == [1]
     with pytest.raises(ZeroDivisionError):
-        await mode(database, "transaction", lambda pipe: pipe.incr("n") and 1 / 0)
+        await call(database, "transaction", lambda pipe: pipe.incr("n") and 1 / 0)
     assert keyspace(raw)["n"] == "1"

@@ -14,8 +14,6 @@ from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.router.health import HealthReport, Readiness, ServerHealth
 from tests.connections.test_breaker_on_servers import silent
 
-MODES = ["sync", "async"]
-
 
 async def health(router, mode, **options):
     return router.health(**options) if mode == "sync" else await router.ahealth(**options)
@@ -32,7 +30,6 @@ def router(server):
         yield made
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_what_is_found(router, server, mode):
     report = await health(router, mode)
     assert not report.ok
@@ -53,7 +50,6 @@ async def test_what_is_found(router, server, mode):
     assert router.database_for("gone-0").server.breaker.status.failures <= before.failures + 1
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_server_that_is_back_is_well_at_once_and_used_again(mode):
     with EmbeddedServer() as server:
         database = RedisDatabase(**server.settings, breaker={"seconds": 3600, "max_open_seconds": 3600})
@@ -69,7 +65,6 @@ async def test_a_server_that_is_back_is_well_at_once_and_used_again(mode):
         await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_one_question_a_server(server, mode):
     router = DatabaseRouter({f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(60)})
     commands = router.database_for("t0").connection
@@ -79,7 +74,6 @@ async def test_one_question_a_server(server, mode):
     await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_some_tenants_only(router, mode):
     report = await health(router, mode, tenants=["well-1", "well-2"])
     assert report.ok
@@ -100,7 +94,6 @@ async def test_tenants_that_a_resolver_has_to_find(server):
     await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_server_that_hangs_takes_the_time_it_is_given(server, mode):
     with silent() as port:
         router = DatabaseRouter(
@@ -114,7 +107,6 @@ async def test_a_server_that_hangs_takes_the_time_it_is_given(server, mode):
         await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_an_error_reply_is_a_sign_of_life_but_a_wrong_password_is_none(server, mode):
     with EmbeddedServer(password="right", acl=["user weak on >weak -@all +hello"]) as other:
         where = {"host": "127.0.0.1", "port": other.port}

@@ -257,7 +257,6 @@ async def test_back_pressure_bounds_the_pages_of_tasks_in_flight():
     assert len(asyncio.all_tasks()) == 1
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_results_come_as_they_arrive(fleet, misbehaving, flushed_server, mode):
     """A server that waits does not hold up the keys of others."""
     gate = threading.Event()

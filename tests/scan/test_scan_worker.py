@@ -28,7 +28,6 @@ from tests.support.waiting import aeventually, open_connections
 
 pytestmark = pytest.mark.slow
 
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 IMPATIENT = {"retry": Retry(NoBackoff(), 0)}
 
 
@@ -85,7 +84,6 @@ class Counted:
         self.scans = commands.get("cmdstat_scan", {"calls": 0})["calls"]
 
 
-@MODES
 async def test_many_small_databases_take_few_connections_and_trips(wide, mode, client_name):
     router = fleet_of(wide, range(500), client_name=client_name)
     with Counted(wide) as asked, count_commands() as counted:
@@ -98,7 +96,6 @@ async def test_many_small_databases_take_few_connections_and_trips(wide, mode, c
     router.close()
 
 
-@MODES
 async def test_connections_come_from_the_pool_and_go_back(wide, mode, client_name):
     router = fleet_of(wide, range(20), client_name=client_name)
     for _ in range(3):
@@ -116,7 +113,6 @@ async def test_connections_come_from_the_pool_and_go_back(wide, mode, client_nam
     await router.aclose()
 
 
-@MODES
 async def test_large_databases_are_spread_over_connections(flushed_server, mode, client_name):
     router = fleet_of(flushed_server, range(12), client_name=client_name)
     expected = set()
@@ -139,7 +135,6 @@ async def test_large_databases_are_spread_over_connections(flushed_server, mode,
     router.close()
 
 
-@MODES
 @pytest.mark.parametrize("match", [None, "a*", "*:9", "[ab]:?", "a:[!0-5]", "[a-é]:1"], ids=ascii)
 async def test_tenants_that_share_a_database_are_walked_in_one_pass(flushed_server, mode, match):
     names = ["acme:", "acme2:", "a*b:", "zeta:", "zèta:"]
@@ -164,7 +159,6 @@ async def test_tenants_that_share_a_database_are_walked_in_one_pass(flushed_serv
     router.close()
 
 
-@MODES
 async def test_a_thousand_tenants_of_one_database(flushed_server, mode):
     router = DatabaseRouter(
         {f"t{n}": RedisDatabase(**flushed_server.settings, key_prefix=f"{n}:") for n in range(1000)}
@@ -177,7 +171,6 @@ async def test_a_thousand_tenants_of_one_database(flushed_server, mode):
     router.close()
 
 
-@MODES
 async def test_a_database_out_of_range_fails_alone_and_gets_no_one_elses_keys(wide, mode):
     router = fleet_of(wide, [1, 2, 600, 3, 700, 4])
     found, walk = await walked(router, mode, on_error="collect")
@@ -188,7 +181,6 @@ async def test_a_database_out_of_range_fails_alone_and_gets_no_one_elses_keys(wi
     router.close()
 
 
-@MODES
 async def test_users_without_info_or_select(flushed_server, mode):
     with redis.Redis(**flushed_server.settings) as admin:
         admin.acl_setuser(
@@ -235,7 +227,6 @@ def once(after, action):
     return between
 
 
-@MODES
 async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, mode):
     structlog.configure()
     with lasting(tmp_path) as server, capture_logs() as events:
@@ -251,7 +242,6 @@ async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, mode):
         router.close()
 
 
-@MODES
 async def test_with_unique_a_restart_repeats_no_key(tmp_path, mode):
     with lasting(tmp_path) as server:
         expected = filled(server)
@@ -263,7 +253,6 @@ async def test_with_unique_a_restart_repeats_no_key(tmp_path, mode):
         router.close()
 
 
-@MODES
 async def test_a_connection_that_is_lost_is_no_loss_where_the_server_is_the_same(flushed_server, mode):
     structlog.configure()
     expected = filled(flushed_server)
@@ -277,7 +266,6 @@ async def test_a_connection_that_is_lost_is_no_loss_where_the_server_is_the_same
         router.close()
 
 
-@MODES
 async def test_a_server_that_does_not_come_back_interrupts_its_tenants(flushed_server, tmp_path, mode):
     with lasting(tmp_path) as dying:
         filled(dying)
@@ -301,7 +289,6 @@ async def test_a_server_that_does_not_come_back_interrupts_its_tenants(flushed_s
         router.close()
 
 
-@MODES
 async def test_a_change_of_role_restarts_the_scan(flushed_server, mode):
     structlog.configure()
     with EmbeddedServer() as server:
@@ -325,7 +312,6 @@ async def test_a_change_of_role_restarts_the_scan(flushed_server, mode):
         router.close()
 
 
-@MODES
 async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, mode):
     with lasting(tmp_path) as server:
         filled(server, tenants=1, keys=5000)
@@ -346,7 +332,6 @@ async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, 
         router.close()
 
 
-@MODES
 async def test_tenants_that_travel_together_share_the_seconds(flushed_server, mode):
     filled(flushed_server, tenants=10, keys=3)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
@@ -358,7 +343,6 @@ async def test_tenants_that_travel_together_share_the_seconds(flushed_server, mo
         router.close()
 
 
-@MODES
 async def test_a_dead_server_costs_one_deadline_however_many_tenants_it_has(misbehaving, mode):
     server = misbehaving(lambda peer, stop: stop.wait(10))
     router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=server.port, db=n) for n in range(2000)})
@@ -368,7 +352,6 @@ async def test_a_dead_server_costs_one_deadline_however_many_tenants_it_has(misb
     router.close()
 
 
-@MODES
 async def test_a_tenant_that_is_removed_in_the_middle_ends_alone(flushed_server, mode):
     filled(flushed_server, tenants=2)
     databases = {f"t{n}": RedisDatabase(**flushed_server.settings, db=0, key_prefix=f"t0:{n}") for n in (1, 2)}
@@ -382,7 +365,6 @@ async def test_a_tenant_that_is_removed_in_the_middle_ends_alone(flushed_server,
     router.close()
 
 
-@MODES
 async def test_a_slow_consumer_holds_the_servers_back(flushed_server, mode):
     """What was read from the servers is bounded by what is handed out, not by what there is."""
     filled(flushed_server, tenants=8, keys=4000)
@@ -443,7 +425,6 @@ def test_walks_of_many_threads_at_once(wide):
     router.close()
 
 
-@MODES
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
 async def test_a_budget_that_others_have_used_up_fails_the_walk_and_does_not_hang_it(flushed_server, mode, on_full):
     filled(flushed_server, tenants=4)
@@ -466,7 +447,6 @@ async def test_a_budget_that_others_have_used_up_fails_the_walk_and_does_not_han
     await router.aclose()
 
 
-@MODES
 async def test_connections_that_are_looked_after(flushed_server, mode):
     """redis-py's own health check, which is due at the next use here, does not get in between."""
     expected = filled(flushed_server, tenants=3, keys=50)
@@ -490,7 +470,6 @@ async def test_connections_that_are_looked_after(flushed_server, mode):
     await router.aclose()
 
 
-@MODES
 async def test_of_tenants_that_are_through_only_the_outcome_is_kept(wide, mode):
     router = fleet_of(wide, range(500))
     async for _ in _each(router.scan_keys() if mode == "sync" else router.ascan_keys()):

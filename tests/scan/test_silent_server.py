@@ -13,7 +13,6 @@ pytestmark = pytest.mark.slow
 SILENCE = 1.0
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_a_silent_server_is_waited_for_once(mode):
     with EmbeddedServer() as server:
         with redis.Redis(**server.settings) as client:

@@ -15,7 +15,6 @@ from tests.support.waiting import eventually, open_connections
 
 pytestmark = pytest.mark.slow
 
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 PASSWORD = "s3cret-password"
 
 
@@ -36,7 +35,6 @@ async def collected(router, mode):
     return [item async for item in walk], walk.outcomes
 
 
-@MODES
 async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connection(flushed_server, user, mode):
     """The connection rests inside MULTI, between two tenants, as the right to DISCARD is taken away."""
     settings = {**flushed_server.settings, "username": user, "password": PASSWORD}
@@ -64,7 +62,6 @@ async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connec
     await router.aclose()
 
 
-@MODES
 async def test_invariant_8_a_page_that_makes_no_sense_closes_the_connection(fleet, flushed_server, monkeypatch, mode):
     """Where it is then is not certain: part of what was sent has moved it."""
     whole = scan_worker.ScanWorker._turn

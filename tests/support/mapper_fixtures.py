@@ -13,12 +13,7 @@ from tenantlimpyd.contrib.collection import ExtendedCollectionManager
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
 from tests.conftest import clear
-from tests.support.models import Mode, define, make_person
-
-
-@pytest.fixture(params=["sync", "async"])
-def mode(request: pytest.FixtureRequest) -> Mode:
-    return Mode(awaiting=request.param == "async")
+from tests.support.models import define, make_person
 
 
 @pytest.fixture(params=[RedisDatabase, DatabaseRouter])

@@ -1,44 +1,10 @@
-"""What tests of models share: the two modes, a raw view of the keyspace, and what its indexes must hold."""
+"""What tests of models share: a raw view of the keyspace, and what its indexes must hold."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tenantlimpyd import fields, model
-
-
-class Mode:
-    """Calls a method by its blocking name, or awaits its asyncio twin."""
-
-    def __init__(self, *, awaiting: bool) -> None:
-        self.awaiting = awaiting
-
-    async def __call__(self, target: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
-        if self.awaiting:
-            return await getattr(target, f"a{name}")(*args, **kwargs)
-        return getattr(target, name)(*args, **kwargs)
-
-    async def make(self, cls: Any, /, **values: Any) -> Any:
-        return await cls.acreate(**values) if self.awaiting else cls(**values)
-
-    async def every(self, iterable: Any) -> list[Any]:
-        return [item async for item in iterable] if self.awaiting else list(iterable)
-
-    async def scanned(self, target: Any, name: str) -> set[str]:
-        if self.awaiting:
-            return {key async for key in getattr(target, f"a{name}")()}
-        return set(getattr(target, name)())
-
-    async def count(self, collection: Any) -> int:
-        return await collection.acount() if self.awaiting else len(collection)
-
-    async def item(self, collection: Any, index: int) -> Any:
-        return await collection.aitem(index) if self.awaiting else collection[index]
-
-    async def slice(self, collection: Any, wanted: slice) -> list[Any]:
-        if self.awaiting:
-            return list(await collection.aslice(wanted.start, wanted.stop, wanted.step))
-        return list(collection[wanted])
 
 
 def define(host: Any, name: str = "Thing", bases: tuple[type, ...] = (model.RedisModel,), /, **body: Any) -> Any:

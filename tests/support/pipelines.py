@@ -8,9 +8,9 @@ from typing import Any
 
 
 @contextlib.asynccontextmanager
-async def piped(mode: Any, host: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-    """Enter a pipeline of a database or router, in either mode."""
-    if mode.awaiting:
+async def piped(call: Any, host: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    """Enter a pipeline of a database or router, in sync or async."""
+    if call.is_async:
         async with host.apipeline(*args, **kwargs) as pipe:
             yield pipe
     else:

@@ -26,7 +26,6 @@ from tests.support.waiting import aeventually, eventually
 
 pytestmark = pytest.mark.slow
 
-MODES = ["sync", "async"]
 OUT_OF_REACH = {"master": "mymaster", "hosts": ["192.0.2.1:26379", "192.0.2.2"]}
 FAST = {"seconds": 0.05, "max_open_seconds": 0.2}
 
@@ -100,7 +99,6 @@ async def until_done(database, mode, *command, seconds=15.0):
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_failover_is_followed(group, mode):
     router = DatabaseRouter(
         {name: RedisDatabase(**group.settings, db=db) for db, name in enumerate(("acme", "globex"), 1)}
@@ -118,7 +116,6 @@ async def test_a_failover_is_followed(group, mode):
     await router.aclose()
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_demoted_master_gets_no_write(group, mode):
     """It lives on, and so do the connections to it; what they are told makes them look for the new master."""
     async with RedisDatabase(**group.settings) as database:
@@ -133,7 +130,6 @@ async def test_a_demoted_master_gets_no_write(group, mode):
             assert new.get("key") == "after"
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_server_that_says_it_is_no_master_is_not_used(group, mode):
     """The sentinels' word may be of before: who is named by them is asked, before anything else is."""
     async with RedisDatabase(**{**group.settings, "breaker": None}, retry=Retry(NoBackoff(), 2)) as database:
@@ -163,7 +159,6 @@ async def test_a_server_that_says_it_is_no_master_is_not_used(group, mode):
         assert await until_done(database, mode, "GET", "key") == "value"
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypatch, mode):
     authority = Authority(tmp_path)
     with (
@@ -193,7 +188,6 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
         assert client.get("key") == "value"
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_a_user_who_may_not_ask_for_the_role_is_served(group, mode):
     with redis.Redis(**group.master.settings) as admin:
         admin.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+@all", "-role")
@@ -201,7 +195,6 @@ async def test_a_user_who_may_not_ask_for_the_role_is_served(group, mode):
         assert await run(database, mode, "SET", "key", "value")
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_connections_in_use_as_the_master_changes_close_when_they_come_back(group, mode):
     async with RedisDatabase(**group.settings, max_connections=4) as database:
         client = database.connection if mode == "sync" else database.aconnection
@@ -221,7 +214,6 @@ async def test_connections_in_use_as_the_master_changes_close_when_they_come_bac
         assert other.is_connected
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_an_unknown_master_is_redis_pys_error(group, mode):
     settings = group.settings
     settings["sentinel"]["master"] = "another"
@@ -234,7 +226,6 @@ async def test_an_unknown_master_is_redis_pys_error(group, mode):
         assert database.server.breaker.may_refuse
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_sentinels_that_are_away_or_hang_are_passed_over(group, mode):
     with silent() as port:
         settings = group.settings
@@ -258,7 +249,6 @@ def test_a_deadline_holds_while_sentinels_hang():
             assert time.monotonic() - began < 4
 
 
-@pytest.mark.parametrize("mode", MODES)
 async def test_connections_to_sentinels_close_too(group, mode):
     async with RedisDatabase(**group.settings) as database:
         await run(database, mode, "PING")

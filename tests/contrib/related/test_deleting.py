@@ -28,9 +28,9 @@ from tests.support.models import define
 pytestmark = pytest.mark.slow
 
 
-async def linked(mode, m, pk="ann"):
-    ann = await mode.make(m.Person, name=pk)
-    book = await mode.make(
+async def linked(call, m, pk="ann"):
+    ann = await call.create(m.Person, name=pk)
+    book = await call.create(
         m.Book,
         title="x",
         writer=ann,
@@ -52,110 +52,110 @@ def links(raw, storage="lib:book"):
     } - {"get", "hget", None}
 
 
-async def test_p24_every_kind_of_link_goes(mode, m, raw):
-    ann, book = await linked(mode, m)
+async def test_p24_every_kind_of_link_goes(call, m, raw):
+    ann, book = await linked(call, m)
     assert links(raw) == {"ann", "bob"}
-    await mode(ann, "delete")
+    await call(ann, "delete")
     assert links(raw) == {"bob"}
     assert raw.lrange("lib:book:1:queue", 0, -1) == ["bob"]
     assert not [key for key in raw.keys("*") if key.endswith(":ann")]
-    assert await mode.every(m.Book.collection(readers="bob", queue="bob", raters="bob")) == ["1"]
-    assert await mode(book.title, "get") == "x"
+    assert await call.list(m.Book.collection(readers="bob", queue="bob", raters="bob")) == ["1"]
+    assert await call(book.title, "get") == "x"
     with pytest.raises(DoesNotExist):
-        await mode(ann, "delete")
+        await call(ann, "delete")
 
 
-async def test_deleting_what_links_removes_it_from_collections(mode, m, raw):
-    ann, book = await linked(mode, m)
-    await mode(book, "delete")
+async def test_deleting_what_links_removes_it_from_collections(call, m, raw):
+    ann, book = await linked(call, m)
+    await call(book, "delete")
     for name in ("written", "edited", "read", "queued", "rated"):
-        assert await mode.every(getattr(ann, name)()) == []
+        assert await call.list(getattr(ann, name)()) == []
     assert set(raw.keys()) == {"lib:person:collection", "lib:book:max_pk"}
 
 
-async def test_trips(mode, m, database):
+async def test_trips(call, m, database):
     for _ in range(2):  # the second time the server knows the script
-        ann, _ = await linked(mode, m)
+        ann, _ = await linked(call, m)
         with count_commands(database) as counted:
-            await mode(ann, "delete")
+            await call(ann, "delete")
     assert trips(counted) == 2
     assert (counted.sent[-1][0], counted.sent[-1][-1], len(counted.sent[-1])) == ("MULTI", "EXEC", 2 + 5 + 1)
-    nobody = await mode.make(m.Person, name="nobody")
+    nobody = await call.create(m.Person, name="nobody")
     with count_commands(database) as counted:
-        await mode(nobody, "delete")
+        await call(nobody, "delete")
     assert trips(counted) == 1
-    looked_up = await mode.make(m.Person, name="bob", city="Rome")
-    await mode.make(m.Book, writer=looked_up)
+    looked_up = await call.create(m.Person, name="bob", city="Rome")
+    await call.create(m.Book, writer=looked_up)
     with count_commands(database) as counted:
-        await mode(m.Person.lazy_connect("bob"), "delete")
+        await call(m.Person.lazy_connect("bob"), "delete")
     assert trips(counted) == 2
 
 
 @pytest.mark.parametrize("number", [10, AT_ONCE, AT_ONCE + 1])
-async def test_trips_for_many_links(mode, m, database, raw, number):
-    ann = await mode.make(m.Person, name="ann")
+async def test_trips_for_many_links(call, m, database, raw, number):
+    ann = await call.create(m.Person, name="ann")
     with database.pipeline(transaction=False) as pipe:
         for _ in range(number):
             m.Book(writer=ann)
         await pipe.aexecute()
     with count_commands(database) as counted:
-        await mode(ann, "delete")
+        await call(ann, "delete")
     assert trips(counted) == 2 + number // AT_ONCE
     assert not list(raw.scan_iter("*writer*", count=10_000))
 
 
-async def test_p25_what_is_left_of_objects_that_are_gone_holds_nothing_up(mode, m, raw):
-    ann, _ = await linked(mode, m)
+async def test_p25_what_is_left_of_objects_that_are_gone_holds_nothing_up(call, m, raw):
+    ann, _ = await linked(call, m)
     for name in ("writer", "editor", "readers", "queue", "raters"):
         raw.sadd(f"lib:book:{name}:ann", "ghost")
     raw.set("lib:book:undead:writer", "ann")
     raw.sadd("lib:book:writer:ann", "undead")
-    await mode(ann, "delete")
+    await call(ann, "delete")
     assert not [key for key in raw.keys("*") if key.endswith(":ann") or "ghost" in key or "undead" in key]
     assert links(raw) == {"bob"}
 
 
-async def test_an_entry_of_an_object_that_links_to_another_by_now(mode, m, raw):
-    ann, book = await linked(mode, m)
+async def test_an_entry_of_an_object_that_links_to_another_by_now(call, m, raw):
+    ann, book = await linked(call, m)
     raw.set("lib:book:1:writer", "bob")  # by somebody who knows of no index
-    await mode(ann, "delete")
+    await call(ann, "delete")
     assert raw.get("lib:book:1:writer") == "bob"
     assert not raw.exists("lib:book:writer:ann")
-    assert await mode.every(m.Book.collection(writer="bob")) == ["1"]
-    assert await mode(book.writer, "get") == "bob"
+    assert await call.list(m.Book.collection(writer="bob")) == ["1"]
+    assert await call(book.writer, "get") == "bob"
 
 
-async def test_an_object_that_links_to_itself(mode, m, raw, database):
-    ann = await mode.make(m.Person, name="ann")
-    await mode(ann.boss, "set", ann)
-    bob = await mode.make(m.Person, name="bob", boss=ann)
+async def test_an_object_that_links_to_itself(call, m, raw, database):
+    ann = await call.create(m.Person, name="ann")
+    await call(ann.boss, "set", ann)
+    bob = await call.create(m.Person, name="bob", boss=ann)
     with count_commands(database) as counted:
-        await mode(ann, "delete")
+        await call(ann, "delete")
     assert trips(counted) == 2
-    assert await mode(bob.boss, "get") is None
+    assert await call(bob.boss, "get") is None
     assert set(raw.keys()) == {"lib:person:collection"}
     assert raw.smembers("lib:person:collection") == {"bob"}
 
 
-async def test_two_that_link_to_one_another(mode, m, raw):
-    ann = await mode.make(m.Person, name="ann")
-    bob = await mode.make(m.Person, name="bob", boss=ann)
-    await mode(ann.boss, "set", bob)
-    await mode(ann, "delete")
-    await mode(bob, "delete")
+async def test_two_that_link_to_one_another(call, m, raw):
+    ann = await call.create(m.Person, name="ann")
+    bob = await call.create(m.Person, name="bob", boss=ann)
+    await call(ann.boss, "set", bob)
+    await call(ann, "delete")
+    await call(bob, "delete")
     assert not raw.keys()
 
 
-async def test_an_object_that_is_not_there_takes_no_link_away(mode, m, raw):
-    ann, _ = await linked(mode, m)
+async def test_an_object_that_is_not_there_takes_no_link_away(call, m, raw):
+    ann, _ = await linked(call, m)
     raw.srem("lib:person:collection", "ann")
     before = links(raw)
     with pytest.raises(DoesNotExist):
-        await mode(ann, "delete")
+        await call(ann, "delete")
     assert links(raw) == before
 
 
-async def test_indexes_of_other_kinds_follow(mode, database, raw):
+async def test_indexes_of_other_kinds_follow(call, database, raw):
     target = define(database, "Target", (RelatedModel,), name=fields.PKField())
     owner = define(
         database,
@@ -171,13 +171,13 @@ async def test_indexes_of_other_kinds_follow(mode, database, raw):
         ),
         listed=M2MListField(target, related_name="e", indexes=[TextRangeIndex]),
     )
-    x, y = await mode.make(target, name="x"), await mode.make(target, name="y")
+    x, y = await call.create(target, name="x"), await call.create(target, name="y")
     every = ("ranged", "scored", "joint", "composed")
-    await mode.make(owner, year="1999", **dict.fromkeys(every, x), listed=[x, y, x])
-    await mode.make(owner, year="2000", **dict.fromkeys(every, y), listed=[y])
+    await call.create(owner, year="1999", **dict.fromkeys(every, x), listed=[x, y, x])
+    await call.create(owner, year="2000", **dict.fromkeys(every, y), listed=[y])
     for name in "abcde":
-        assert await mode.every(getattr(x, name)()) == ["1"]
-    await mode(x, "delete")
+        assert await call.list(getattr(x, name)()) == ["1"]
+    await call(x, "delete")
     found = {key: raw.type(key) for key in raw.keys(":owner:*") if not key.startswith((":owner:2", ":owner:max"))}
     assert not [key for key in found if key.endswith(":x")]
     assert raw.zrange(":owner:ranged:text-range", 0, -1) == ["y:TEXT-RANGE-SEPARATOR:2"]
@@ -185,11 +185,11 @@ async def test_indexes_of_other_kinds_follow(mode, database, raw):
     assert sorted(raw.zrange(":owner:listed:text-range", 0, -1)) == [f"y:TEXT-RANGE-SEPARATOR:{pk}" for pk in "12"]
     assert raw.smembers(":owner:joint:equal-with:y:2000") == {"2"}
     assert raw.lrange(":owner:1:listed", 0, -1) == ["y"]
-    await mode(y, "delete")
+    await call(y, "delete")
     assert not [key for key in raw.keys("*") if "TEXT" in key or "text-range" in key or "equal-with" in key]
 
 
-async def test_links_whose_index_takes_several_pks_for_one(mode, database, raw):
+async def test_links_whose_index_takes_several_pks_for_one(call, database, raw):
     target = define(database, "Target", (RelatedModel,), name=fields.PKField())
     owner = define(
         database,
@@ -197,30 +197,30 @@ async def test_links_whose_index_takes_several_pks_for_one(mode, database, raw):
         one=FKStringField(target, related_name="a", indexes=[EqualIndex.configure(transform=str.lower)]),
         many=M2MSetField(target, related_name="b", indexes=[EqualIndex.configure(transform=str.lower)]),
     )
-    small, big = await mode.make(target, name="x"), await mode.make(target, name="X")
-    await mode.make(owner, one=big, many=[small, big])
-    await mode.make(owner, one=small, many=[small])
-    await mode(small, "delete")
+    small, big = await call.create(target, name="x"), await call.create(target, name="X")
+    await call.create(owner, one=big, many=[small, big])
+    await call.create(owner, one=small, many=[small])
+    await call(small, "delete")
     assert raw.get(":owner:1:one") == "X"
     assert raw.smembers(":owner:1:many") == {"X"}
     assert raw.smembers(":owner:one:x") == raw.smembers(":owner:many:x") == {"1"}
     assert not raw.exists(":owner:2:one", ":owner:2:many")
 
 
-async def test_more_of_those_than_go_in_one_transaction(mode, database, raw, monkeypatch):
+async def test_more_of_those_than_go_in_one_transaction(call, database, raw, monkeypatch):
     monkeypatch.setattr(deletion, "AT_ONCE", 3)
     target = define(database, "Target", (RelatedModel,), name=fields.PKField())
     index = EqualIndex.configure(transform=str.lower)
     owner = define(database, "Owner", one=FKStringField(target, indexes=[index]))
-    small, big = await mode.make(target, name="x"), await mode.make(target, name="X")
+    small, big = await call.create(target, name="x"), await call.create(target, name="X")
     for number in range(20):
-        await mode.make(owner, one=small if number % 2 else big)
-    await mode(small, "delete")
+        await call.create(owner, one=small if number % 2 else big)
+    await call(small, "delete")
     assert sorted(map(int, raw.smembers(":owner:one:x"))) == list(range(1, 21, 2))
     assert raw.smembers(":target:collection") == {"X"}
 
 
-async def test_links_of_objects_that_the_manager_of_their_model_leaves_out(mode, database, raw):
+async def test_links_of_objects_that_the_manager_of_their_model_leaves_out(call, database, raw):
     class Visible(ExtendedCollectionManager):
         def __init__(self, model):
             super().__init__(model)
@@ -236,35 +236,35 @@ async def test_links_of_objects_that_the_manager_of_their_model_leaves_out(mode,
         link=FKStringField(target, related_name="a"),
         ranged=FKStringField(target, related_name="b", indexes=[TextRangeIndex]),
     )
-    x, y = await mode.make(target, name="x"), await mode.make(target, name="y")
-    hidden = await mode.make(owner, state="hidden", link=x, ranged=x)
-    assert await mode.every(x.a()) == []
-    await mode(x, "delete")
-    assert await mode(hidden.link, "get") is None
-    assert await mode(hidden.ranged, "get") is None
-    await mode(hidden.link, "set", y)
-    await mode(y.a, "remove_instance")
-    assert await mode(hidden.link, "get") is None
+    x, y = await call.create(target, name="x"), await call.create(target, name="y")
+    hidden = await call.create(owner, state="hidden", link=x, ranged=x)
+    assert await call.list(x.a()) == []
+    await call(x, "delete")
+    assert await call(hidden.link, "get") is None
+    assert await call(hidden.ranged, "get") is None
+    await call(hidden.link, "set", y)
+    await call(y.a, "remove_instance")
+    assert await call(hidden.link, "get") is None
 
 
-async def test_several_targets_of_one_name(mode, database):
+async def test_several_targets_of_one_name(call, database):
     m = make_models(database)
     other = define(database, "Person", (RelatedModel,), namespace="other", name=fields.PKField())
-    stranger = await mode.make(other, name="ann")
-    _, book = await linked(mode, m)
-    await mode(stranger, "delete")
-    assert await mode(book.writer, "get") == "ann"
+    stranger = await call.create(other, name="ann")
+    _, book = await linked(call, m)
+    await call(stranger, "delete")
+    assert await call(book.writer, "get") == "ann"
 
 
-async def test_a_step_that_the_server_refuses_deletes_nothing(mode, m, raw):
-    ann, _ = await linked(mode, m)
+async def test_a_step_that_the_server_refuses_deletes_nothing(call, m, raw):
+    ann, _ = await linked(call, m)
     raw.delete("lib:book:1:readers")
     raw.set("lib:book:1:readers", "no set")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        await mode(ann, "delete")
+        await call(ann, "delete")
     assert raw.sismember("lib:person:collection", "ann")
     raw.delete("lib:book:1:readers")
-    await mode(ann, "delete")
+    await call(ann, "delete")
     assert not raw.exists("lib:person:collection")
 
 
@@ -310,20 +310,20 @@ def test_links_made_meanwhile_go_too(m, database, raw):
         assert not raw.keys(f"lib:book:*:{person._pk}")
 
 
-async def test_removing_the_links_alone(mode, m, raw, database):
-    ann, book = await linked(mode, m)
-    await mode.make(m.Book, writer=ann)
+async def test_removing_the_links_alone(call, m, raw, database):
+    ann, book = await linked(call, m)
+    await call.create(m.Book, writer=ann)
     with count_commands(database) as counted:
-        await mode(ann.written, "remove_instance")
+        await call(ann.written, "remove_instance")
     assert trips(counted) == 2
-    assert await mode.every(ann.written()) == []
-    assert await mode.every(ann.edited()) == ["1"]
-    assert await mode(book.writer, "get") is None
-    await mode(ann.written, "remove_instance")
+    assert await call.list(ann.written()) == []
+    assert await call.list(ann.edited()) == ["1"]
+    assert await call(book.writer, "get") is None
+    await call(ann.written, "remove_instance")
     assert raw.sismember("lib:person:collection", "ann")
 
 
-async def test_a_collection_that_deletes_what_links(mode, m, database):
+async def test_a_collection_that_deletes_what_links(call, m, database):
     class Cascade(RelatedCollection):
         def remove_instance(self):
             for each in self().instances():
@@ -337,11 +337,11 @@ async def test_a_collection_that_deletes_what_links(mode, m, database):
         related_collection_class = Cascade
 
     page = define(database, "Page", (RelatedModel,), namespace="lib", book=FKCascade("Book", related_name="pages"))
-    _, book = await linked(mode, m)
-    await mode.make(page, book=book)
-    await mode.make(page, book=book)
-    await mode(book, "delete")
-    assert await mode.every(page.collection()) == []
+    _, book = await linked(call, m)
+    await call.create(page, book=book)
+    await call.create(page, book=book)
+    await call(book, "delete")
+    assert await call.list(page.collection()) == []
 
 
 async def test_such_a_collection_needs_both_modes(m, database):

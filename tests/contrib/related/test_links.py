@@ -24,143 +24,143 @@ from tests.support.models import define
 pytestmark = pytest.mark.slow
 
 
-async def people(mode, m, *names):
-    return [await mode.make(m.Person, name=name) for name in names]
+async def people(call, m, *names):
+    return [await call.create(m.Person, name=name) for name in names]
 
 
 # By what a link is made
 
 
 @pytest.fixture(params=["object", "pk", "field"])
-async def given(request, mode, m):
+async def given(request, call, m):
     """What stands for Ann, and Ann."""
-    ann, _ = await people(mode, m, "ann", "zoe")
+    ann, _ = await people(call, m, "ann", "zoe")
     if request.param == "field":
-        return (await mode.make(m.Person, name="who has a boss", boss=ann)).boss, ann
+        return (await call.create(m.Person, name="who has a boss", boss=ann)).boss, ann
     return (ann if request.param == "object" else "ann"), ann
 
 
-async def test_foreign_keys(mode, m, given):
+async def test_foreign_keys(call, m, given):
     value, ann = given
-    book = await mode.make(m.Book, title="x")
-    assert await mode(book.writer, "set", value) is True
-    assert await mode(book.writer, "get") == "ann"
-    assert await mode(book.writer, "setnx", value) is False
-    assert await mode(book.writer, "getset", value) == "ann"
-    assert await mode(book.writer, "set", value=value) is True
-    assert await mode(book.writer, "proxy_set", value) is True
-    assert await mode(book.editor, "hsetnx", value) is True
-    assert await mode(book.editor, "hset", value) == 0
-    assert await mode(book.editor, "proxy_set", value) == 0
-    assert await mode(book, "hmset", editor=value) is True
-    assert await mode(book.editor, "hget") == "ann"
-    assert await mode(book.writer, "instance") == await mode(book.editor, "instance") == ann
+    book = await call.create(m.Book, title="x")
+    assert await call(book.writer, "set", value) is True
+    assert await call(book.writer, "get") == "ann"
+    assert await call(book.writer, "setnx", value) is False
+    assert await call(book.writer, "getset", value) == "ann"
+    assert await call(book.writer, "set", value=value) is True
+    assert await call(book.writer, "proxy_set", value) is True
+    assert await call(book.editor, "hsetnx", value) is True
+    assert await call(book.editor, "hset", value) == 0
+    assert await call(book.editor, "proxy_set", value) == 0
+    assert await call(book, "hmset", editor=value) is True
+    assert await call(book.editor, "hget") == "ann"
+    assert await call(book.writer, "instance") == await call(book.editor, "instance") == ann
 
 
-async def test_sets(mode, m, given):
+async def test_sets(call, m, given):
     value, _ = given
-    book = await mode.make(m.Book, title="x")
-    assert await mode(book.readers, "sadd", value, "zoe") == 2
-    assert await mode(book.readers, "sismember", value) is True
-    assert await mode(book.readers, "smismember", value, "nobody") == [True, False]
-    assert await mode(book.readers, "proxy_set", [value]) == 0
-    assert await mode(book.readers, "srem", value) == 1
-    assert await mode(book.readers, "smembers") == {"zoe"}
+    book = await call.create(m.Book, title="x")
+    assert await call(book.readers, "sadd", value, "zoe") == 2
+    assert await call(book.readers, "sismember", value) is True
+    assert await call(book.readers, "smismember", value, "nobody") == [True, False]
+    assert await call(book.readers, "proxy_set", [value]) == 0
+    assert await call(book.readers, "srem", value) == 1
+    assert await call(book.readers, "smembers") == {"zoe"}
 
 
-async def test_lists(mode, m, given):
+async def test_lists(call, m, given):
     value, _ = given
-    book = await mode.make(m.Book, title="x")
-    assert await mode(book.queue, "rpushx", value) == 0
-    assert await mode(book.queue, "rpush", value, "zoe") == 2
-    assert await mode(book.queue, "lpush", "zoe", value) == 4
-    assert await mode(book.queue, "lpushx", value) == 5
-    assert await mode(book.queue, "rpushx", value) == 6
-    assert await mode(book.queue, "linsert", "before", value, value) == 7
-    assert await mode(book.queue, "lset", -2, value) is True
-    assert await mode(book.queue, "lmembers") == ["ann", "ann", "ann", "zoe", "ann", "ann", "ann"]
-    assert await mode(book.queue, "lpos", value, 2) == 1
-    assert await mode(book.queue, "lrank", value) == 0
-    assert await mode(book.queue, "lcontains", value) is True
-    assert await mode(book.queue, "lcount", value) == 6
-    assert await mode(book.queue, "lrem", 0, value) == 6
-    assert await mode(book.queue, "proxy_set", (value,)) == 2
+    book = await call.create(m.Book, title="x")
+    assert await call(book.queue, "rpushx", value) == 0
+    assert await call(book.queue, "rpush", value, "zoe") == 2
+    assert await call(book.queue, "lpush", "zoe", value) == 4
+    assert await call(book.queue, "lpushx", value) == 5
+    assert await call(book.queue, "rpushx", value) == 6
+    assert await call(book.queue, "linsert", "before", value, value) == 7
+    assert await call(book.queue, "lset", -2, value) is True
+    assert await call(book.queue, "lmembers") == ["ann", "ann", "ann", "zoe", "ann", "ann", "ann"]
+    assert await call(book.queue, "lpos", value, 2) == 1
+    assert await call(book.queue, "lrank", value) == 0
+    assert await call(book.queue, "lcontains", value) is True
+    assert await call(book.queue, "lcount", value) == 6
+    assert await call(book.queue, "lrem", 0, value) == 6
+    assert await call(book.queue, "proxy_set", (value,)) == 2
 
 
-async def test_sorted_sets(mode, m, given):
+async def test_sorted_sets(call, m, given):
     value, _ = given
-    book = await mode.make(m.Book, title="x")
-    assert await mode(book.raters, "zadd", {value: 1, "zoe": 2}) == 2
-    assert await mode(book.raters, "zadd", {value: 3}, True) == 1
-    assert await mode(book.raters, "zadd", ann=4, ch=True) == 1
-    assert await mode(book.raters, "zadd", mapping={value: 5}) == 0
-    assert await mode(book.raters, "zscore", value) == 5
-    assert await mode(book.raters, "zmscore", [value, "nobody"]) == [5, None]
-    assert await mode(book.raters, "zincrby", 2, value) == 7
-    assert await mode(book.raters, "zrank", value) == 1
-    assert await mode(book.raters, "zrevrank", value, withscore=True) == [0, 7.0]
-    assert await mode(book.raters, "proxy_set", {value: 1}) == 0
-    assert await mode(book.raters, "zrem", value) == 1
-    assert await mode(book.raters, "zmembers") == ["zoe"]
+    book = await call.create(m.Book, title="x")
+    assert await call(book.raters, "zadd", {value: 1, "zoe": 2}) == 2
+    assert await call(book.raters, "zadd", {value: 3}, True) == 1
+    assert await call(book.raters, "zadd", ann=4, ch=True) == 1
+    assert await call(book.raters, "zadd", mapping={value: 5}) == 0
+    assert await call(book.raters, "zscore", value) == 5
+    assert await call(book.raters, "zmscore", [value, "nobody"]) == [5, None]
+    assert await call(book.raters, "zincrby", 2, value) == 7
+    assert await call(book.raters, "zrank", value) == 1
+    assert await call(book.raters, "zrevrank", value, withscore=True) == [0, 7.0]
+    assert await call(book.raters, "proxy_set", {value: 1}) == 0
+    assert await call(book.raters, "zrem", value) == 1
+    assert await call(book.raters, "zmembers") == ["zoe"]
 
 
-async def test_new_objects(mode, m, given):
+async def test_new_objects(call, m, given):
     value, ann = given
-    book = await mode.make(
+    book = await call.create(
         m.Book, writer=value, editor=value, readers=[value, "zoe"], queue=(value, value), raters={value: 3}
     )
-    assert await mode(book.writer, "get") == await mode(book.editor, "hget") == "ann"
-    assert await mode(book.readers, "smembers") == {"ann", "zoe"}
-    assert await mode(book.queue, "lmembers") == ["ann", "ann"]
-    assert await mode(book.raters, "zmembers") == ["ann"]
-    one = await mode.make(m.Book, readers=value, queue=value)
-    assert await mode(one.queue, "lmembers") == ["ann"]
-    found, created = await mode(m.Book, "get_or_connect", title="y", writer=value)
+    assert await call(book.writer, "get") == await call(book.editor, "hget") == "ann"
+    assert await call(book.readers, "smembers") == {"ann", "zoe"}
+    assert await call(book.queue, "lmembers") == ["ann", "ann"]
+    assert await call(book.raters, "zmembers") == ["ann"]
+    one = await call.create(m.Book, readers=value, queue=value)
+    assert await call(one.queue, "lmembers") == ["ann"]
+    found, created = await call(m.Book, "get_or_connect", title="y", writer=value)
     assert created
-    assert await mode(found.writer, "instance") == ann
+    assert await call(found.writer, "instance") == ann
 
 
-async def test_filters(mode, m, given):
+async def test_filters(call, m, given):
     value, _ = given
-    book = await mode.make(m.Book, title="x", writer="ann", readers=["ann", "zoe"], queue=["ann"], raters={"ann": 1})
-    await mode.make(m.Book, title="x", writer="zoe")
+    book = await call.create(m.Book, title="x", writer="ann", readers=["ann", "zoe"], queue=["ann"], raters={"ann": 1})
+    await call.create(m.Book, title="x", writer="zoe")
     for name in ("writer", "readers", "queue", "raters"):
-        assert await mode.every(m.Book.collection(**{name: value})) == [book._pk]
-        assert await mode.every(m.Book.collection(**{f"{name}__eq": value, "title": "x"})) == [book._pk]
-        assert await mode.every(m.Book.collection(**{f"{name}__in": [value]})) == [book._pk]
-        assert await mode.count(m.Book.collection().filter(**{name: value})) == 1
-    assert await mode(m.Book, "get", writer=value) == book
-    assert await mode(m.Book, "exists", writer=value) is True
+        assert await call.list(m.Book.collection(**{name: value})) == [book._pk]
+        assert await call.list(m.Book.collection(**{f"{name}__eq": value, "title": "x"})) == [book._pk]
+        assert await call.list(m.Book.collection(**{f"{name}__in": [value]})) == [book._pk]
+        assert await call.count(m.Book.collection().filter(**{name: value})) == 1
+    assert await call(m.Book, "get", writer=value) == book
+    assert await call(m.Book, "exists", writer=value) is True
 
 
-async def test_index_maintenance(mode, m, given):
+async def test_index_maintenance(call, m, given):
     value, ann = given
     if isinstance(value, SimpleValueRelatedFieldMixin):
         value = ann  # limpyd reads fields when a link is made, not here
-    book = await mode.make(m.Book, title="x")
-    await mode(book.writer, "index", value)
-    await mode(book.readers, "index", [value])
-    await mode(book.queue, "index", value)
-    assert await mode.every(m.Book.collection(writer=value, readers=value, queue=value)) == ["1"]
-    await mode(book.writer, "deindex", value)
-    assert await mode.every(m.Book.collection(writer=value)) == []
+    book = await call.create(m.Book, title="x")
+    await call(book.writer, "index", value)
+    await call(book.readers, "index", [value])
+    await call(book.queue, "index", value)
+    assert await call.list(m.Book.collection(writer=value, readers=value, queue=value)) == ["1"]
+    await call(book.writer, "deindex", value)
+    assert await call.list(m.Book.collection(writer=value)) == []
     assert book.writer.from_python(value) == "ann"
     assert m.Book.get_field("readers").from_python_many(value, "zoe") == ["ann", "zoe"]
 
 
-async def test_the_field_of_another_model_that_links_to_the_same(mode, m, database):
+async def test_the_field_of_another_model_that_links_to_the_same(call, m, database):
     note = define(database, "Note", (RelatedModel,), namespace="lib", by=FKStringField("Person"))
-    ann, _ = await people(mode, m, "ann", "zoe")
-    written = await mode.make(note, by=ann)
-    book = await mode.make(m.Book, writer=written.by, readers=[written.by, "zoe"])
-    assert await mode(book.writer, "get") == "ann"
+    ann, _ = await people(call, m, "ann", "zoe")
+    written = await call.create(note, by=ann)
+    book = await call.create(m.Book, writer=written.by, readers=[written.by, "zoe"])
+    assert await call(book.writer, "get") == "ann"
     with count_commands(database) as counted:
-        await mode(book.readers, "srem", written.by, written.by, "zoe")
+        await call(book.readers, "srem", written.by, written.by, "zoe")
     assert trips(counted) == 2
-    assert await mode(book.readers, "smembers") == set()
+    assert await call(book.readers, "smembers") == set()
 
 
-async def test_what_a_link_is_for_the_hooks_of_the_field(mode, m):
+async def test_what_a_link_is_for_the_hooks_of_the_field(call, m):
     seen = []
 
     class Noted(m.Book):
@@ -168,98 +168,98 @@ async def test_what_a_link_is_for_the_hooks_of_the_field(mode, m):
             seen.append((sender.name, name, args))
             return result
 
-    ann, zoe = await people(mode, m, "ann", "zoe")
-    book = await mode.make(Noted, title="x")
-    await mode(book.writer, "set", ann)
-    await mode(book.readers, "sadd", zoe)
-    await mode(book.raters, "zadd", {ann: 1})
+    ann, zoe = await people(call, m, "ann", "zoe")
+    book = await call.create(Noted, title="x")
+    await call(book.writer, "set", ann)
+    await call(book.readers, "sadd", zoe)
+    await call(book.raters, "zadd", {ann: 1})
     assert seen == [("writer", "set", ("ann",)), ("readers", "sadd", ("zoe",)), ("raters", "zadd", ({"ann": 1},))]
 
 
 # Following links
 
 
-async def test_following_a_foreign_key(mode, m, database):
-    (ann,) = await people(mode, m, "ann")
-    book = await mode.make(m.Book, writer=ann, editor="nobody")
+async def test_following_a_foreign_key(call, m, database):
+    (ann,) = await people(call, m, "ann")
+    book = await call.create(m.Book, writer=ann, editor="nobody")
     with count_commands(database) as counted:
-        assert await mode(book.writer, "instance") == ann
+        assert await call(book.writer, "instance") == ann
     assert trips(counted) == 2
     with count_commands(database) as counted:
-        lazy = await mode(book.editor, "instance", lazy=True)
+        lazy = await call(book.editor, "instance", lazy=True)
     assert trips(counted) == 1
     assert not lazy.connected
     assert lazy._pk == "nobody"
     with pytest.raises(DoesNotExist, match="there is no Person with pk 'nobody'"):
-        await mode(book.editor, "instance")
+        await call(book.editor, "instance")
 
 
-async def test_a_foreign_key_that_links_to_nothing(mode, m):
-    book = await mode.make(m.Book, title="x")
+async def test_a_foreign_key_that_links_to_nothing(call, m):
+    book = await call.create(m.Book, title="x")
     with pytest.raises(DoesNotExist, match="'writer' of <Book '1'> links to nothing"):
-        await mode(book.writer, "instance")
+        await call(book.writer, "instance")
     with pytest.raises(DoesNotExist, match="links to nothing"):
-        await mode(book.editor, "hset", book.writer)
+        await call(book.editor, "hset", book.writer)
     with pytest.raises(DoesNotExist, match="not stored yet"):
-        await mode(m.Book().writer, "instance")
+        await call(m.Book().writer, "instance")
 
 
-async def test_collections_of_linked_objects(mode, m, database):
-    ann, bob, _ = await people(mode, m, "ann", "bob", "cyd")
-    await mode(ann.city, "set", "Rome")
-    book = await mode.make(
+async def test_collections_of_linked_objects(call, m, database):
+    ann, bob, _ = await people(call, m, "ann", "bob", "cyd")
+    await call(ann.city, "set", "Rome")
+    book = await call.create(
         m.Book, readers=["bob", "ann", "ghost"], queue=["bob", "ann", "bob", "ghost"], raters={"ann": 2, "bob": 1}
     )
     with count_commands(database) as counted:
-        assert sorted(await mode.every(book.readers())) == ["ann", "bob"]
-        assert sorted(await mode.every(book.queue.collection())) == ["ann", "bob"]
-        assert await mode.every(book.raters().sort()) == ["ann", "bob"]
-        assert await mode.slice(book.raters(), slice(0, 5)) == ["bob", "ann"]
-        assert await mode.every(book.readers(city="Rome")) == ["ann"]
-        assert await mode.every(book.queue.collection(city="Rome").instances()) == [ann]
-        assert await mode.count(book.readers()) == 2
-        assert await mode.every(book.readers().sort(by="-city", alpha=True).values_list("city", flat=True)) == [
+        assert sorted(await call.list(book.readers())) == ["ann", "bob"]
+        assert sorted(await call.list(book.queue.collection())) == ["ann", "bob"]
+        assert await call.list(book.raters().sort()) == ["ann", "bob"]
+        assert await call.slice(book.raters(), slice(0, 5)) == ["bob", "ann"]
+        assert await call.list(book.readers(city="Rome")) == ["ann"]
+        assert await call.list(book.queue.collection(city="Rome").instances()) == [ann]
+        assert await call.count(book.readers()) == 2
+        assert await call.list(book.readers().sort(by="-city", alpha=True).values_list("city", flat=True)) == [
             "Rome",
             None,
         ]
-        assert await mode.every(book.readers().instances().sort(by_score=book.raters)) == [bob, ann]
+        assert await call.list(book.readers().instances().sort(by_score=book.raters)) == [bob, ann]
     assert trips(counted) == 9
 
 
-async def test_collections_of_objects_that_link_here(mode, m, database):
-    ann, bob = await people(mode, m, "ann", "bob")
-    first = await mode.make(m.Book, title="b", writer=ann, readers=[ann, bob], queue=[bob], raters={bob: 2, ann: 1})
-    second = await mode.make(m.Book, title="a", writer=ann, editor=bob)
+async def test_collections_of_objects_that_link_here(call, m, database):
+    ann, bob = await people(call, m, "ann", "bob")
+    first = await call.create(m.Book, title="b", writer=ann, readers=[ann, bob], queue=[bob], raters={bob: 2, ann: 1})
+    second = await call.create(m.Book, title="a", writer=ann, editor=bob)
     with count_commands(database) as counted:
-        assert sorted(await mode.every(ann.written())) == ["1", "2"]
-        assert await mode.every(ann.written(title="a").instances()) == [second]
-        assert await mode.every(bob.edited()) == ["2"]
-        assert await mode.every(bob.queued().instances()) == [first]
-        assert await mode.every(bob.rated()) == ["1"]
-        assert await mode.count(ann.read()) == 1
-        assert await mode.slice(ann.written().sort(by="title", alpha=True), slice(0, 1)) == ["2"]
-        assert await mode.every(ann.written().sort(by="title", alpha=True).values("title")) == [
+        assert sorted(await call.list(ann.written())) == ["1", "2"]
+        assert await call.list(ann.written(title="a").instances()) == [second]
+        assert await call.list(bob.edited()) == ["2"]
+        assert await call.list(bob.queued().instances()) == [first]
+        assert await call.list(bob.rated()) == ["1"]
+        assert await call.count(ann.read()) == 1
+        assert await call.slice(ann.written().sort(by="title", alpha=True), slice(0, 1)) == ["2"]
+        assert await call.list(ann.written().sort(by="title", alpha=True).values("title")) == [
             {"title": "a"},
             {"title": "b"},
         ]
-        assert await mode.every(ann.written().intersect(bob.read())) == ["1"]
-        assert await mode.every(ann.written(readers=bob)) == ["1"]
-        assert await mode.every(bob.written()) == []
+        assert await call.list(ann.written().intersect(bob.read())) == ["1"]
+        assert await call.list(ann.written(readers=bob)) == ["1"]
+        assert await call.list(bob.written()) == []
     assert trips(counted) == 11
     assert type(ann.written()) is ExtendedCollectionManager
 
 
-async def test_a_collection_is_lazy(mode, m):
-    ann, bob = await people(mode, m, "ann", "bob")
+async def test_a_collection_is_lazy(call, m):
+    ann, bob = await people(call, m, "ann", "bob")
     written = ann.written()
-    await mode.make(m.Book, writer=ann)
-    book = await mode.make(m.Book, writer=bob)
-    assert await mode.every(written) == ["1"]
-    await mode(book.writer, "set", ann)
-    assert sorted(await mode.every(ann.written())) == ["1", "2"]
-    assert await mode.every(bob.written()) == []
-    await mode(book, "delete")
-    assert await mode.every(ann.written()) == ["1"]
+    await call.create(m.Book, writer=ann)
+    book = await call.create(m.Book, writer=bob)
+    assert await call.list(written) == ["1"]
+    await call(book.writer, "set", ann)
+    assert sorted(await call.list(ann.written())) == ["1", "2"]
+    assert await call.list(bob.written()) == []
+    await call(book, "delete")
+    assert await call.list(ann.written()) == ["1"]
 
 
 def test_nothing_is_sent_for_building_collections(m, database):
@@ -299,16 +299,16 @@ def test_an_attribute_error_of_a_property_is_its_own(database):
         _ = odd().broken
 
 
-async def test_self_relations(mode, m):
-    ann = await mode.make(m.Person, name="ann")
-    bob = await mode.make(m.Person, name="bob", boss=ann)
-    await mode(ann.boss, "set", ann)
-    assert sorted(await mode.every(ann.reports())) == ["ann", "bob"]
-    assert await mode(bob.boss, "instance") == ann
-    assert sorted(await mode.every(m.Person.collection(boss=bob.boss))) == ["ann", "bob"]
+async def test_self_relations(call, m):
+    ann = await call.create(m.Person, name="ann")
+    bob = await call.create(m.Person, name="bob", boss=ann)
+    await call(ann.boss, "set", ann)
+    assert sorted(await call.list(ann.reports())) == ["ann", "bob"]
+    assert await call(bob.boss, "instance") == ann
+    assert sorted(await call.list(m.Person.collection(boss=bob.boss))) == ["ann", "bob"]
 
 
-async def test_unique_links(mode, database):
+async def test_unique_links(call, database):
     holder = define(database, "Holder", (RelatedModel,), name=fields.StringField())
     badge = define(
         database,
@@ -317,35 +317,35 @@ async def test_unique_links(mode, database):
         holder=FKStringField(holder, unique=True),
         guests=M2MSetField(holder, unique=True, related_name="guest_badges"),
     )
-    ann, bob = await mode.make(holder, name="a"), await mode.make(holder, name="b")
-    await mode.make(badge, holder=ann, guests=[bob])
+    ann, bob = await call.create(holder, name="a"), await call.create(holder, name="b")
+    await call.create(badge, holder=ann, guests=[bob])
     for values in ({"holder": ann}, {"guests": [bob]}):
         with pytest.raises(UniquenessError):
-            await mode.make(badge, **values)
-    other = await mode.make(badge, holder=bob)
+            await call.create(badge, **values)
+    other = await call.create(badge, holder=bob)
     with pytest.raises(UniquenessError):
-        await mode(other.holder, "set", ann)
+        await call(other.holder, "set", ann)
     for field, taken in ((other.holder, ann), (other.guests, [bob])):
         with pytest.raises(UniquenessError):
-            await mode(field, "check_uniqueness", taken)
-    assert await mode(badge, "get", holder=bob) == other
+            await call(field, "check_uniqueness", taken)
+    assert await call(badge, "get", holder=bob) == other
 
 
-async def test_plain_models_link_too(mode, m, database):
+async def test_plain_models_link_too(call, m, database):
     note = define(
         database, "Note", namespace="lib", by=FKStringField("Person", related_name="notes"), of=M2MSetField("Person")
     )
-    ann = await mode.make(m.Person, name="ann")
-    written = await mode.make(note, by=ann, of=[ann])
-    assert await mode(written.by, "instance") == ann
-    assert await mode.every(written.of()) == ["ann"]
-    assert await mode.every(ann.notes().instances()) == [written]
+    ann = await call.create(m.Person, name="ann")
+    written = await call.create(note, by=ann, of=[ann])
+    assert await call(written.by, "instance") == ann
+    assert await call.list(written.of()) == ["ann"]
+    assert await call.list(ann.notes().instances()) == [written]
     assert type(ann.notes()) is CollectionManager
-    await mode(ann, "delete")
-    assert await mode(written.by, "get") is None
+    await call(ann, "delete")
+    assert await call(written.by, "get") is None
 
 
-async def test_targets_with_a_collection_manager_of_their_own(mode, database):
+async def test_targets_with_a_collection_manager_of_their_own(call, database):
     class OnlyBig(ExtendedCollectionManager):
         def __init__(self, model):
             super().__init__(model)
@@ -357,16 +357,16 @@ async def test_targets_with_a_collection_manager_of_their_own(mode, database):
     box = define(database, "Box", namespace="x", own=M2MSetField(own), plain=M2MSetField(plain))
     for cls in (own, plain):
         for size in ("big", "small"):
-            await mode.make(cls, size=size)
-    packed = await mode.make(box, own=["1", "2"], plain=["1", "2"])
-    assert await mode.every(packed.own()) == ["1"]
-    assert sorted(await mode.every(packed.plain())) == ["1", "2"]
+            await call.create(cls, size=size)
+    packed = await call.create(box, own=["1", "2"], plain=["1", "2"])
+    assert await call.list(packed.own()) == ["1"]
+    assert sorted(await call.list(packed.plain())) == ["1", "2"]
 
 
 # Fields and collections of one's own
 
 
-async def test_fields_of_ones_own(mode, m, database):
+async def test_fields_of_ones_own(call, m, database):
     class Loud(fields.StringField):
         def _shout(self, value, times=1):
             return (yield from self._set(str(value) * times))
@@ -389,18 +389,18 @@ async def test_fields_of_ones_own(mode, m, database):
         link=FKLoud("Person", related_name="linked"),
         links=M2MBunch("Person", related_name="bunched"),
     )
-    ann, bob = await people(mode, m, "ann", "bob")
-    made = await mode.make(owner, link=ann, links=[ann])
-    assert await mode(made.link, "get") == "ann"
-    await mode(made.link, "shout", bob, times=2)
-    assert await mode(made.link, "get") == "bobbob"
-    await mode(made.link, "shout", value=bob)
-    await mode(made.links, "only", bob, ann)
-    assert await mode(made.link, "getset", bob) == "bob"
-    assert await mode.every(bob.linked()) == await mode.every(bob.bunched()) == ["1"]
-    await mode(bob, "delete")
-    assert await mode(made.link, "get") is None
-    assert await mode(made.links, "smembers") == {"ann"}
+    ann, bob = await people(call, m, "ann", "bob")
+    made = await call.create(owner, link=ann, links=[ann])
+    assert await call(made.link, "get") == "ann"
+    await call(made.link, "shout", bob, times=2)
+    assert await call(made.link, "get") == "bobbob"
+    await call(made.link, "shout", value=bob)
+    await call(made.links, "only", bob, ann)
+    assert await call(made.link, "getset", bob) == "bob"
+    assert await call.list(bob.linked()) == await call.list(bob.bunched()) == ["1"]
+    await call(bob, "delete")
+    assert await call(made.link, "get") is None
+    assert await call(made.links, "smembers") == {"ann"}
 
 
 def test_a_command_that_there_is_not_is_no_command_of_links():
@@ -410,7 +410,7 @@ def test_a_command_that_there_is_not_is_no_command_of_links():
             _commands_with_single_value_from_python: ClassVar = ["fly"]
 
 
-async def test_collections_of_ones_own(mode, m, database):
+async def test_collections_of_ones_own(call, m, database):
     class Counted(RelatedCollection):
         def __call__(self, **filters):
             return super().__call__(**filters).sort(by="title", alpha=True)
@@ -426,33 +426,33 @@ async def test_collections_of_ones_own(mode, m, database):
         title=fields.StringField(),
         by=FKCounted("Person", related_name="papers"),
     )
-    (ann,) = await people(mode, m, "ann")
+    (ann,) = await people(call, m, "ann")
     paper = database._models["lib:paper"]
-    await mode.make(paper, title="b", by=ann)
-    await mode.make(paper, title="a", by=ann)
+    await call.create(paper, title="b", by=ann)
+    await call.create(paper, title="a", by=ann)
     assert isinstance(ann.papers, Counted)
-    assert await mode.every(ann.papers()) == ["2", "1"]
+    assert await call.list(ann.papers()) == ["2", "1"]
 
 
-async def test_submodels_link_by_themselves(mode, m, database):
+async def test_submodels_link_by_themselves(call, m, database):
     novel = define(database, "Novel", (m.Book,), genre=fields.StringField())
-    (ann,) = await people(mode, m, "ann")
-    book, one = await mode.make(m.Book, writer=ann), await mode.make(novel, writer=ann, readers=[ann])
-    assert await mode.every(ann.written().instances()) == [book]
-    assert await mode.every(ann.novel_written().instances()) == [one]
-    await mode(ann, "delete")
-    assert await mode(one.writer, "get") is None
-    assert await mode(one.readers, "smembers") == set()
-    assert await mode(book.writer, "get") is None
+    (ann,) = await people(call, m, "ann")
+    book, one = await call.create(m.Book, writer=ann), await call.create(novel, writer=ann, readers=[ann])
+    assert await call.list(ann.written().instances()) == [book]
+    assert await call.list(ann.novel_written().instances()) == [one]
+    await call(ann, "delete")
+    assert await call(one.writer, "get") is None
+    assert await call(one.readers, "smembers") == set()
+    assert await call(book.writer, "get") is None
 
 
-async def test_keys_are_limpyds_under_the_prefix(flushed_server, mode, raw):
+async def test_keys_are_limpyds_under_the_prefix(flushed_server, call, raw):
     from tenantlimpyd.database import RedisDatabase
 
     database = RedisDatabase(**flushed_server.settings, db=0, key_prefix="p:")
     m = make_models(database)
-    ann = await mode.make(m.Person, name="ann")
-    await mode.make(m.Book, writer=ann, editor=ann, readers=[ann], queue=[ann], raters={ann: 1})
+    ann = await call.create(m.Person, name="ann")
+    await call.create(m.Book, writer=ann, editor=ann, readers=[ann], queue=[ann], raters={ann: 1})
     assert set(raw.keys()) == {
         *("p:lib:person:collection", "p:lib:book:collection", "p:lib:book:max_pk"),
         *(
@@ -464,8 +464,8 @@ async def test_keys_are_limpyds_under_the_prefix(flushed_server, mode, raw):
         ),
         *(f"p:lib:book:{name}:ann" for name in ("writer", "editor", "readers", "queue", "raters")),
     }
-    assert await mode.every(ann.read()) == ["1"]
-    await mode(ann, "delete")
+    assert await call.list(ann.read()) == ["1"]
+    await call(ann, "delete")
     assert set(raw.keys()) == {"p:lib:book:collection", "p:lib:book:max_pk"}
     await database.aclose()
     database.close()
@@ -476,19 +476,19 @@ def test_models_are_still_models(m):
     assert m.Person.collection_manager is ExtendedCollectionManager
 
 
-async def test_links_are_values_like_others(mode, m):
-    ann, bob = await people(mode, m, "ann", "bob")
-    await mode.make(m.Book, title="x", writer=bob, editor=ann)
-    await mode.make(m.Book, title="y", writer=ann)
+async def test_links_are_values_like_others(call, m):
+    ann, bob = await people(call, m, "ann", "bob")
+    await call.create(m.Book, title="x", writer=bob, editor=ann)
+    await call.create(m.Book, title="y", writer=ann)
     by_writer = m.Book.collection().sort(by="writer", alpha=True)
-    assert await mode.every(by_writer.values_list("writer", "editor")) == [("ann", None), ("bob", "ann")]
-    fetched = await mode.every(by_writer.fetch("writer"))
+    assert await call.list(by_writer.values_list("writer", "editor")) == [("ann", None), ("bob", "ann")]
+    fetched = await call.list(by_writer.fetch("writer"))
     assert [each.fetched["writer"] for each in fetched] == ["ann", "bob"]
-    assert await mode(m.Book.lazy_connect(1), "hmget", "editor") == ["ann"]
+    assert await call(m.Book.lazy_connect(1), "hmget", "editor") == ["ann"]
 
 
-async def test_defaults(mode, m, database):
-    (ann,) = await people(mode, m, "ann")
+async def test_defaults(call, m, database):
+    (ann,) = await people(call, m, "ann")
     note = define(
         database,
         "Note",
@@ -498,6 +498,6 @@ async def test_defaults(mode, m, database):
         of=FKStringField("Person", related_name="notes_of", default=ann),
         text=fields.StringField(),
     )
-    made = await mode.make(note, text="x")
-    assert await mode(made.by, "instance") == await mode(made.of, "instance") == ann
-    assert await mode.every(ann.seen_notes()) == ["1"]
+    made = await call.create(note, text="x")
+    assert await call(made.by, "instance") == await call(made.of, "instance") == ann
+    assert await call.list(ann.seen_notes()) == ["1"]

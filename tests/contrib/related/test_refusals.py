@@ -71,7 +71,7 @@ GIVEN = {
 }
 
 
-async def refuses(mode, book, error, value):
+async def refuses(call, book, error, value):
     """Assert that nothing which takes an object takes this one, and that nothing is sent for it."""
     for name, commands in COMMANDS.items():
         for command, arguments in commands.items():
@@ -79,38 +79,38 @@ async def refuses(mode, book, error, value):
             takes_no_field = isinstance(value, FKStringField) and command in ("index", "deindex")
             wanted = DataError if command == "append" or takes_no_field else error
             with count_commands() as counted, pytest.raises(wanted):
-                await mode(getattr(book, name), command, *args, **kwargs)
+                await call(getattr(book, name), command, *args, **kwargs)
             assert counted.commands == 0, (name, command)
     model = type(book)
     for name, made in GIVEN.items():
         with count_commands() as counted, pytest.raises(error):
-            await mode.make(model, title="x", **{name: made(value)})
+            await call.create(model, title="x", **{name: made(value)})
         assert counted.commands == 0, name
     with count_commands() as counted, pytest.raises(error):
-        await mode(book, "hmset", editor=value)
+        await call(book, "hmset", editor=value)
     for name in KINDS:
         with pytest.raises(error):
             model.collection(**{name: value})
         with pytest.raises(error):
             model.collection(**{f"{name}__in": ["ok", value]})
         with pytest.raises(error):
-            await mode(model, "get", **{name: value})
+            await call(model, "get", **{name: value})
         with pytest.raises(error):
-            await mode(model, "get_or_connect", **{name: value})
+            await call(model, "get_or_connect", **{name: value})
         with pytest.raises(error):
-            await mode(model, "exists", **{name: value})
+            await call(model, "exists", **{name: value})
     assert counted.commands == 0
 
 
-async def test_invariant_4_an_object_of_another_tenant_is_not_linked_to(mode, routed, router):
+async def test_invariant_4_an_object_of_another_tenant_is_not_linked_to(call, routed, router):
     with router.use_tenant("globex"):
-        stranger = await mode.make(routed.Person, name="ann")
-        theirs = await mode.make(routed.Person, name="bob", boss=stranger)
+        stranger = await call.create(routed.Person, name="ann")
+        theirs = await call.create(routed.Person, name="bob", boss=stranger)
     with router.use_tenant("acme"):
-        ann = await mode.make(routed.Person, name="ann")
-        book = await mode.make(routed.Book, title="x", writer=ann)
-        await refuses(mode, book, WrongTenantError, stranger)
-        await refuses(mode, book, WrongTenantError, theirs.boss)
+        ann = await call.create(routed.Person, name="ann")
+        book = await call.create(routed.Book, title="x", writer=ann)
+        await refuses(call, book, WrongTenantError, stranger)
+        await refuses(call, book, WrongTenantError, theirs.boss)
         with pytest.raises(WrongTenantError):
             ann.written(readers=stranger)
         with pytest.raises(WrongTenantError):
@@ -118,149 +118,149 @@ async def test_invariant_4_an_object_of_another_tenant_is_not_linked_to(mode, ro
         with pytest.raises(
             WrongTenantError, match=r"belongs to tenant 'globex', and can't be linked to by 'writer' .* 'acme'"
         ):
-            await mode(book.writer, "set", stranger)
-        assert await mode(book.writer, "get") == "ann"
-        assert await mode.every(routed.Book.collection()) == ["1"]
+            await call(book.writer, "set", stranger)
+        assert await call(book.writer, "get") == "ann"
+        assert await call.list(routed.Book.collection()) == ["1"]
 
 
-async def test_invariant_4_an_object_can_not_be_changed_from_another_tenant(mode, routed, router):
+async def test_invariant_4_an_object_can_not_be_changed_from_another_tenant(call, routed, router):
     with router.use_tenant("acme"):
-        ann = await mode.make(routed.Person, name="ann")
-        book = await mode.make(routed.Book, title="x")
+        ann = await call.create(routed.Person, name="ann")
+        book = await call.create(routed.Book, title="x")
     with router.use_tenant("globex"):
         with pytest.raises(WrongTenantError):
-            await mode(book.writer, "set", ann)
+            await call(book.writer, "set", ann)
         with pytest.raises(WrongTenantError):
-            await mode(book.writer, "instance")
+            await call(book.writer, "instance")
         with pytest.raises(WrongTenantError):
-            await mode(ann, "delete")
+            await call(ann, "delete")
         with pytest.raises(WrongTenantError):
-            await mode(ann.written, "remove_instance")
+            await call(ann.written, "remove_instance")
         with pytest.raises(WrongTenantError):
-            await mode.make(routed.Book, writer=ann)
+            await call.create(routed.Book, writer=ann)
 
 
-async def test_invariant_3_related_collections_stay_with_their_tenant(mode, routed, router):
+async def test_invariant_3_related_collections_stay_with_their_tenant(call, routed, router):
     with router.use_tenant("acme"):
-        ann = await mode.make(routed.Person, name="ann")
-        book = await mode.make(routed.Book, title="x", writer=ann, readers=[ann])
+        ann = await call.create(routed.Person, name="ann")
+        book = await call.create(routed.Book, title="x", writer=ann, readers=[ann])
         inside = [ann.written(), book.readers()]
     with router.use_tenant("globex"):
-        other = await mode.make(routed.Person, name="ann")
-        await mode.make(routed.Book, title="y", writer=other, readers=[other])
+        other = await call.create(routed.Person, name="ann")
+        await call.create(routed.Book, title="y", writer=other, readers=[other])
         for found in [*inside, ann.written(), book.readers()]:
             with pytest.raises(WrongTenantError):
-                await mode.every(found)
-        assert await mode.every(other.written(title="x")) == []
+                await call.list(found)
+        assert await call.list(other.written(title="x")) == []
     for found in [*inside, ann.written(), book.readers()]:  # with no tenant current nothing is wrong
-        assert len(await mode.every(found)) == 1
-    assert await mode(book.writer, "instance") == ann
+        assert len(await call.list(found)) == 1
+    assert await call(book.writer, "instance") == ann
     with pytest.raises(NoTenantError):
         routed.Book.collection(writer=ann)
 
 
-async def test_relations_are_known_whatever_tenant_was_current_when_they_were_defined(mode, router):
+async def test_relations_are_known_whatever_tenant_was_current_when_they_were_defined(call, router):
     with router.use_tenant("acme"):
         m = make_models(router)
     for tenant in ("globex", "acme"):
         with router.use_tenant(tenant):
-            ann = await mode.make(m.Person, name="ann")
-            book = await mode.make(m.Book, writer=ann)
-            assert await mode.every(ann.written().instances()) == [book]
-            assert await mode(book.writer, "instance") == ann
-            await mode(ann, "delete")
-            assert await mode(book.writer, "get") is None
+            ann = await call.create(m.Person, name="ann")
+            book = await call.create(m.Book, writer=ann)
+            assert await call.list(ann.written().instances()) == [book]
+            assert await call(book.writer, "instance") == ann
+            await call(ann, "delete")
+            assert await call(book.writer, "get") is None
 
 
-async def test_a_tenant_s_deletion_leaves_the_links_of_others(mode, routed, router):
+async def test_a_tenant_s_deletion_leaves_the_links_of_others(call, routed, router):
     books = {}
     for tenant in ("globex", "acme"):
         with router.use_tenant(tenant):
-            ann = await mode.make(routed.Person, name="ann")
-            books[tenant] = await mode.make(routed.Book, writer=ann, readers=[ann])
+            ann = await call.create(routed.Person, name="ann")
+            books[tenant] = await call.create(routed.Book, writer=ann, readers=[ann])
     with router.use_tenant("acme"):
-        await mode(ann, "delete")
-        assert await mode(books["acme"].writer, "get") is None
+        await call(ann, "delete")
+        assert await call(books["acme"].writer, "get") is None
     with router.use_tenant("globex"):
-        assert await mode(books["globex"].writer, "get") == "ann"
+        assert await call(books["globex"].writer, "get") == "ann"
 
 
-async def test_an_object_in_another_database_is_not_linked_to(mode, m, flushed_server):
+async def test_an_object_in_another_database_is_not_linked_to(call, m, flushed_server):
     with RedisDatabase(**flushed_server.settings, db=6) as elsewhere:
         others = make_models(elsewhere)
-        stranger = await mode.make(others.Person, name="ann")
-        book = await mode.make(m.Book, title="x")
-        await refuses(mode, book, ImplementationError, stranger)
+        stranger = await call.create(others.Person, name="ann")
+        book = await call.create(m.Book, title="x")
+        await refuses(call, book, ImplementationError, stranger)
         with pytest.raises(ImplementationError, match=r"in another database .* a relation needs both in one"):
-            await mode(book.writer, "set", stranger)
+            await call(book.writer, "set", stranger)
         await elsewhere.aclose()
 
 
-async def test_an_object_of_another_router_is_not_linked_to(mode, routed, router, flushed_server):
+async def test_an_object_of_another_router_is_not_linked_to(call, routed, router, flushed_server):
     second = DatabaseRouter({"acme": RedisDatabase(**flushed_server.settings, db=7)})
     others = make_models(second)
     with router.use_tenant("acme"), second.use_tenant("acme"):
-        stranger = await mode.make(others.Person, name="ann")
-        book = await mode.make(routed.Book, title="x")
+        stranger = await call.create(others.Person, name="ann")
+        book = await call.create(routed.Book, title="x")
         with pytest.raises(ImplementationError, match="in another database"):
-            await mode(book.writer, "set", stranger)
+            await call(book.writer, "set", stranger)
     await second.aclose()
     second.close()
 
 
-async def test_a_shared_model_is_not_linked_to_from_a_routed_one(mode, routed, router, database):
+async def test_a_shared_model_is_not_linked_to_from_a_routed_one(call, routed, router, database):
     shared = make_models(database)
-    ann = await mode.make(shared.Person, name="ann")
+    ann = await call.create(shared.Person, name="ann")
     with router.use_tenant("acme"):
-        book = await mode.make(routed.Book, title="x")
+        book = await call.create(routed.Book, title="x")
         with pytest.raises(
             ImplementationError, match="To remember an object elsewhere, keep its pk in a field that is no"
         ):
-            await mode(book.writer, "set", ann)
+            await call(book.writer, "set", ann)
 
 
-async def test_an_object_of_another_model_is_not_linked_to(mode, m, database):
-    stranger = await mode.make(define(database, "Robot", (m.Person,)), name="ann")
-    book = await mode.make(m.Book, title="x")
-    await refuses(mode, book, ImplementationError, stranger)
+async def test_an_object_of_another_model_is_not_linked_to(call, m, database):
+    stranger = await call.create(define(database, "Robot", (m.Person,)), name="ann")
+    book = await call.create(m.Book, title="x")
+    await refuses(call, book, ImplementationError, stranger)
     with pytest.raises(
         ImplementationError, match="an object of Robot can't be linked to by 'writer' of Book, which stands for"
     ):
-        await mode(book.writer, "set", stranger)
+        await call(book.writer, "set", stranger)
     sequel = define(database, "Sequel", (RelatedModel,), namespace="lib", of=FKStringField("Book"))
     with pytest.raises(ImplementationError, match="what 'of' of Sequel links to can't be linked to"):
-        await mode(book.writer, "set", (await mode.make(sequel, of=book)).of)
+        await call(book.writer, "set", (await call.create(sequel, of=book)).of)
 
 
-async def test_an_object_that_is_not_stored_is_not_linked_to(mode, m):
-    book = await mode.make(m.Book, title="x")
-    gone = await mode.make(m.Person, name="ann")
-    await mode(gone, "delete")
+async def test_an_object_that_is_not_stored_is_not_linked_to(call, m):
+    book = await call.create(m.Book, title="x")
+    gone = await call.create(m.Person, name="ann")
+    await call(gone, "delete")
     with pytest.raises(ValueError, match="has no pk yet"):
-        await mode(book.writer, "set", m.Person())
+        await call(book.writer, "set", m.Person())
     for command, args in [("set", (gone,)), ("setnx", (gone,))]:
         with pytest.raises(DoesNotExist, match="was deleted"):
-            await mode(book.writer, command, *args)
+            await call(book.writer, command, *args)
     with pytest.raises(DoesNotExist):
-        await mode.make(m.Book, title="y", readers=["ok", gone])
-    assert await mode.every(m.Book.collection()) == ["1"]
+        await call.create(m.Book, title="y", readers=["ok", gone])
+    assert await call.list(m.Book.collection()) == ["1"]
 
 
-async def test_what_is_neither_object_nor_value_is_refused_as_by_other_fields(mode, m):
-    book = await mode.make(m.Book, title="x")
+async def test_what_is_neither_object_nor_value_is_refused_as_by_other_fields(call, m):
+    book = await call.create(m.Book, title="x")
     for value in (None, True, object(), [1], book.title):
         with pytest.raises(DataError):
-            await mode(book.writer, "set", value)
+            await call(book.writer, "set", value)
         with pytest.raises(DataError):
-            await mode(book.readers, "sadd", "ok", value)
+            await call(book.readers, "sadd", "ok", value)
         with pytest.raises(DataError):
-            await mode.make(m.Book, writer=value)
+            await call.create(m.Book, writer=value)
     with pytest.raises(ImplementationError, match="no index of the field 'writer'"):
         m.Book.collection(writer__city="Rome")
 
 
-async def test_pks_are_taken_unseen(mode, m):
-    book = await mode.make(m.Book, title="x", writer="nobody", readers=[1, "2"])
-    assert await mode(book.writer, "get") == "nobody"
-    assert await mode.every(book.readers()) == []
-    assert await mode.every(m.Book.collection(readers=1)) == ["1"]
+async def test_pks_are_taken_unseen(call, m):
+    book = await call.create(m.Book, title="x", writer="nobody", readers=[1, "2"])
+    assert await call(book.writer, "get") == "nobody"
+    assert await call.list(book.readers()) == []
+    assert await call.list(m.Book.collection(readers=1)) == ["1"]

@@ -25,7 +25,6 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 MANY, KEYS = 40, 3000
 
 
@@ -66,7 +65,6 @@ def scanned(misbehaving, answer, *, once=False):
     return server, DatabaseRouter({"t": database}, budget=Budget())
 
 
-@MODES
 async def test_what_does_not_go_out_at_once_goes_out_later(wide, mode):
     """The server's and this side's buffers are full long before all is written."""
     router = router_of(wide.settings, *range(1, MANY))
@@ -79,7 +77,6 @@ async def test_what_does_not_go_out_at_once_goes_out_later(wide, mode):
     await router.aclose()
 
 
-@MODES
 async def test_a_server_that_reads_no_more_is_given_up(misbehaving, mode):
     def reads_little(peer, stop):
         while b"SCAN" not in (data := peer.recv(4096)):
@@ -101,7 +98,6 @@ async def test_a_server_that_reads_no_more_is_given_up(misbehaving, mode):
     await router.aclose()
 
 
-@MODES
 async def test_pages_over_tls(tmp_path, wide, mode):
     """A page is in several records, of which a readable socket announces the first only."""
     authority = Authority(tmp_path)
@@ -117,7 +113,6 @@ async def test_pages_over_tls(tmp_path, wide, mode):
         await router.aclose()
 
 
-@MODES
 async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, mode):
     raw = [b"caf\xe9", b"\xff\xfe", "naïve".encode(), b"nul\0l", b"\xf0\x9f\x98"]
     router = DatabaseRouter({
@@ -282,7 +277,6 @@ def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
     router.close()
 
 
-@MODES
 async def test_a_server_that_closes_in_mid_page(misbehaving, mode):
     server, router = scanned(misbehaving, lambda _data: b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n", once=True)
     if mode == "sync":
@@ -311,7 +305,6 @@ def test_a_reply_too_many_is_nobodys_page(misbehaving):
     router.close()
 
 
-@MODES
 async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehaving, mode):
     """Else a connection that is in the middle of a long command would go to somebody else."""
 

@@ -18,7 +18,6 @@ from tests.support.fan_out_fixtures import filled
 
 pytestmark = pytest.mark.slow
 
-MODES = pytest.mark.parametrize("mode", ["sync", "async"])
 MANY = 300
 
 
@@ -46,7 +45,6 @@ async def router_of(proxy, mode):
     return router
 
 
-@MODES
 @pytest.mark.parametrize("seconds", [0.4, None])
 async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, mode, seconds, monkeypatch):
     """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
@@ -78,7 +76,6 @@ async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, mode, sec
     await router.aclose()
 
 
-@MODES
 async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide, proxy, mode):
     router = await router_of(proxy, mode)
     with redis.Redis(**wide.settings) as client:

@@ -1,0 +1,52 @@
+"""One spelling for a call that has a sync and an async form, so that a test is written once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Caller"]
+
+
+class Caller:
+    """Call a method by its sync name, or await the method with the ``a`` before its name.
+
+    Attributes:
+        is_async: Whether async forms are called.
+    """
+
+    def __init__(self, *, is_async: bool) -> None:
+        self.is_async = is_async
+
+    async def __call__(self, target: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call ``target.name(...)``, or await ``target.aname(...)``."""
+        if self.is_async:
+            return await getattr(target, f"a{name}")(*args, **kwargs)
+        return getattr(target, name)(*args, **kwargs)
+
+    async def create(self, cls: Any, /, **values: Any) -> Any:
+        """Create an object of a model."""
+        return await cls.acreate(**values) if self.is_async else cls(**values)
+
+    async def list(self, iterable: Any) -> list[Any]:
+        """Return the items of a collection, or of another iterable that both forms can iterate over."""
+        return [item async for item in iterable] if self.is_async else list(iterable)
+
+    async def scan(self, target: Any, name: str, /, *args: Any, **kwargs: Any) -> set[Any]:
+        """Return the keys that ``target.name(...)`` yields, or ``target.aname(...)``."""
+        if self.is_async:
+            return {item async for item in getattr(target, f"a{name}")(*args, **kwargs)}
+        return set(getattr(target, name)(*args, **kwargs))
+
+    async def count(self, collection: Any) -> int:
+        """Return the length of a collection."""
+        return await collection.acount() if self.is_async else len(collection)
+
+    async def item(self, collection: Any, index: int) -> Any:
+        """Return one item of a collection."""
+        return await collection.aitem(index) if self.is_async else collection[index]
+
+    async def slice(self, collection: Any, wanted: slice) -> list[Any]:
+        """Return a slice of a collection."""
+        if self.is_async:
+            return list(await collection.aslice(wanted.start, wanted.stop, wanted.step))
+        return list(collection[wanted])
