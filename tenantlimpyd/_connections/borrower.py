@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from redis.exceptions import MaxConnectionsError
 
+from tenantlimpyd._connections.live_connections import LiveConnections
+
 __all__ = ["Borrower", "IdlePool", "NoPermitError", "Waiter"]
 
 
@@ -28,9 +30,11 @@ class IdlePool(Protocol):
 
     Attributes:
         idle: the idle connections; the one returned last is last.
+        live: all its connections, and permits to make further ones.
     """
 
     idle: list[Any]
+    live: LiveConnections
 
     def drop(self, connection: Any) -> None:
         """Close a connection that was removed from the list of idle ones. Any thread may call this."""
@@ -49,8 +53,8 @@ class Waiter:
     Attributes:
         pool: the pool that the connection belongs to.
         user: the borrower.
-        granted: whether a permit was granted: with :attr:`connection`, or if that is None, to make one.
-        connection: the idle connection that was granted, if any.
+        granted: whether a permit was granted.
+        connection: the idle connection that was granted, or the permit to make one.
         since: the start of the wait, by the monotonic clock.
         wake: called when the permit is granted.
     """

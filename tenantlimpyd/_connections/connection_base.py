@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class ConnectionBase:
         selected, multi_open, highest, unneeded_multi, capabilities: see
             :class:`tenantlimpyd._connections.select_replies.SwitchableConnection`.
         user: the borrower that has checked the connection out.
+        reference: the weak reference by which its pool counts it.
         since: when the connection was returned to its pool, in seconds of the monotonic clock.
         breaker: the circuit breaker of its server; None if there is none.
         waits: whether it is a dedicated connection for blocking commands, whose timeouts tell nothing about the server.
@@ -56,6 +58,7 @@ class ConnectionBase:
     unneeded_multi: int = 0
     capabilities: EndpointCapabilities = EndpointCapabilities()
     user: Any = None
+    reference: weakref.ref[Any] | None = None
     since: float = 0.0
     breaker: CircuitBreaker | None = None
     waits: bool = False

@@ -276,11 +276,9 @@ def _remove_pools(loop_pools: LoopPools) -> None:
         with limiter.budget_limiter.lock:
             if pool in limiter.pools:
                 limiter.pools.remove(pool)
-                gone = len(pool.idle)
-                limiter.open -= gone
-                limiter.budget_limiter.open -= gone
-                forgotten, pool.idle[:] = pool.idle[:], []
-                del forgotten
+                for connection in pool.idle:
+                    pool.live.discard(connection)
+                pool.idle.clear()
         pool.abandon_in_use()  # pub/sub, watched pipelines, scans that were left open
 
 

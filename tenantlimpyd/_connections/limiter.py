@@ -2,7 +2,7 @@
 
 A :class:`ConnectionLimiter` counts the shared or the dedicated connections of one endpoint. The :class:`BudgetLimiter` of a
 budget holds them all. Its lock guards all counts and the pools' lists of idle connections. It is held for a few steps at a time
-and never during I/O.
+and never during I/O. The counts follow from the connections that exist (:mod:`tenantlimpyd._connections.live_connections`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tenantlimpyd import logs
 from tenantlimpyd._connections import fork
 from tenantlimpyd._connections.borrower import Borrower, IdlePool, NoPermitError, Waiter
 from tenantlimpyd._connections.budget import Budget, PoolStats
+from tenantlimpyd._connections.live_connections import LiveConnections, Permit
 
 __all__ = ["BudgetLimiter", "ConnectionLimiter"]
 
@@ -37,10 +38,9 @@ class BudgetLimiter:
 
     Attributes:
         budget: the budget.
-        open: the number of open connections of all limiters, including those that are being made.
-        waiting: the number of waiters of all limiters.
         next_sweep: when to search for expired idle connections again, by the monotonic clock.
         limiters: the limiters.
+        queues: the limiters that may have waiters.
         deferred: cleanups that run when the lock is free, for databases and endpoints that were garbage-collected.
         lock: guards all of these and the pools' lists.
         creation_lock: held while pools are made.
@@ -48,19 +48,39 @@ class BudgetLimiter:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.open = 0
-        self.waiting = 0
         self.next_sweep = 0.0
+        self._live: set[weakref.ref[Any]] = set()
+        self.queues: set[ConnectionLimiter] = set()
         self.limiters: weakref.WeakSet[ConnectionLimiter] = weakref.WeakSet()
         self.deferred: deque[Callable[[], object]] = deque()
         self.lock = threading.RLock()  # never entered twice: only is_locked_by_this_thread() needs an RLock
         self.creation_lock = threading.Lock()
         fork.watch(self)
 
+    @property
+    def open(self) -> int:
+        """The number of open connections of all limiters, including those that are being made."""
+        return len(self._live)
+
+    def live_connections(self) -> LiveConnections:
+        """Return what counts the connections of a new pool."""
+        return LiveConnections(self._live, self._connection_lost)
+
+    def remove_lost(self) -> None:
+        """Remove lost connections from the counts. The caller holds the lock."""
+        for _, pool in self._pools():
+            pool.live.remove_lost()
+
+    def _connection_lost(self) -> None:
+        """Grant the permit of a lost connection to a waiter. The garbage collector may call this at any point."""
+        if self.queues:
+            self.defer_cleanup(self.grant_waiters)
+
     def reset_after_fork(self) -> None:
         """Reset the counts and locks of the parent process."""
         self.lock, self.creation_lock = threading.RLock(), threading.Lock()
-        self.open = self.waiting = 0
+        self._live.clear()
+        self.queues.clear()
         for limiter in list(self.limiters):
             limiter.reset_after_fork()
 
@@ -120,15 +140,16 @@ class BudgetLimiter:
             while pool.idle and pool.idle[0].since <= now - seconds:
                 limiter.close_oldest(pool)
                 closed += 1
-        if closed and self.waiting:
+        if closed:
             self.grant_waiters()
         return closed
 
     def grant_waiters(self) -> None:
         """Grant free permits to waiters of all limiters. The caller holds the lock."""
-        for limiter in list(self.limiters):
-            if limiter.waiting:
-                limiter.grant_waiters()
+        for limiter in list(self.queues):
+            limiter.grant_waiters()
+            if not limiter.waiting:
+                self.queues.discard(limiter)
 
 
 _WAIT = object()
@@ -150,8 +171,6 @@ class ConnectionLimiter:
         server: the name of the server.
         limit: the largest number of connections.
         share: the largest number that one borrower may use at a time.
-        open: the number of connections, including those that are being made.
-        used: the number of connections that each borrower uses.
         waiting: the waiters in order of arrival.
         pools: the pools of the connections.
     """
@@ -161,8 +180,6 @@ class ConnectionLimiter:
         self.server = server
         self.limit = limit
         self.share = budget_limiter.budget.share(limit)
-        self.open = 0
-        self.used: dict[Borrower, int] = {}
         self.waiting: deque[Waiter] = deque()
         self.pools: list[IdlePool] = []
         with budget_limiter.lock:
@@ -170,14 +187,26 @@ class ConnectionLimiter:
 
     def reset_after_fork(self) -> None:
         """Reset the counts and locks of the parent process."""
-        self.open = 0
-        self.used.clear()
         self.waiting.clear()
         for pool in self.pools:
             pool.reset_after_fork()
 
+    @property
+    def open(self) -> int:
+        """The number of connections, including those that are being made."""
+        return sum(len(pool.live) for pool in self.pools)
+
+    def _used(self, user: Borrower) -> int:
+        """Return how many connections a borrower uses. The caller holds the lock."""
+        return sum(each.user is user for pool in self.pools for each in pool.live)
+
+    def _has_share(self, user: Borrower) -> bool:
+        """Return whether a borrower may use a further connection. The caller holds the lock."""
+        in_use = sum(len(pool.live) - len(pool.idle) for pool in self.pools)
+        return in_use < self.share or self._used(user) < self.share
+
     def acquire(self, pool: IdlePool, user: Borrower, *, may_wait: bool = True) -> Any:
-        """Acquire a permit. Return an idle connection, None if the caller may make one, or a :class:`Waiter`.
+        """Acquire a permit. Return an idle connection, a :class:`Permit` to make one, or a :class:`Waiter`.
 
         Args:
             pool: the pool that the connection belongs to.
@@ -203,15 +232,15 @@ class ConnectionLimiter:
                 raise NoPermitError("no permit is available for a further connection")
             if self.budget_limiter.budget.on_full == "wait":
                 waiter = Waiter(pool, user)
+                self.budget_limiter.queues.add(self)
                 self.waiting.append(waiter)
-                self.budget_limiter.waiting += 1
                 return waiter
         raise self._exhausted_error(user, None)
 
     def has_permit(self, user: Borrower) -> bool:
         """Return whether a permit is available to a borrower now."""
         with self.budget_limiter.lock:
-            if self.used.get(user, 0) >= self.share:
+            if not self._has_share(user):
                 return False
             if any(pool.idle for pool in self.pools):
                 return True
@@ -230,22 +259,22 @@ class ConnectionLimiter:
             return None if granted is _WAIT else granted
 
     def _grant(self, pool: IdlePool, user: Borrower) -> Any:
-        used = self.used.get(user, 0)
-        if used >= self.share:
+        if not self._has_share(user):
             return _WAIT
         if pool.idle:
             connection = _pop_nearest(pool.idle, user.db)
-        elif self._has_room():
-            connection = None
-            self.open += 1
-            self.budget_limiter.open += 1
-        else:
-            return _WAIT
-        self.used[user] = used + 1
-        return connection
+            connection.user = user
+            return connection
+        if self._has_room():
+            permit = Permit(user)
+            pool.live.add(permit)
+            return permit
+        return _WAIT
 
     def _has_room(self) -> bool:
         """Return whether a connection may be opened, after closing an idle one of another pool if necessary."""
+        if self.open >= self.limit or self.budget_limiter.open >= self.budget_limiter.budget.total:
+            self.budget_limiter.remove_lost()
         if self.open >= self.limit:
             pool = next((pool for pool in self.pools if pool.idle), None)
             if pool is None:
@@ -255,48 +284,44 @@ class ConnectionLimiter:
 
     def close_oldest(self, pool: IdlePool) -> None:
         """Close the connection of a pool that has been idle for longest. The caller holds the lock."""
-        self.open -= 1
-        self.budget_limiter.open -= 1
-        pool.drop(pool.idle.pop(0))
+        connection = pool.idle.pop(0)
+        pool.live.discard(connection)
+        pool.drop(connection)
 
-    def release(self, pool: IdlePool, user: Borrower, connection: Any, *, keep: bool) -> None:
-        """Return a connection and its permit.
+    def release(self, pool: IdlePool, connection: Any, *, keep: bool) -> None:
+        """Return a connection, or a permit that was not used.
 
         Args:
             pool: the pool that it belongs to.
-            user: the borrower.
-            connection: the connection; None if it could not be made.
-            keep: whether it becomes idle. Otherwise it is closed, and its permit is free.
+            connection: the connection or permit.
+            keep: whether it becomes idle. Otherwise it is closed, and no longer counted.
         """
         budget_limiter = self.budget_limiter
         if (
             budget_limiter.is_locked_by_this_thread()
         ):  # called by the garbage collector, for example for a pipeline that watches keys
-            budget_limiter.deferred.append(functools.partial(self._release, pool, user, connection, keep=keep))
+            budget_limiter.deferred.append(functools.partial(self._release, pool, connection, keep=keep))
             return
         with budget_limiter.lock:
-            now = self._release(pool, user, connection, keep=keep)
+            now = self._release(pool, connection, keep=keep)
             if budget_limiter.deferred:
                 budget_limiter.run_deferred()
-            if budget_limiter.waiting:
+            if budget_limiter.queues:
                 if self.waiting:
                     self.grant_waiters()
                 budget_limiter.grant_waiters()
             if now >= budget_limiter.next_sweep:
                 budget_limiter.close_expired()
 
-    def _release(self, pool: IdlePool, user: Borrower, connection: Any, *, keep: bool) -> float:
+    def _release(self, pool: IdlePool, connection: Any, *, keep: bool) -> float:
         """Return a connection; the result is the time by the monotonic clock. The caller holds the lock."""
-        used = self.used.pop(user, 0)
-        if used > 1:
-            self.used[user] = used - 1
         now = time.monotonic()
+        connection.user = None
         if keep:
             connection.since = now
             pool.idle.append(connection)
         else:
-            self.open -= 1
-            self.budget_limiter.open -= 1
+            pool.live.discard(connection)
         return now
 
     def close_idle(self) -> None:
@@ -304,8 +329,7 @@ class ConnectionLimiter:
         for pool in self.pools:
             while pool.idle:
                 self.close_oldest(pool)
-        if self.budget_limiter.waiting:
-            self.budget_limiter.grant_waiters()
+        self.budget_limiter.grant_waiters()
 
     def grant_waiters(self) -> None:
         """Grant free permits to waiters. The caller holds the lock."""
@@ -314,7 +338,6 @@ class ConnectionLimiter:
             if granted is _WAIT:
                 continue  # this borrower has its share; the next waiter's may not
             self.waiting.remove(waiter)
-            self.budget_limiter.waiting -= 1
             waiter.connection, waiter.granted = granted, True
             waiter.wake()
 
@@ -334,20 +357,19 @@ class ConnectionLimiter:
         return waiter.connection
 
     def cancel_wait(self, waiter: Waiter) -> Any:
-        """Remove a cancelled waiter from the queue, and return what it was granted in the meantime, or False."""
+        """Remove a cancelled waiter from the queue, and return what it was granted in the meantime, or None."""
         with self.budget_limiter.lock:
             if waiter.granted:
                 return waiter.connection
             self._remove_waiter(waiter)
-        return False
+        return None
 
     def _remove_waiter(self, waiter: Waiter) -> None:
         with contextlib.suppress(ValueError):  # the queue was reset after a fork
             self.waiting.remove(waiter)
-            self.budget_limiter.waiting -= 1
 
     def _exhausted_error(self, user: Borrower, seconds: float | None) -> MaxConnectionsError:
-        used = self.used.get(user, 0)
+        used = self._used(user)
         if used >= self.share and self.share < self.limit:
             what = f"this database uses its {self.share} connections to {self.server} already (per_tenant)"
         elif self.open >= self.limit:
@@ -364,5 +386,7 @@ class ConnectionLimiter:
     def pool_stats(self) -> PoolStats:
         """Return the current counts."""
         with self.budget_limiter.lock:
+            for pool in self.pools:
+                pool.live.remove_lost()
             idle = sum(len(pool.idle) for pool in self.pools)
             return PoolStats(self.open, idle, self.open - idle, len(self.waiting), 0)

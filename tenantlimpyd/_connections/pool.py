@@ -25,6 +25,7 @@ from tenantlimpyd._connections.borrower import Borrower, Waiter
 from tenantlimpyd._connections.breaker import PROBE_WAIT_SECONDS
 from tenantlimpyd._connections.connection_classes import shared_connection_class
 from tenantlimpyd._connections.deadline import current_deadline
+from tenantlimpyd._connections.live_connections import LiveConnections, Permit
 from tenantlimpyd._connections.redis_internals import async_has_unexpected_data
 from tenantlimpyd._connections.write_coalescer import WriteCoalescer
 
@@ -40,17 +41,34 @@ _LOOK = 0.002
 _FAILURES = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
-def _make_connection(pool: Pool | AsyncPool, user: Borrower) -> Any:
-    """Make a connection, for which the caller holds a permit."""
+def _make_connection(pool: Pool | AsyncPool, permit: Permit) -> Any:
+    """Make a connection, which is counted instead of the permit for it."""
     try:
         connection: Any = pool.connection_class(**pool.connection_kwargs)
     except BaseException:
-        pool.limiter.release(pool, user, None, keep=False)
+        pool.limiter.release(pool, permit, keep=False)
         raise
+    connection.user = permit.user
+    pool.live.add(connection)
+    pool.live.discard(permit)
     connection.capabilities = pool.endpoint_state.capabilities
     connection.breaker = pool.endpoint_state.breaker
     connection.waits = pool.limiter is pool.endpoint_state.dedicated
     return connection
+
+
+class _CountedConnections:
+    """Names of redis-py's pool for what is counted by :class:`LiveConnections`."""
+
+    live: LiveConnections
+
+    @property
+    def _in_use_connections(self) -> set[Any]:
+        return {each for each in self.live if each.__class__ is not Permit and each.user is not None}
+
+    @_in_use_connections.setter
+    def _in_use_connections(self, _: Any) -> None:
+        """Do nothing: redis-py's pool begins with none."""
 
 
 def _is_reusable(pool: Pool | AsyncPool, connection: Any, user: Borrower) -> bool:
@@ -66,7 +84,7 @@ def _is_reusable(pool: Pool | AsyncPool, connection: Any, user: Borrower) -> boo
     )
 
 
-class Pool(redis.ConnectionPool):
+class Pool(_CountedConnections, redis.ConnectionPool):
     """A sync pool of an endpoint.
 
     Checkout and release replace redis-py's methods, whose telemetry costs more than all that tenants add to a command.
@@ -78,10 +96,12 @@ class Pool(redis.ConnectionPool):
         self.limiter = limiter
         self.master = arguments.get("connection_pool")  # locates the master, if sentinels are configured
         self.idle: list[Any] = self._available_connections
+        self.live = limiter.budget_limiter.live_connections()
         limiter.pools.append(self)
 
     def reset_after_fork(self) -> None:
         """Forget all connections, which belong to the parent process."""
+        self.live.clear()
         self.reset()
         self.idle = self._available_connections
 
@@ -106,11 +126,10 @@ class Pool(redis.ConnectionPool):
         connection = self.limiter.acquire(self, user, may_wait=may_wait)
         if connection.__class__ is Waiter:
             connection = self._wait(connection)
-        if connection is None:
-            connection = _make_connection(self, user)
+        if connection.__class__ is Permit:
+            connection = _make_connection(self, connection)
         connection.lend_to(user)
         connection.db = user.db
-        self._in_use_connections.add(connection)
         try:
             if breaker is not None and breaker.may_refuse:
                 breaker.admit(connection)
@@ -134,7 +153,6 @@ class Pool(redis.ConnectionPool):
             return None
         connection.lend_to(user)
         connection.db = user.db
-        self._in_use_connections.add(connection)
         ready = False
         try:
             left = self.master is not None and self.master.left(connection)
@@ -171,8 +189,8 @@ class Pool(redis.ConnectionPool):
 
     def _cancel_wait(self, waiter: Waiter) -> None:
         granted = self.limiter.cancel_wait(waiter)
-        if granted is not False:
-            self.limiter.release(self, waiter.user, granted, keep=granted is not None)
+        if granted is not None:
+            self.limiter.release(self, granted, keep=granted.__class__ is not Permit)
 
     @staticmethod
     def _ready(connection: Any) -> bool:
@@ -185,13 +203,11 @@ class Pool(redis.ConnectionPool):
 
     def release(self, connection: Any) -> None:
         """Return a connection. It is closed if its state is not certain or no database uses the endpoint any more."""
-        try:
-            self._in_use_connections.remove(connection)
-        except KeyError:  # checked out before a fork, or from another pool
+        user = connection.user
+        if user is None or connection not in self.live:  # checked out before a fork, or from another pool
             return
-        endpoint_state, user = self.endpoint_state, connection.user
+        endpoint_state, keep = self.endpoint_state, False
         connection.user = None
-        keep = False
         try:
             keep = _is_reusable(self, connection, user)
         finally:  # an interrupt must not lose the permit
@@ -199,7 +215,7 @@ class Pool(redis.ConnectionPool):
                 if not keep:
                     connection.disconnect()
             finally:
-                self.limiter.release(self, user, connection, keep=keep)
+                self.limiter.release(self, connection, keep=keep)
         if keep and not endpoint_state.users:  # the last database was closed in the meantime
             endpoint_state.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
@@ -212,7 +228,7 @@ class Pool(redis.ConnectionPool):
         connection.disconnect()
 
 
-class AsyncPool(redis.asyncio.ConnectionPool):
+class AsyncPool(_CountedConnections, redis.asyncio.ConnectionPool):
     """An async pool of an endpoint, for one event loop."""
 
     def __init__(
@@ -231,15 +247,16 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         told = arguments.get("maint_notifications_config")
         # Push notifications must not be taken for replies to writes that were deferred.
         self._together = limiter is endpoint_state.shared and told is not None and not told.enabled
-        self._write_coalescer = WriteCoalescer(self._in_use_connections)
+        self.live = limiter.budget_limiter.live_connections()
+        self._write_coalescer = WriteCoalescer(self.live, self.idle)
         limiter.pools.append(self)
 
     def reset_after_fork(self) -> None:
         """Forget all connections, which belong to the parent process together with the event loop."""
-        fork.kept.append((self.idle, self._in_use_connections))
+        fork.kept.append(list(self.live))
+        self.live.clear()
         self._available_connections = self.idle = []
-        self._in_use_connections = set()
-        self._write_coalescer = WriteCoalescer(self._in_use_connections)
+        self._write_coalescer = WriteCoalescer(self.live, self.idle)
 
     async def checkout(self, user: Borrower, *, may_wait: bool = True) -> Any:
         """Check out a connected connection that has no pending reply and will be in the borrower's database.
@@ -262,12 +279,11 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         connection = self.limiter.acquire(self, user, may_wait=may_wait)
         if connection.__class__ is Waiter:
             connection = await self._wait(connection)
-        if connection is None:
-            connection = _make_connection(self, user)
+        if connection.__class__ is Permit:
+            connection = _make_connection(self, connection)
             connection.write_coalescer = self._write_coalescer if self._together else None
         connection.lend_to(user)
         connection.db = user.db
-        self._in_use_connections.add(connection)
         try:
             if breaker is not None and breaker.may_refuse:
                 breaker.admit(connection)
@@ -298,8 +314,8 @@ class AsyncPool(redis.asyncio.ConnectionPool):
                         await come
         except BaseException:
             granted = self.limiter.cancel_wait(waiter)
-            if granted is not False:
-                self.limiter.release(self, waiter.user, granted, keep=granted is not None)
+            if granted is not None:
+                self.limiter.release(self, granted, keep=granted.__class__ is not Permit)
             raise
         return self.limiter.finish_wait(waiter)
 
@@ -314,13 +330,11 @@ class AsyncPool(redis.asyncio.ConnectionPool):
 
     async def release(self, connection: Any) -> None:
         """Return a connection. It is closed if its state is not certain or no database uses the endpoint any more."""
-        try:
-            self._in_use_connections.remove(connection)
-        except KeyError:  # checked out from another pool
+        user = connection.user
+        if user is None or connection not in self.live:  # checked out from another pool
             return
-        endpoint_state, user = self.endpoint_state, connection.user
+        endpoint_state, keep = self.endpoint_state, False
         connection.user = None
-        keep = False
         try:
             keep = _is_reusable(self, connection, user)
         finally:
@@ -328,7 +342,7 @@ class AsyncPool(redis.asyncio.ConnectionPool):
                 if not keep:
                     await connection.disconnect(nowait=True)
             finally:
-                self.limiter.release(self, user, connection, keep=keep)
+                self.limiter.release(self, connection, keep=keep)
         if keep and not endpoint_state.users:
             endpoint_state.close_unused()
         if connection.credential_provider is not None and self._event_dispatcher is not None:
@@ -336,12 +350,12 @@ class AsyncPool(redis.asyncio.ConnectionPool):
 
     def abandon_in_use(self) -> None:
         """Free the permits of connections that are still in use when their event loop has ended."""
-        while self._in_use_connections:
-            connection: Any = self._in_use_connections.pop()
-            user, connection.user = connection.user, None
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the socket
-                connection._close()
-            self.limiter.release(self, user, connection, keep=False)
+        for connection in self.live:
+            if connection.__class__ is not Permit and connection.user is not None:
+                connection.user = None
+                with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the socket
+                    connection._close()
+            self.limiter.release(self, connection, keep=False)
 
     def drop(self, connection: Any) -> None:
         """Close an idle connection in its own event loop. Any thread may call this."""
@@ -358,8 +372,8 @@ class AsyncPool(redis.asyncio.ConnectionPool):
         with self.limiter.budget_limiter.lock:
             idle = self.idle[:]
             del self.idle[:]
-            self.limiter.open -= len(idle)
-            self.limiter.budget_limiter.open -= len(idle)
+            for connection in idle:
+                self.live.discard(connection)
         for connection in idle:
             await connection.disconnect()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from tenantlimpyd._connections import fork
@@ -25,20 +25,22 @@ class WriteCoalescer:
     """The deferred writes of a pool's connections.
 
     Args:
-        used: the pool's collection of connections in use.
+        live: the pool's connections.
+        idle: those of them that nobody uses.
     """
 
-    __slots__ = ("_born", "_kept", "_used")
+    __slots__ = ("_born", "_idle", "_kept", "_live")
 
-    def __init__(self, used: Collection[object]) -> None:
-        self._used = used
+    def __init__(self, live: Sized, idle: Sized) -> None:
+        self._live = live
+        self._idle = idle
         self._born = fork.generation
         self._kept: deque[AsyncSharedConnection] = deque()
 
     @property
     def is_useful(self) -> bool:
         """Whether other connections may send too. A single command is better sent at once."""
-        return len(self._used) > 1
+        return len(self._live) - len(self._idle) > 1
 
     def keep(self, connection: AsyncSharedConnection, packed: bytes) -> None:
         """Defer a write until the loop's next iteration."""

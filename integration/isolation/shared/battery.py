@@ -14,11 +14,11 @@ import redis
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
 from integration.isolation.shared.clerk import at_once
-from integration.isolation.shared.interrupting import interrupted_at
 from integration.isolation.shared.spots import LIMITED
 from integration.isolation.shared.stage import Stage
 from tenantlimpyd._fanout.multiplex.lease import Lease
 from tenantlimpyd._fanout.multiplex.select_loop import SelectLoop
+from tests.support.interruption import interrupted_at
 
 __all__ = ["DRILLS", "NEVER", "Lines", "revoked"]
 
@@ -39,7 +39,7 @@ class Lines:
             self.stage.proxy.arm(hold=0, longest=0.05)  # what cleans up after an interrupt isn't watched
 
     def ask(self, number: int, operation: Any, line: int = NEVER) -> bool:
-        """Ask as a tenant; be interrupted at a line. Return whether it came so far."""
+        """Ask as a tenant; be interrupted at a step. Return whether it came so far."""
         spot = self.stage.spots[number]
         return interrupted_at(line, lambda: self.stage.ask(spot, operation, awaits=False), self.passing)
 

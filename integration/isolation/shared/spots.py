@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tenantlimpyd import DatabaseRouter, RedisDatabase
+from tenantlimpyd import Budget, DatabaseRouter, RedisDatabase
 
 __all__ = ["BINARY", "KEYS", "LIMITED", "Spot", "big", "by_server", "make_router", "named", "seed", "spots_on"]
 
@@ -69,15 +69,16 @@ def spots_on(steady: Mapping[str, Any], shaky: Mapping[str, Any], through: Mappi
     ]
 
 
-def make_router(spots: Iterable[Spot]) -> DatabaseRouter:
-    """Return a router over the spots. A breaker would refuse to meet the faults: there is none."""
+def make_router(spots: Iterable[Spot], budget: Budget | None = None) -> DatabaseRouter:
+    """Return a router over the spots. A circuit breaker would refuse to meet the faults: there is none."""
     return DatabaseRouter(
         {
             spot.tenant: RedisDatabase(
                 **spot.settings, db=spot.db, retry=Retry(NoBackoff(), spot.retries), breaker=None
             )
             for spot in spots
-        }
+        },
+        budget=budget,
     )
 
 

@@ -15,6 +15,7 @@ from integration.isolation.shared.inventory import take_inventory
 from integration.isolation.shared.ledger import Ledger
 from integration.isolation.shared.operations import read
 from integration.isolation.shared.spots import LIMITED, Spot, make_router, seed
+from tenantlimpyd import Budget
 from tests.support.reply_proxy import ExactProxy
 from tests.support.servers import ServerHandle
 
@@ -32,16 +33,24 @@ class Stage:
         proxy: what leads there.
         patient: seconds for a reply.
         retries: how often redis-py tries once more.
+        budget: the limits of connections.
     """
 
-    def __init__(self, server: ServerHandle, proxy: ExactProxy, patient: float = 5.0, retries: int = 0) -> None:
+    def __init__(
+        self,
+        server: ServerHandle,
+        proxy: ExactProxy,
+        patient: float = 5.0,
+        retries: int = 0,
+        budget: Budget | None = None,
+    ) -> None:
         self.server = server
         self.proxy = proxy
         self.spots = [attrs.evolve(spot, retries=retries) for spot in _spots(server, proxy, patient)]
         self.plain = [spot for spot in self.spots if not (spot.limited or spot.beyond)]
         self.limited = next(spot for spot in self.spots if spot.limited)
         self.beyond = next(spot for spot in self.spots if spot.beyond)
-        self.router = make_router(self.spots)
+        self.router = make_router(self.spots, budget)
         self.loop = asyncio.new_event_loop()
         self.things = things_of(self.router)
         self.extras: list[Clerk] = []
@@ -172,10 +181,12 @@ def _spots(server: ServerHandle, proxy: ExactProxy, patient: float) -> list[Spot
 
 
 @contextlib.contextmanager
-def set_stage(server: ServerHandle, patient: float = 5.0, retries: int = 0) -> Iterator[Stage]:
+def set_stage(
+    server: ServerHandle, patient: float = 5.0, retries: int = 0, budget: Budget | None = None
+) -> Iterator[Stage]:
     """Set the stage on a server that has the limited user."""
     with ExactProxy(server.host, server.port) as proxy:
-        stage = Stage(server, proxy, patient, retries)
+        stage = Stage(server, proxy, patient, retries, budget)
         stage.wipe()
         try:
             yield stage

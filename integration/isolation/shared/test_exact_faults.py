@@ -10,9 +10,9 @@ import pytest
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
 from integration.isolation.shared.battery import Lines
-from integration.isolation.shared.interrupting import LEFT_BEHIND
 from integration.isolation.shared.spots import named
 from integration.isolation.shared.stage import Stage
+from tests.support.interruption import LEFT_BEHIND
 
 OPERATIONS = [
     operations.read,

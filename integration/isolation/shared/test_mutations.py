@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from integration.isolation.shared.battery import DRILLS
-from integration.isolation.shared.interrupting import LEFT_BEHIND
 from integration.isolation.shared.mutations import MUTATIONS, swap
 from integration.isolation.shared.stage import Stage
 from tenantlimpyd._fanout.multiplex.lease import Lease
+from tests.support.interruption import LEFT_BEHIND
 
 pytestmark = [pytest.mark.timeout(120), *LEFT_BEHIND]
 

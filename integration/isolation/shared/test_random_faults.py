@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
 from integration.isolation.shared.battery import NEVER, Lines, revoked
-from integration.isolation.shared.interrupting import LEFT_BEHIND
 from integration.isolation.shared.stage import Stage
+from tests.support.interruption import LEFT_BEHIND
 
 pytestmark = [pytest.mark.timeout(180), *LEFT_BEHIND]
 

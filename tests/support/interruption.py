@@ -1,4 +1,4 @@
-"""Exceptions at exact places: at the n-th line of the code that handles connections, as a signal handler may raise one."""
+"""Exceptions at the n-th line or function entry of our code and redis-py's, as a signal handler may raise one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ assert all(path.is_file() for path in _ELSEWHERE)
 """What enters and leaves tenants: an exception as it leaves one is Python's affair."""
 _PLACES = {
     *(str(path) for path in _HOME.rglob("*.py") if path not in _ELSEWHERE),
-    *(str(Path(redis.__file__).parent / name) for name in ("client.py", "connection.py", "_parsers/hiredis.py")),
+    *(str(path) for path in Path(redis.__file__).parent.rglob("*.py")),
 }
 
 
@@ -52,24 +52,28 @@ def _is_finalizer(frame: FrameType | None) -> bool:
     return False
 
 
-def interrupted_at(line: int, work: Callable[[], Any], before: Callable[[FrameType], None] | None = None) -> bool:
-    """Do work, and raise :class:`Interrupt` in it as it comes to the n-th line; return whether it came so far.
+def interrupted_at(step: int, work: Callable[[], Any], before: Callable[[FrameType], None] | None = None) -> bool:
+    """Do work, and raise :class:`Interrupt` in it as it comes to the n-th step; return whether it came so far.
 
     Args:
-        line: the number of the line, from 0, over all modules of tenantlimpyd and redis-py's that handle connections.
+        step: the number of the step, from 0. Steps are the lines and function entries (a generator's and coroutine's
+            resumptions too) of all modules of tenantlimpyd and redis-py.
         work: what to do.
         before: called with the frame at every call there.
     """
-    left = line
+    left = step
     raised = False
 
-    def inside(frame: FrameType, event: str, _: Any) -> Any:
+    def count() -> None:
         nonlocal left, raised
+        if left == 0:
+            raised = True
+            raise Interrupt  # which ends the tracing
+        left -= 1
+
+    def inside(frame: FrameType, event: str, _: Any) -> Any:
         if event == "line" and not raised and not _is_with(frame):
-            if left == 0:
-                raised = True
-                raise Interrupt  # which ends the tracing
-            left -= 1
+            count()
         return inside
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -77,7 +81,10 @@ def interrupted_at(line: int, work: Callable[[], Any], before: Callable[[FrameTy
             return None
         if before is not None:
             before(frame)
-        return None if raised or _is_finalizer(frame) else inside
+        if raised or _is_finalizer(frame):
+            return None
+        count()
+        return inside
 
     outer = sys.gettrace()
     sys.settrace(trace)
