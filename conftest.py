@@ -1,12 +1,10 @@
 """Runs the examples of README.md, docs/ and the docstrings: ``make examples``.
 
-A page is one program: its ``python`` blocks run in order in one namespace, which starts with ``server``, an embedded
-server of the page's own. A block that can't be run is preceded by a ``skip: next`` comment, with the reason.
+A page is one program: its ``python`` blocks run in order in one namespace, which starts empty. The first block makes what
+the page uses, such as an embedded server. A block that cannot be run follows a ``skip: next`` comment with the reason.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 from sybil import Sybil
@@ -14,14 +12,6 @@ from sybil.document import PythonDocStringDocument
 from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
-
-from tenantlimpyd.embedded import EmbeddedServer
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
 
 
 @pytest.hookimpl(trylast=True)
@@ -35,7 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 pages = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/*.md", "docs/**/*.md"],
-    fixtures=["server"],
     setup=lambda namespace: namespace.update(__name__="page"),  # frameworks ask a module for its name
 )
 docstrings = Sybil(
