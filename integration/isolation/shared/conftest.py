@@ -1,4 +1,4 @@
-"""The stage for faults at exact places."""
+"""Fixtures: the harness for faults at exact places."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.isolation.shared.spots import LIMITED
-from integration.isolation.shared.stage import HASTY, Stage, set_stage
+from integration.isolation.shared.harness import IMPATIENT, Harness, make_harness
+from integration.isolation.shared.sites import LIMITED
 from tests.support.servers import ServerHandle
 
 
 @pytest.fixture(scope="module")
 def limiting_server(server_source) -> Iterator[ServerHandle]:
-    """A server with a user whose rights come and go."""
+    """A server with a user whose rights are revoked and granted."""
     server = server_source.start(acl=[f"user {LIMITED} on >pw ~* &* +@all"])
     try:
         yield server
@@ -22,20 +22,20 @@ def limiting_server(server_source) -> Iterator[ServerHandle]:
 
 
 @pytest.fixture
-def stage(limiting_server: ServerHandle) -> Iterator[Stage]:
-    with set_stage(limiting_server) as stage:
-        yield stage
+def harness(limiting_server: ServerHandle) -> Iterator[Harness]:
+    with make_harness(limiting_server) as harness:
+        yield harness
 
 
 @pytest.fixture
-def hasty_stage(limiting_server: ServerHandle) -> Iterator[Stage]:
-    """One whose callers wait for a short while only."""
-    with set_stage(limiting_server, HASTY) as stage:
-        yield stage
+def impatient_harness(limiting_server: ServerHandle) -> Iterator[Harness]:
+    """A harness with a short socket timeout."""
+    with make_harness(limiting_server, IMPATIENT) as harness:
+        yield harness
 
 
 @pytest.fixture
-def persistent_stage(limiting_server: ServerHandle) -> Iterator[Stage]:
-    """One whose callers try once more."""
-    with set_stage(limiting_server, retries=1) as stage:
-        yield stage
+def retrying_harness(limiting_server: ServerHandle) -> Iterator[Harness]:
+    """A harness whose clients retry once."""
+    with make_harness(limiting_server, retries=1) as harness:
+        yield harness

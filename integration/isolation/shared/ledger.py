@@ -1,4 +1,4 @@
-"""What one worker asked, was told and can't know; and all of that together."""
+"""Records of what workers sent and what was replied."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Ledger", "Mark"]
 
 @attrs.define
 class Mark:
-    """The counted commands of one worker for one tenant: each adds 1 to a field of its own, which shows how often it ran.
+    """The counted commands of a worker for a tenant: each adds 1 to a field of its own, which shows how often it ran.
 
     Attributes:
         attempted: how many there were.
@@ -26,7 +26,7 @@ class Mark:
 
 @attrs.define
 class Ledger:
-    """What became of a worker's operations. Plain data: it goes from process to process.
+    """The results of a worker's operations, as plain data that can be pickled.
 
     Attributes:
         checked: replies that were compared, by kind of operation.
@@ -49,7 +49,7 @@ class Ledger:
         return self.marks.setdefault(f"{tenant}|{worker}", Mark())
 
     def compare(self, kind: str, what: str, tenant: str, expected: Any, answer: Any) -> None:
-        """Count a reply, and note it if it is not the one that is the tenant's."""
+        """Count a reply, and record it if it is not the tenant's."""
         self.checked[kind] += 1
         if answer != expected:
             self.stray(f"{kind}: {what} under {tenant} gave {_short(answer)}, not {_short(expected)}")
@@ -59,7 +59,7 @@ class Ledger:
             self.strays.append(what)
 
     def add(self, other: Ledger) -> None:
-        """Add what another worker noted."""
+        """Add the records of another worker."""
         self.checked += other.checked
         self.lost += other.lost
         self.strays += other.strays

@@ -1,4 +1,4 @@
-"""Guards of shared connections switched off, one at a time.
+"""Mutations: guards of shared connections switched off, one at a time.
 
 A seam that is no longer there, or is called in another way, is an error: else what goes wrong would be the mutation itself.
 """
@@ -27,17 +27,17 @@ Patch = pytest.MonkeyPatch
 
 
 def connections_in_doubt_are_kept(patch: Patch) -> None:
-    """No disconnect on doubt."""
+    """Keep connections whose state is not certain."""
     patch.setattr(ConnectionBase, "doubtful", False)
 
 
 def the_database_is_not_tracked(patch: Patch) -> None:
-    """A connection is taken to be where its next user wants it."""
+    """Assume that a connection is in its next borrower's database."""
     _on_lending(patch, lambda connection: setattr(connection, "selected", connection.db))
 
 
 def a_reply_is_left_unread(patch: Patch) -> None:
-    """A command is given up before its reply is read, now and then, and the reply is no longer counted as owed."""
+    """Leave some replies unread, and do not count them as pending."""
     calls = itertools.count(1)
 
     def forgetting(connection: Any) -> bool:
@@ -64,11 +64,11 @@ def a_reply_is_left_unread(patch: Patch) -> None:
 
 
 class Forgotten(redis.RedisError):
-    """Ends a command whose reply nobody reads."""
+    """Ends a command whose reply is not read."""
 
 
 def a_refused_select_is_overlooked(patch: Patch) -> None:
-    """What says that SELECT failed is taken for its success."""
+    """Treat a refused SELECT as successful."""
     trip, led = select_replies.apply_preparation, select_replies.LeadingReplies.settle
 
     def settled(replies: Any) -> list[Any]:
@@ -79,7 +79,7 @@ def a_refused_select_is_overlooked(patch: Patch) -> None:
 
 
 def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
-    """As redis-py's users do by hand: SELECT and the command in one write, in no transaction."""
+    """Send SELECT and the command in one write, without a transaction."""
 
     def plan(at: Any, commands: Any) -> select_plan.SelectPlan:
         ahead = [("SELECT", at.db)] if at.selected != at.db else []
@@ -90,19 +90,19 @@ def select_is_sent_ahead_of_any_command(patch: Patch) -> None:
 
 
 def numbers_are_not_proven_to_exist(patch: Patch) -> None:
-    """SELECT of a number that no connection was in goes into the transaction, where its failure stops nothing."""
+    """Send SELECT of an unproven database number inside the transaction, where its failure stops nothing."""
     patch.setattr(ConnectionBase, "highest", property(lambda _: 2**31, lambda *_: None))
 
 
 def forks_go_unnoticed(patch: Patch) -> None:
-    """A child takes its parent's connections for its own."""
+    """Let a forked child use its parent's connections."""
     patch.setattr(fork, "_watched", weakref.WeakSet())
     swap(patch, SharedConnection, "_abandon_after_fork", lambda self: setattr(self, "born", fork.generation))
     swap(patch, AsyncSharedConnection, "_abandon_after_fork", lambda self: setattr(self, "born", fork.generation))
 
 
-def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
-    """Its connection goes back to the pool while replies are due on it."""
+def a_scan_returns_connections_with_pending_replies(patch: Patch) -> None:
+    """Return connections of a scan to the pool while replies are pending."""
 
     give_back, agive_back = lease.Lease.give_back, lease.AsyncLease.give_back
 
@@ -118,40 +118,40 @@ def a_walk_hands_on_what_it_waits_for(patch: Patch) -> None:
     swap(patch, lease.AsyncLease, "give_back", lambda self, db: agive_back(self, certain(self._connection, db)))
 
 
-def a_walk_keeps_to_itself_where_it_went(patch: Patch) -> None:
-    """The database that its connection is in is not taken down."""
+def a_scan_does_not_record_its_database(patch: Patch) -> None:
+    """Do not record the database that a scan's connection is in."""
     swap(patch, lease, "_settle", lambda connection, _db: connection.is_connected and not connection.doubtful)
 
 
-def a_walk_takes_a_refused_page_for_its_tenants(patch: Patch) -> None:
-    """A SELECT that was refused goes unnoticed: the page that follows is of the database before."""
+def a_scan_overlooks_a_refused_select(patch: Patch) -> None:
+    """Overlook a refused SELECT: the page that follows is the previous database's."""
     feed = ReplyReader.feed
 
     def fed(self: ReplyReader, data: Any, size: int) -> Any:
-        come = feed(self, data, size)
-        lied = b"OK" if come and isinstance(come[-1], bytes) else "OK"
-        return come and [lied if isinstance(reply, redis.ResponseError) else reply for reply in come]
+        arrived = feed(self, data, size)
+        lied = b"OK" if arrived and isinstance(arrived[-1], bytes) else "OK"
+        return arrived and [lied if isinstance(reply, redis.ResponseError) else reply for reply in arrived]
 
     swap(patch, ReplyReader, "feed", fed)
 
 
 MUTATIONS: dict[Callable[[Patch], None], str] = {
-    connections_in_doubt_are_kept: "rest_and_interrupt",
+    connections_in_doubt_are_kept: "interrupt_in_one_database",
     the_database_is_not_tracked: "rotate",
     a_reply_is_left_unread: "rotate_slowly",
-    a_refused_select_is_overlooked: "refuse",
-    select_is_sent_ahead_of_any_command: "refuse",
-    numbers_are_not_proven_to_exist: "go_beyond",
+    a_refused_select_is_overlooked: "revoke_rights",
+    select_is_sent_ahead_of_any_command: "revoke_rights",
+    numbers_are_not_proven_to_exist: "select_missing_database",
     forks_go_unnoticed: "fork",
-    a_walk_hands_on_what_it_waits_for: "walk_and_leave",
-    a_walk_keeps_to_itself_where_it_went: "walk_and_leave",
-    a_walk_takes_a_refused_page_for_its_tenants: "walk_beyond",
+    a_scan_returns_connections_with_pending_replies: "leave_scans",
+    a_scan_does_not_record_its_database: "leave_scans",
+    a_scan_overlooks_a_refused_select: "scan_missing_database",
 }
-"""Each with the drill that must show it."""
+"""Each mutation with the scenario that must detect it."""
 
 
 def swap(patch: Patch, owner: Any, name: str, stand_in: Callable[..., Any]) -> None:
-    """Put a function in another's place.
+    """Replace a function.
 
     Raises:
         AttributeError: there is none.

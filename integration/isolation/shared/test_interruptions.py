@@ -1,4 +1,4 @@
-"""An interrupt at each step of a use, in redis-py and in our code: no stray, no lost permit.
+"""An interrupt at each step of an operation, in redis-py and in our code: no strays, no lost permits.
 
 A full run takes each step (``TENANTLIMPYD_TEST_EVERY_STEP=1``); else a random one of several neighbours is taken, so that
 many runs cover all of them.
@@ -15,8 +15,8 @@ import pytest
 
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
-from integration.isolation.shared.battery import Lines
-from integration.isolation.shared.stage import Stage, set_stage
+from integration.isolation.shared.harness import Harness, make_harness
+from integration.isolation.shared.scenarios import InterruptedRuns
 from tenantlimpyd import Budget
 from tests.support.interruption import LEFT_BEHIND
 from tests.support.servers import ServerHandle
@@ -32,45 +32,45 @@ STRIDES = {
     operations.own_pipeline: 23,
     operations.models: 41,
     operations.scan: 31,
-    operations.walk: 41,
-    operations.ask_all: 41,
+    operations.scan_tenants: 41,
+    operations.command_for_all: 41,
     operations.pop: 17,
     batch: 61,
 }
-"""How far apart the steps are that a short run takes."""
+"""The distance between the steps that a short run interrupts."""
 
 pytestmark = [pytest.mark.timeout(3000 if EVERY else 120), *LEFT_BEHIND]
 
 
 @pytest.fixture
-def stage(limiting_server: ServerHandle) -> Iterator[Stage]:
-    """One whose router has few permits, so that lost ones are missed."""
+def harness(limiting_server: ServerHandle) -> Iterator[Harness]:
+    """A harness whose router has few permits, so that lost ones are missed."""
     budget = Budget(total=PERMITS * 2, per_server=PERMITS, per_tenant=PERMITS, dedicated=PERMITS, on_full="raise")
-    with set_stage(limiting_server, budget=budget) as stage:
-        yield stage
+    with make_harness(limiting_server, budget=budget) as harness:
+        yield harness
 
 
 @pytest.mark.parametrize("operation", STRIDES, ids=lambda operation: operation.__name__)
-def test_an_interrupt_at_each_step(stage: Stage, operation: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_at_each_step(harness: Harness, operation: Any, capsys: pytest.CaptureFixture[str]) -> None:
     stride = 1 if EVERY else STRIDES[operation]
-    lines = Lines(stage)
+    runs = InterruptedRuns(harness)
     step, taken = random.randrange(stride), 0
-    while lines.ask(0, operation, step):
+    while runs.ask(0, operation, step):
         taken += 1
-        lines.ask(1, operations.read)
-        stage.proxy.release()
+        runs.ask(1, operations.read)
+        harness.proxy.release()
         step += stride
     with capsys.disabled():
         print(f"\n{operation.__name__}: {taken} of {step} steps interrupted")
     assert taken > 10
-    assert stage.wrong() == []
-    assert all(stats.in_use == stats.waiting == 0 for stats in stage.router.pool_stats().values())
-    assert all_permits_can_be_had(stage)
+    assert harness.wrong() == []
+    assert all(stats.in_use == stats.waiting == 0 for stats in harness.router.pool_stats().values())
+    assert all_permits_can_be_had(harness)
 
 
-def all_permits_can_be_had(stage: Stage) -> bool:
-    """Hold as many connections at once as the budget allows, with a transaction that watches on each."""
-    client = stage.router.database_for(stage.plain[0].tenant).connection
+def all_permits_can_be_had(harness: Harness) -> bool:
+    """Return whether as many connections can be held at once as the budget allows."""
+    client = harness.router.database_for(harness.plain[0].tenant).connection
     pipelines = [client.pipeline() for _ in range(PERMITS)]
     try:
         return all(pipeline.watch("last") for pipeline in pipelines)

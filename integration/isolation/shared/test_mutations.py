@@ -1,4 +1,4 @@
-"""Guards switched off on purpose, one at a time: the drills that pass with all of them in place report each that is gone."""
+"""Guards switched off one at a time: the scenarios, which pass with all guards, detect each one that is missing."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from collections.abc import Callable
 
 import pytest
 
-from integration.isolation.shared.battery import DRILLS
+from integration.isolation.shared.harness import Harness
 from integration.isolation.shared.mutations import MUTATIONS, swap
-from integration.isolation.shared.stage import Stage
+from integration.isolation.shared.scenarios import SCENARIOS
 from tenantlimpyd._fanout.multiplex.lease import Lease
 from tests.support.interruption import LEFT_BEHIND
 
 pytestmark = [pytest.mark.timeout(120), *LEFT_BEHIND]
 
 
-@pytest.mark.parametrize("drill", DRILLS)
-def test_with_all_guards_nothing_goes_astray(hasty_stage: Stage, drill: str) -> None:
-    hasty_stage.fresh_connections()
-    DRILLS[drill](hasty_stage)
-    assert hasty_stage.wrong() == []
-    assert hasty_stage.ledger.checked
-    assert all(hasty_stage.answered(spot, awaits=awaits) for spot in hasty_stage.plain for awaits in (False, True))
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_with_all_guards_nothing_goes_astray(impatient_harness: Harness, scenario: str) -> None:
+    impatient_harness.fresh_connections()
+    SCENARIOS[scenario](impatient_harness)
+    assert impatient_harness.wrong() == []
+    assert impatient_harness.ledger.checked
+    assert all(
+        impatient_harness.answered(site, awaits=awaits) for site in impatient_harness.plain for awaits in (False, True)
+    )
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
 def test_without_one_of_them_something_does(
-    hasty_stage: Stage, monkeypatch: pytest.MonkeyPatch, mutation: Callable[[pytest.MonkeyPatch], None]
+    impatient_harness: Harness, monkeypatch: pytest.MonkeyPatch, mutation: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
-    hasty_stage.fresh_connections()
+    impatient_harness.fresh_connections()
     with monkeypatch.context() as patch:
         mutation(patch)
-        DRILLS[MUTATIONS[mutation]](hasty_stage)
-    assert hasty_stage.astray()
+        SCENARIOS[MUTATIONS[mutation]](impatient_harness)
+    assert impatient_harness.strays()
 
 
 def test_what_can_not_be_called_as_what_it_replaces_is_no_mutation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Random programs of commands and faults at exact places: after each step, whoever is asked for is answered by its own."""
+"""Random programs of commands and faults: after each step, every tenant gets replies of its own database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from integration.isolation.shared import operations
 from integration.isolation.shared.batches import batch
-from integration.isolation.shared.battery import NEVER, Lines, revoked
-from integration.isolation.shared.stage import Stage
+from integration.isolation.shared.harness import Harness
+from integration.isolation.shared.scenarios import NEVER, InterruptedRuns, revoked
 from tests.support.interruption import LEFT_BEHIND
 
 pytestmark = [pytest.mark.timeout(180), *LEFT_BEHIND]
@@ -32,7 +32,7 @@ ASKED = {
         batch,
     )
 }
-TENANTS = st.integers(0, 5)  # the last one has no database, the two before have rights that come and go
+TENANTS = st.integers(0, 5)  # the last one has no database, the two before have rights that arrived and go
 ASK = (TENANTS, st.sampled_from(sorted(ASKED)))
 REPLY = st.integers(0, 9)
 STEPS = st.one_of(
@@ -51,76 +51,76 @@ PROGRAMS = st.lists(st.tuples(STEPS, TENANTS, st.booleans()), min_size=1, max_si
 
 
 class Machine:
-    """Runs programs. Pipelines that watch stay open from step to step, each with a connection that it holds."""
+    """Runs programs. Pipelines that watch stay open between steps and hold a connection each."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
         self.open: list[tuple[int, Any]] = []
 
     def run(self, program: list[Any]) -> None:
         for (what, *how), then, awaits in program:
             getattr(self, f"do_{what.replace(' ', '_')}")(*how)
-            self.stage.proxy.release()
+            self.harness.proxy.release()
             self.ask(then, "single", awaits)
-            assert self.stage.ledger.strays == []
+            assert self.harness.ledger.strays == []
         while self.open:
             self.do_leave(0)
-        for spot in self.stage.plain:
+        for site in self.harness.plain:
             for awaits in (False, True):
-                assert self.stage.answered(spot, awaits=awaits)
-        assert self.stage.wrong() == []
+                assert self.harness.answered(site, awaits=awaits)
+        assert self.harness.wrong() == []
 
     def ask(self, tenant: int, operation: str, awaits: bool) -> None:
-        self.stage.ask(self.stage.spots[tenant], ASKED[operation], awaits=awaits)
+        self.harness.ask(self.harness.sites[tenant], ASKED[operation], awaits=awaits)
 
     do_ask = ask
 
     def do_cut(self, tenant: int, operation: str, awaits: bool, reply: int, after: int) -> None:
-        self.stage.proxy.arm(cut=(reply, after))
+        self.harness.proxy.arm(cut=(reply, after))
         self.ask(tenant, operation, awaits)
 
     def do_late(self, tenant: int, operation: str, awaits: bool, reply: int) -> None:
-        self.stage.proxy.arm(hold=reply)
+        self.harness.proxy.arm(hold=reply)
         self.ask(tenant, operation, awaits)
         self.ask((tenant + 1) % 3, "single", awaits)
 
     def do_cancel(self, tenant: int, operation: str, reply: int, steps: int) -> None:
-        stage = self.stage
-        stage.proxy.arm(hold=reply)
-        ready: Callable[[], bool] = (lambda: stage.proxy.holding > 0) if steps == 0 else (lambda: True)
-        stage.loop.run_until_complete(stage.cancelled(stage.spots[tenant], ASKED[operation], ready, steps))
+        harness = self.harness
+        harness.proxy.arm(hold=reply)
+        ready: Callable[[], bool] = (lambda: harness.proxy.holding > 0) if steps == 0 else (lambda: True)
+        harness.loop.run_until_complete(harness.cancelled(harness.sites[tenant], ASKED[operation], ready, steps))
         self.ask((tenant + 1) % 3, "single", True)
 
     def do_interrupt(self, tenant: int, operation: str, line: int) -> None:
-        lines = Lines(self.stage)
-        lines.ask(tenant, ASKED[operation], line)
-        lines.ask((tenant + 1) % 3, operations.single, NEVER)
+        runs = InterruptedRuns(self.harness)
+        runs.ask(tenant, ASKED[operation], line)
+        runs.ask((tenant + 1) % 3, operations.single, NEVER)
 
     def do_revoke(self, tenant: int, operation: str, awaits: bool, right: str) -> None:
-        with revoked(self.stage, right):
+        with revoked(self.harness, right):
             self.ask(tenant, operation, awaits)
 
     def do_kill_clients(self) -> None:
-        with self.stage.server.client() as client:
+        with self.harness.server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
 
     # Connections that are held
 
     def do_open(self, tenant: int) -> None:
-        spot = self.stage.spots[tenant]
-        pipeline = self.stage.router.database_for(spot.tenant).connection.pipeline()
+        site = self.harness.sites[tenant]
+        pipeline = self.harness.router.database_for(site.tenant).connection.pipeline()
         self.open.append((tenant, pipeline))
-        self._checked(tenant, lambda clerk: clerk.compare("WATCH", True, pipeline.watch("last")))
+        self._checked(tenant, lambda worker: worker.compare("WATCH", True, pipeline.watch("last")))
 
     def do_go_on(self, number: int) -> None:
         if number < len(self.open):
             tenant, pipeline = self.open[number]
 
-            def echo(clerk: Any) -> None:
-                text = clerk.fresh()
+            def echo(worker: Any) -> None:
+                text = worker.fresh()
                 answer = pipeline.echo(text)
                 if answer is not pipeline:  # queued: it watches no more, its connection was lost
-                    clerk.compare("ECHO under WATCH", text, answer)
+                    worker.compare("ECHO under WATCH", text, answer)
 
             self._checked(tenant, echo)
 
@@ -130,19 +130,19 @@ class Machine:
             pipeline.reset()
 
     def _checked(self, tenant: int, work: Callable[[Any], None]) -> None:
-        clerk = self.stage.clerk(self.stage.spots[tenant], operations.single, awaits=False)
-        clerk.spot, clerk.kind = self.stage.spots[tenant], "held"
+        worker = self.harness.worker(self.harness.sites[tenant], operations.single, awaits=False)
+        worker.site, worker.kind = self.harness.sites[tenant], "held"
         try:
-            work(clerk)
+            work(worker)
         except redis.WatchError:
             pass
         except redis.RedisError as error:
-            clerk.fail(error)
+            worker.fail(error)
 
 
 @given(PROGRAMS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_random_faults(hasty_stage: Stage, program: list[Any]) -> None:
-    hasty_stage.wipe()
-    hasty_stage.fresh_connections()
-    Machine(hasty_stage).run(program)
+def test_random_faults(impatient_harness: Harness, program: list[Any]) -> None:
+    impatient_harness.wipe()
+    impatient_harness.fresh_connections()
+    Machine(impatient_harness).run(program)

@@ -1,4 +1,4 @@
-"""The soak: every reply on shared connections is its own tenant's, whatever goes wrong around it."""
+"""The soak: every reply on shared connections is the tenant's own, whatever faults happen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from integration.isolation.shared.crowd import Plan, work
-from integration.isolation.shared.inventory import take_inventory
+from integration.isolation.shared.fault_injector import FaultInjector
+from integration.isolation.shared.keyspace_check import check_keyspaces
 from integration.isolation.shared.ledger import Ledger
-from integration.isolation.shared.spots import LIMITED, seed, spots_on
-from integration.isolation.shared.weather import Weather
+from integration.isolation.shared.sites import LIMITED, make_sites, seed
+from integration.isolation.shared.soak_process import SoakPlan, work
 from tests.support.servers import ServerHandle
 
 Servers = Callable[..., list[ServerHandle]]
@@ -26,7 +26,7 @@ OPERATIONS = int(os.environ.get("TENANTLIMPYD_TEST_SOAK_OPERATIONS", "200000"))
 SEED = os.environ.get("TENANTLIMPYD_TEST_SOAK_SEED")
 PROCESSES = 2
 KEPT = {"appendonly": True, "appendfsync": "no", "auto_aof_rewrite_percentage": 0}
-"""What is confirmed is in the log, for when the server is killed."""
+"""Settings by which acknowledged writes survive a killed server."""
 
 
 @pytest.mark.timeout(300 + OPERATIONS // 500)
@@ -36,35 +36,35 @@ def test_isolation_on_shared_connections(servers: Servers, capsys: pytest.Captur
     (steady,) = servers(1, options=KEPT)
     (shaky,) = servers(1, options=KEPT, acl=[f"user {LIMITED} on >pw ~* &* +@all"])
     proxy = shaky.proxy()
-    spots = spots_on(steady.settings, shaky.settings, shaky.settings_through(proxy))
-    seed(spots)
-    weather = Weather(steady, shaky, proxy, chooser)
+    sites = make_sites(steady.settings, shaky.settings, shaky.settings_through(proxy))
+    seed(sites)
+    injector = FaultInjector(steady, shaky, proxy, chooser)
     plans = [
-        Plan(f"p{each}", OPERATIONS // PROCESSES, 60 + OPERATIONS / 1000, chooser.randrange(2**32))
+        SoakPlan(f"p{each}", OPERATIONS // PROCESSES, 60 + OPERATIONS / 1000, chooser.randrange(2**32))
         for each in range(PROCESSES)
     ]
     started = time.monotonic()
     whole = Ledger()
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool, weather.blowing():
-        for running in [pool.submit(work, spots, plan) for plan in plans]:
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool, injector.running():
+        for running in [pool.submit(work, sites, plan) for plan in plans]:
             whole.add(running.result())
     seconds = time.monotonic() - started
-    astray = whole.strays + take_inventory(spots, whole)
+    strays = whole.strays + check_keyspaces(sites, whole)
     with capsys.disabled():
-        print(_line(number, whole, weather.faults, astray, seconds, len(spots)))
+        print(_line(number, whole, injector.faults, strays, seconds, len(sites)))
     acknowledged = sum(len(mark.acknowledged) for mark in whole.marks.values())
     assert whole.broken == []
     assert whole.executed["acknowledged"] == acknowledged > OPERATIONS // 100
     assert whole.lost["interrupted"] > OPERATIONS // 2000
-    assert astray == []
+    assert strays == []
     assert whole.checked.total() >= OPERATIONS
-    assert len(weather.faults) >= 8, "the weather was too good"
+    assert len(injector.faults) >= 8, "the injector was too good"
 
 
-def _line(number: int, whole: Ledger, faults: Counter[str], astray: list[str], seconds: float, spots: int) -> str:
+def _line(number: int, whole: Ledger, faults: Counter[str], strays: list[str], seconds: float, sites: int) -> str:
     return (
-        f"\nsoak: {whole.checked.total():,} checked replies of {spots:,} databases in {seconds:.0f} s, seed {number}: "
-        f"{len(astray)} strays ({_listed(whole.checked)}); without an answer {whole.lost.total():,} "
+        f"\nsoak: {whole.checked.total():,} checked replies of {sites:,} databases in {seconds:.0f} s, seed {number}: "
+        f"{len(strays)} strays ({_listed(whole.checked)}); without an answer {whole.lost.total():,} "
         f"({_listed(whole.lost)}); faults {faults.total():,} ({_listed(faults)}); counted commands: "
         f"{sum(len(mark.acknowledged) for mark in whole.marks.values()):,} acknowledged, which ran "
         f"{whole.executed['acknowledged']:,} times; "

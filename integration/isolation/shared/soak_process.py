@@ -1,4 +1,4 @@
-"""One process of the soak: threads, tasks that are cancelled, and children forked from it, all on the same connections."""
+"""A process of the soak: threads, tasks that are cancelled, and forked children, on the same connections."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from typing import Any
 
 import attrs
 
-from integration.isolation.shared.clerk import Clerk, at_once, things_of
+from integration.isolation.shared.checked_worker import CheckedWorker, make_model, run_sync
 from integration.isolation.shared.ledger import Ledger
 from integration.isolation.shared.operations import BRIEF, MIXED
-from integration.isolation.shared.spots import Spot, make_router
+from integration.isolation.shared.sites import Site, make_router
 
-__all__ = ["Crowd", "Plan", "work"]
+__all__ = ["SoakPlan", "SoakProcess", "work"]
 
 _CHILD_SECONDS = 30
-"""How long a forked child goes on at most."""
+"""The longest time that a forked child works."""
 
 
 @attrs.frozen
-class Plan:
-    """How much one process does.
+class SoakPlan:
+    """The amount of work of a process.
 
     Attributes:
         name: unlike any other process's.
@@ -55,11 +55,11 @@ class Plan:
 
 
 class Interrupted(BaseException):
-    """Raised by a signal, wherever the main thread happens to be: as KeyboardInterrupt, or a worker's time limit."""
+    """Raised by a signal handler in the main thread, like KeyboardInterrupt or a worker's time limit."""
 
 
-class Gate:
-    """Lets threads work, or one fork: a child forked while a thread holds a lock would find it held for ever."""
+class ForkGate:
+    """Lets either threads work or one thread fork: a lock that a thread holds during a fork stays locked in the child."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -91,33 +91,33 @@ class Gate:
                 self._changed.notify_all()
 
 
-class Crowd:
-    """Workers of all kinds on one router."""
+class SoakProcess:
+    """Workers of all kinds that share a router."""
 
-    def __init__(self, spots: list[Spot], plan: Plan) -> None:
-        self.spots = spots
+    def __init__(self, sites: list[Site], plan: SoakPlan) -> None:
+        self.sites = sites
         self.plan = plan
-        self.router = make_router(spots)
-        self.things = things_of(self.router)
-        self.gate = Gate()
-        self.clerks: list[Clerk] = []
+        self.router = make_router(sites)
+        self.things = make_model(self.router)
+        self.gate = ForkGate()
+        self.workers: list[CheckedWorker] = []
         self.children = Ledger()
         self.stopping = False
         self.errors: list[BaseException] = []
 
-    def clerk(self, name: str, operations: Mapping[Any, int], *, awaits: bool) -> Clerk:
+    def worker(self, name: str, operations: Mapping[Any, int], *, awaits: bool) -> CheckedWorker:
         name = f"{self.plan.name}{name}"
         chooser = random.Random(f"{self.plan.seed} {name}")
-        return Clerk(self.router, self.spots, self.things, name, operations, chooser, awaits=awaits)
+        return CheckedWorker(self.router, self.sites, self.things, name, operations, chooser, awaits=awaits)
 
     def run(self) -> Ledger:
-        """Work until enough is checked; return what all noted."""
+        """Work until enough replies are checked, and return all records."""
         works: list[Callable[[], None]] = []
         for number in range(self.plan.threads):
-            works.append(self._threaded(clerk := self.clerk(f"t{number}", MIXED, awaits=False)))
-            self.clerks.append(clerk)
-        tasks = [self.clerk(f"a{number}", MIXED, awaits=True) for number in range(self.plan.tasks)]
-        self.clerks += tasks
+            works.append(self._threaded(worker := self.worker(f"t{number}", MIXED, awaits=False)))
+            self.workers.append(worker)
+        tasks = [self.worker(f"a{number}", MIXED, awaits=True) for number in range(self.plan.tasks)]
+        self.workers += tasks
         works.append(lambda: asyncio.run(self._tasks(tasks)))
         threads = [threading.Thread(target=self._guarded, args=(each,)) for each in works]
         for thread in threads:
@@ -132,7 +132,7 @@ class Crowd:
         if self.errors:
             raise self.errors[0]
         whole = Ledger()
-        for ledger in [*(clerk.ledger for clerk in self.clerks), self.children]:
+        for ledger in [*(worker.ledger for worker in self.workers), self.children]:
             whole.add(ledger)
         return whole
 
@@ -145,49 +145,49 @@ class Crowd:
 
     # Threads and tasks
 
-    def _threaded(self, clerk: Clerk) -> Callable[[], None]:
+    def _threaded(self, worker: CheckedWorker) -> Callable[[], None]:
         def work() -> None:
             while not self.stopping:
                 with self.gate.working():
-                    at_once(clerk.operate())
+                    run_sync(worker.operate())
 
         return work
 
-    async def _tasks(self, clerks: list[Clerk]) -> None:
+    async def _tasks(self, workers: list[CheckedWorker]) -> None:
         async with asyncio.TaskGroup() as group:
-            for clerk in clerks:
-                group.create_task(self._restless(clerk))
+            for worker in workers:
+                group.create_task(self._cancelling(worker))
 
-    async def _restless(self, clerk: Clerk) -> None:
-        """Operate; be cancelled, or given too little time, now and then."""
+    async def _cancelling(self, worker: CheckedWorker) -> None:
+        """Perform operations, some of which are cancelled or time out."""
         while not self.stopping:
-            chance = clerk.chooser.random()
+            chance = worker.chooser.random()
             if chance < 0.6:
-                await clerk.operate()
+                await worker.operate()
             elif chance < 0.8:
-                task = asyncio.create_task(clerk.operate())
-                for _ in range(clerk.chooser.randrange(25)):
+                task = asyncio.create_task(worker.operate())
+                for _ in range(worker.chooser.randrange(25)):
                     await asyncio.sleep(0)
                 task.cancel()
                 done, _ = await asyncio.wait([task], timeout=30)
                 if not done:
-                    clerk.ledger.broken.append(f"{clerk.kind}: a task was cancelled, and went on")
+                    worker.ledger.broken.append(f"{worker.kind}: a task was cancelled, and went on")
                     return
-                clerk.ledger.lost["cancelled"] += task.cancelled()
+                worker.ledger.lost["cancelled"] += task.cancelled()
             else:
                 try:
-                    await asyncio.wait_for(clerk.operate(), clerk.chooser.choice([0.0005, 0.002, 0.01, 0.05]))
+                    await asyncio.wait_for(worker.operate(), worker.chooser.choice([0.0005, 0.002, 0.01, 0.05]))
                 except TimeoutError:
-                    clerk.ledger.lost["not in time"] += 1
+                    worker.ledger.lost["not in time"] += 1
 
     # Forks
 
     def _forking(self) -> None:
-        """Fork children, one after the other, from the thread that is the whole of each."""
+        """Fork children one after another. This thread is the only one of each child."""
         deadline = time.monotonic() + self.plan.seconds
         number = 0
-        own = self.clerk("m", BRIEF, awaits=False)
-        self.clerks.append(own)
+        own = self.worker("m", BRIEF, awaits=False)
+        self.workers.append(own)
         # What is interrupted as it makes a socket, or in a finalizer, leaves that to the garbage collector.
         warnings.simplefilter("ignore", ResourceWarning)
         sys.unraisablehook = lambda _: None
@@ -206,7 +206,7 @@ class Crowd:
             number += 1
 
     def _checked(self) -> int:
-        return sum(each.ledger.checked.total() for each in self.clerks) + self.children.checked.total()
+        return sum(each.ledger.checked.total() for each in self.workers) + self.children.checked.total()
 
     def _await_child(self, pid: int, reading: int, number: int) -> None:
         pieces = []
@@ -228,7 +228,7 @@ class Crowd:
             self.children.add(pickle.loads(b"".join(pieces)))  # our own child's
 
     def _child(self, number: int, writing: int) -> None:
-        """Be a child: some block, and are interrupted; some run a loop of their own. Never returns."""
+        """Work as a child: sync with interrupts, or async. Never return."""
         status = 1
         # A child that hangs or crashes tells its parent where.
         faulthandler.enable(file=writing)
@@ -244,31 +244,31 @@ class Crowd:
             os._exit(status)
 
     def _blocking_child(self, number: int) -> Ledger:
-        clerk = self.clerk(f"f{number}", BRIEF, awaits=False)
+        worker = self.worker(f"f{number}", BRIEF, awaits=False)
         deadline = time.monotonic() + _CHILD_SECONDS
 
-        while clerk.ledger.checked.total() < self.plan.child_operations and time.monotonic() < deadline:
-            _operate_with_interrupts(clerk)
-        return clerk.ledger
+        while worker.ledger.checked.total() < self.plan.child_operations and time.monotonic() < deadline:
+            _operate_with_interrupts(worker)
+        return worker.ledger
 
     async def _awaiting_child(self, number: int) -> Ledger:
-        clerks = [self.clerk(f"f{number}a{each}", BRIEF, awaits=True) for each in range(3)]
+        workers = [self.worker(f"f{number}a{each}", BRIEF, awaits=True) for each in range(3)]
         deadline = time.monotonic() + _CHILD_SECONDS
 
-        async def work(clerk: Clerk) -> None:
-            share = self.plan.child_operations // len(clerks)
-            while clerk.ledger.checked.total() < share and time.monotonic() < deadline:
-                await clerk.operate()
+        async def work(worker: CheckedWorker) -> None:
+            share = self.plan.child_operations // len(workers)
+            while worker.ledger.checked.total() < share and time.monotonic() < deadline:
+                await worker.operate()
 
-        await asyncio.gather(*map(work, clerks))
+        await asyncio.gather(*map(work, workers))
         whole = Ledger()
-        for clerk in clerks:
-            whole.add(clerk.ledger)
+        for worker in workers:
+            whole.add(worker.ledger)
         return whole
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
-    """Raise where the main thread is, as a signal handler may."""
+    """Raise in the main thread, as a signal handler may."""
     for each, _ in traceback.walk_stack(frame):
         if each.f_code.co_name == "pack":
             # hiredis's pack_command crashes where an exception reaches it: a little later, then.
@@ -277,17 +277,17 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
     raise Interrupted
 
 
-def _operate_with_interrupts(clerk: Clerk) -> None:
-    """Do one operation, interrupted by a signal now and then."""
+def _operate_with_interrupts(worker: CheckedWorker) -> None:
+    """Perform one operation, which a signal sometimes interrupts."""
     try:
         try:
-            if clerk.chooser.random() < 0.5:
-                signal.setitimer(signal.ITIMER_REAL, clerk.chooser.uniform(0.00005, 0.002))
-            at_once(clerk.operate())
+            if worker.chooser.random() < 0.5:
+                signal.setitimer(signal.ITIMER_REAL, worker.chooser.uniform(0.00005, 0.002))
+            run_sync(worker.operate())
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except Interrupted:
-        clerk.ledger.lost["interrupted"] += 1
+        worker.ledger.lost["interrupted"] += 1
 
 
 def _tell(writing: int, what: bytes) -> None:
@@ -295,7 +295,7 @@ def _tell(writing: int, what: bytes) -> None:
         pipe.write(what)
 
 
-def work(spots: list[Spot], plan: Plan) -> Ledger:
-    """Be one process of the soak. Warnings are errors."""
+def work(sites: list[Site], plan: SoakPlan) -> Ledger:
+    """Work as one process of the soak. Warnings are errors."""
     warnings.simplefilter("error")
-    return Crowd(spots, plan).run()
+    return SoakProcess(sites, plan).run()

@@ -1,4 +1,4 @@
-"""A look at whole servers, after all: every key is its tenant's, and commands ran once, or at most once where they failed."""
+"""The check of whole servers at the end: every key is its tenant's, and no command ran more often than it should."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import attrs
 import redis
 
 from integration.isolation.shared.ledger import Ledger, Mark
-from integration.isolation.shared.spots import Spot, big, by_server, named
+from integration.isolation.shared.sites import Site, big, by_server, named
 
-__all__ = ["take_inventory"]
+__all__ = ["check_keyspaces"]
 
 _READS = {
     "string": lambda pipeline, key: pipeline.get(key),
@@ -22,12 +22,12 @@ _READS = {
 }
 
 
-def take_inventory(spots: Iterable[Spot], ledger: Ledger) -> list[str]:
-    """Return what is in the wrong place, or is not there, in words."""
+def check_keyspaces(sites: Iterable[Site], ledger: Ledger) -> list[str]:
+    """Return descriptions of keys that are misplaced or missing."""
     found: list[str] = []
     marks = {name: attrs.evolve(mark, acknowledged=set(mark.acknowledged)) for name, mark in ledger.marks.items()}
-    for client, there in by_server(spots):
-        owners = {spot.db: spot.tenant for spot in there}
+    for client, there in by_server(sites):
+        owners = {site.db: site.tenant for site in there}
         for db in sorted(int(name[2:]) for name in client.info("keyspace")):
             if db not in owners:
                 found.append(f"db {db} has keys, and is no tenant's")
@@ -63,7 +63,7 @@ def _strays(tenant: str, key: str, content: Any) -> list[str]:
 
 
 def _miscounted(tenant: str, counts: dict[str, str], marks: dict[str, Mark], ledger: Ledger) -> list[str]:
-    """Return which commands ran more than once, or ran though nobody sent them; take those that ran from the marks."""
+    """Return commands that ran more than once or were never sent. Remove those that ran from the marks."""
     found = []
     for field, count in counts.items():
         name, _, number = field.rpartition("|")

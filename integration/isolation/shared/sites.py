@@ -1,4 +1,4 @@
-"""A thousand and more tenants, a database each, on few connections: where they live and what they hold."""
+"""Sites: where more than a thousand tenants have their databases, and what these hold."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from redis.retry import Retry
 
 from tenantlimpyd import Budget, DatabaseRouter, RedisDatabase
 
-__all__ = ["BINARY", "KEYS", "LIMITED", "Spot", "big", "by_server", "make_router", "named", "seed", "spots_on"]
+__all__ = ["BINARY", "KEYS", "LIMITED", "Site", "big", "by_server", "make_router", "make_sites", "named", "seed"]
 
 KEYS = 8
-"""How many ``me:`` keys a tenant has; their names are the same for all."""
+"""The number of ``me:`` keys of a tenant. Their names are the same for all tenants."""
 LIMITED = "limited"
-"""The ACL user whose rights come and go."""
+"""The ACL user whose rights are revoked and granted."""
 BINARY = bytes(range(256))
 _BIG_TIMES = 4000
 _NAME = re.compile(r"ten-[a-z]\d{4}")
 
 
 @attrs.frozen
-class Spot:
-    """Where one tenant lives, and what may go wrong there.
+class Site:
+    """The place of a tenant's database, and the faults that can happen there.
 
     Attributes:
         tenant: the tenant id, which all its values name.
@@ -34,7 +34,7 @@ class Spot:
         direct: how to connect to the server itself.
         db: the number of its database.
         retries: how often redis-py tries once more.
-        limited: its user's rights come and go.
+        limited: its user's rights arrived and go.
         beyond: the server has no such database.
     """
 
@@ -47,7 +47,7 @@ class Spot:
     beyond: bool = False
 
 
-def spots_on(steady: Mapping[str, Any], shaky: Mapping[str, Any], through: Mapping[str, Any]) -> list[Spot]:
+def make_sites(steady: Mapping[str, Any], shaky: Mapping[str, Any], through: Mapping[str, Any]) -> list[Site]:
     """Return tenants of six groups on two servers.
 
     Args:
@@ -56,39 +56,39 @@ def spots_on(steady: Mapping[str, Any], shaky: Mapping[str, Any], through: Mappi
         through: how to connect to that through a proxy with faults.
     """
     patient = {**steady, "socket_timeout": 5, "socket_connect_timeout": 5}
-    hasty = {**steady, "socket_timeout": 0.03, "socket_connect_timeout": 1}
+    impatient = {**steady, "socket_timeout": 0.03, "socket_connect_timeout": 1}
     torn = {**through, "socket_timeout": 0.1, "socket_connect_timeout": 1}
     limited = {**shaky, "username": LIMITED, "password": "pw", "socket_timeout": 1, "socket_connect_timeout": 1}
     return [
-        *(Spot(f"ten-a{db:04}", patient, steady, db, retries=1) for db in range(600)),
-        *(Spot(f"ten-b{db:04}", hasty, steady, db) for db in range(600, 800)),
-        *(Spot(f"ten-c{db:04}", torn, shaky, db, retries=1) for db in range(300)),
-        *(Spot(f"ten-d{db:04}", limited, shaky, db, limited=True) for db in range(300, 500)),
-        *(Spot(f"ten-x{db:04}", patient, steady, db, retries=1, beyond=True) for db in range(5000, 5003)),
-        *(Spot(f"ten-y{db:04}", torn, shaky, db, retries=1, beyond=True) for db in range(5000, 5002)),
+        *(Site(f"ten-a{db:04}", patient, steady, db, retries=1) for db in range(600)),
+        *(Site(f"ten-b{db:04}", impatient, steady, db) for db in range(600, 800)),
+        *(Site(f"ten-c{db:04}", torn, shaky, db, retries=1) for db in range(300)),
+        *(Site(f"ten-d{db:04}", limited, shaky, db, limited=True) for db in range(300, 500)),
+        *(Site(f"ten-x{db:04}", patient, steady, db, retries=1, beyond=True) for db in range(5000, 5003)),
+        *(Site(f"ten-y{db:04}", torn, shaky, db, retries=1, beyond=True) for db in range(5000, 5002)),
     ]
 
 
-def make_router(spots: Iterable[Spot], budget: Budget | None = None) -> DatabaseRouter:
-    """Return a router over the spots. A circuit breaker would refuse to meet the faults: there is none."""
+def make_router(sites: Iterable[Site], budget: Budget | None = None) -> DatabaseRouter:
+    """Return a router over the sites. There is no circuit breaker, which would keep the faults away."""
     return DatabaseRouter(
         {
-            spot.tenant: RedisDatabase(
-                **spot.settings, db=spot.db, retry=Retry(NoBackoff(), spot.retries), breaker=None
+            site.tenant: RedisDatabase(
+                **site.settings, db=site.db, retry=Retry(NoBackoff(), site.retries), breaker=None
             )
-            for spot in spots
+            for site in sites
         },
         budget=budget,
     )
 
 
-def seed(spots: Iterable[Spot]) -> None:
-    """Store what reads expect."""
-    for client, there in by_server(spots):
+def seed(sites: Iterable[Site]) -> None:
+    """Store the values that reads expect."""
+    for client, there in by_server(sites):
         with client.pipeline(transaction=False) as pipeline:
-            for spot in there:
-                tenant = spot.tenant
-                pipeline.execute_command("SELECT", spot.db)
+            for site in there:
+                tenant = site.tenant
+                pipeline.execute_command("SELECT", site.db)
                 pipeline.mset({f"me:{number}": f"{tenant}:{number}" for number in range(KEYS)})
                 pipeline.mset({f"own:{tenant}:{number}": tenant for number in range(KEYS)})
                 pipeline.mset({"big": big(tenant), "binary": BINARY + tenant.encode()})
@@ -100,7 +100,7 @@ def seed(spots: Iterable[Spot]) -> None:
 
 
 def big(tenant: str) -> str:
-    """Return a value of 40,000 bytes, more than one read of a socket."""
+    """Return a value of 40,000 bytes, which takes several reads of a socket."""
     return f"{tenant};" * _BIG_TIMES
 
 
@@ -109,12 +109,12 @@ def named(text: str) -> set[str]:
     return set(_NAME.findall(text))
 
 
-def by_server(spots: Iterable[Spot]) -> Iterator[tuple[redis.Redis, list[Spot]]]:
-    """Iterate over each server's client, and the spots there that have a database."""
-    groups: dict[tuple[Any, ...], list[Spot]] = {}
-    for spot in spots:
-        if not spot.beyond:
-            groups.setdefault((spot.direct["host"], spot.direct["port"]), []).append(spot)
+def by_server(sites: Iterable[Site]) -> Iterator[tuple[redis.Redis, list[Site]]]:
+    """Iterate over each server's client, and the sites there that have a database."""
+    groups: dict[tuple[Any, ...], list[Site]] = {}
+    for site in sites:
+        if not site.beyond:
+            groups.setdefault((site.direct["host"], site.direct["port"]), []).append(site)
     for there in groups.values():
         # More than UTF-8: what isn't text must be read too.
         with redis.Redis(

@@ -1,4 +1,4 @@
-"""Faults without end, while others work: of the network, of servers, and of what users may do."""
+"""Random faults of the network, of servers, and of users' rights, for as long as a block runs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from integration.isolation.shared.spots import LIMITED
+from integration.isolation.shared.sites import LIMITED
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.servers import ServerHandle
 
-__all__ = ["Weather"]
+__all__ = ["FaultInjector"]
 
 _RIGHTS = ("select", "get", "hincrby", "multi", "evalsha", "echo")
 
 
-class Weather:
-    """Injects faults from threads of its own, inside a ``with`` block.
+class FaultInjector:
+    """Injects faults from its own threads, inside a ``with`` block.
 
     Args:
         steady: a server that is killed, paused and loses its clients now and then.
@@ -41,8 +41,8 @@ class Weather:
         self._choosers = [random.Random(chooser.random()) for _ in range(3)]
 
     @contextlib.contextmanager
-    def blowing(self) -> Iterator[None]:
-        """Inject faults until the block is left; whatever is broken then is mended."""
+    def running(self) -> Iterator[None]:
+        """Inject faults until the block ends, then repair everything."""
         works = (self._network, self._outages, self._rights)
         threads = [
             threading.Thread(target=self._guarded, args=(work,)) for work in zip(works, self._choosers, strict=True)
