@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections.abc
+import typing
 from importlib.metadata import version as installed
+from typing import Any
 
 project = "tenantlimpyd"
 author = "tenantlimpyd contributors"
@@ -10,7 +13,7 @@ copyright = author  # noqa: A001 - Sphinx's name
 release = installed(project)
 version = release
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
@@ -21,7 +24,10 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+# Return types are shown everywhere, types of arguments where the arguments are described.
+autodoc_typehints_description_target = "documented_params"
+copybutton_prompt_text = "$ "  # is not copied
+
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes of attrs classes and named tuples are described once
 
@@ -31,4 +37,25 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!tenantlimpyd(\.|$)).*"),
     (r"py:.*", r"tenantlimpyd\.(.*\.)?[A-Z](\.(args|kwargs))?"),  # type variables
+    (r"py:.*", r"tenantlimpyd\..*\.ModelHost"),  # the base class of RedisDatabase and DatabaseRouter
 ]
+
+
+def show_result_of_operation(app: Any, method: Any, bound: bool) -> None:
+    """Give the two methods of an operation the return type that callers see, not that of the generator they run."""
+    body = getattr(method, "__wrapped__", None)
+    if body is None:
+        return
+    try:
+        returned = typing.get_type_hints(body).get("return")
+    except NameError:  # imported for type checkers only
+        return
+    if typing.get_origin(returned) is collections.abc.Generator:
+        result = typing.get_args(returned)[2]
+        if method.__name__ == f"a{body.__name__.lstrip('_')}":
+            result = collections.abc.Awaitable[result]
+        method.__annotations__ = {**method.__annotations__, "return": result}
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-before-process-signature", show_result_of_operation)

@@ -69,3 +69,10 @@ def test_first_example_imports_only_what_the_page_installs(name):
 def test_lines_of_code_fit_into_their_column(page):
     long = [line for _, text in blocks(page) for line in text.splitlines() if len(line) > WIDTH]
     assert long == []
+
+
+def test_reference_lists_public_names_only():
+    text = "".join(page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    names = re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE)
+    assert len(names) > 80
+    assert [name for name in names if any(part.startswith("_") for part in name.split("."))] == []
