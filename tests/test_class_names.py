@@ -13,7 +13,7 @@ SAME_FOR_ASGI_AND_WSGI = {"HealthMiddleware", "TenantMiddleware"}
 """Applications import them from the module of their interface."""
 
 
-def test_no_two_classes_have_one_name():
+def test_class_names_are_unique():
     places = defaultdict(set)
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -50,7 +50,7 @@ def imported(root: str, module: str):
 
 
 @pytest.mark.parametrize("module", NAMES)
-def test_names_are_where_limpyd_has_them(module):
+def test_names_can_be_imported_from_the_modules_of_limpyd(module):
     ours, limpyds = imported("tenantlimpyd", module), imported("limpyd", module)
     wanted = NAMES[module].split()
     assert [name for name in wanted if not hasattr(limpyds, name)] == []
@@ -58,7 +58,7 @@ def test_names_are_where_limpyd_has_them(module):
 
 
 @pytest.mark.parametrize("module", NAMES)
-def test_classes_functions_and_exceptions_of_limpyd_are_there_or_listed(module):
+def test_every_class_function_and_exception_of_limpyd_exists_or_is_listed(module):
     ours, limpyds = imported("tenantlimpyd", module), imported("limpyd", module)
     own = {
         name
@@ -71,7 +71,7 @@ def test_classes_functions_and_exceptions_of_limpyd_are_there_or_listed(module):
 
 
 @pytest.mark.parametrize(("module", "names"), MISSING.items())
-def test_what_is_listed_as_missing_is(module, names):
+def test_names_listed_as_missing_do_not_exist(module, names):
     assert not [name for name in names if hasattr(imported("tenantlimpyd", module), name)]
 
 

@@ -133,7 +133,8 @@ async def test_events_of_scans_and_fan_outs(router):
     assert all(0 <= event["seconds"] < 30 for event in (first, second, failed, finished))
 
 
-async def test_invariant_9_no_secret_is_logged(flushed_server, caplog):
+@pytest.mark.invariant(9)
+async def test_no_secret_is_logged(flushed_server, caplog):
     caplog.set_level(logging.DEBUG, logger="tenantlimpyd")
     structlog.configure()
     with capture_logs() as events:

@@ -29,7 +29,7 @@ async def attempt(call, raw, error, target, command, /, *args, **kwargs):
     ("command", "args"),
     [("set", ("b",)), ("append", ("b",)), ("setrange", (0, "b")), ("incr", ()), ("delete", ()), ("getset", ("b",))],
 )
-async def test_a_key_of_another_kind_stops_an_indexed_write(call, person, raw, command, args):
+async def test_value_key_of_another_type_stops_an_indexed_write(call, person, raw, command, args):
     p = await call.create(person, name="1")
     raw.delete("spec:person:1:name")
     raw.sadd("spec:person:1:name", "member")
@@ -37,7 +37,7 @@ async def test_a_key_of_another_kind_stops_an_indexed_write(call, person, raw, c
 
 
 @pytest.mark.parametrize("index", ["new", "old"])
-async def test_an_index_key_of_another_kind_stops_the_write(call, person, raw, index):
+async def test_index_key_of_another_type_stops_the_write(call, person, raw, index):
     p = await call.create(person, name="old", city="old")
     raw.delete(f"spec:person:name:{index}", f"spec:person:city:{index}")
     raw.set(f"spec:person:name:{index}", "no set")
@@ -53,7 +53,7 @@ async def test_an_index_key_of_another_kind_stops_the_write(call, person, raw, i
     await attempt(call, raw, ResponseError, p, "delete")
 
 
-async def test_a_command_that_redis_refuses_leaves_value_and_index(call, person, raw):
+async def test_command_refused_by_the_server_changes_neither_value_nor_index(call, person, raw):
     p = await call.create(person, name="word", city="word", email="word")
     for target, command, args in [
         (p.name, "incr", ()),
@@ -69,7 +69,7 @@ async def test_a_command_that_redis_refuses_leaves_value_and_index(call, person,
 
 
 @pytest.mark.parametrize("stored", ["1e999999999", "nan", "inf", "-1e5000", "0x10", " 5", "5_0"])
-async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(call, person, raw, stored):
+async def test_server_decides_which_numbers_are_valid(call, person, raw, stored):
     p = await call.create(person, name=stored, note=stored)
     for command, args in [("incr", ()), ("incrbyfloat", (0.5,))]:
         try:
@@ -82,7 +82,7 @@ async def test_numbers_only_python_or_only_redis_knows_are_the_servers_business(
         assert_indexes_right(raw, person)
 
 
-async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_again(call, person, raw):
+async def test_write_is_repeated_if_another_client_changed_the_value(call, person, raw):
     for command, args, value in [
         ("set", ("mine",), "mine"),
         ("append", ("!",), "theirs!"),
@@ -100,7 +100,7 @@ async def test_a_value_changed_by_another_client_is_noticed_and_the_write_done_a
         assert 2 <= sent.trips <= 3, sent
 
 
-async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(call, person, raw):
+async def test_wrong_expected_value_costs_one_round_trip(call, person, raw):
     for stored, command, args, value in [
         ("a", "setrange", (0, "b"), "b"),
         ("a", "setbit", (6, 1), "c"),
@@ -116,7 +116,7 @@ async def test_a_guess_that_is_wrong_costs_a_trip_and_nothing_else(call, person,
         assert_indexes_right(raw, person)
 
 
-async def test_an_undone_write_keeps_the_value_and_its_expiry(call, person, raw):
+async def test_refused_write_keeps_the_value_and_its_expiry(call, person, raw):
     await call.create(person, email="ab")
     p = await call.create(person, email="a")
     raw.pexpire("spec:person:2:email", 3_600_000)  # what an older application may have left
@@ -127,7 +127,7 @@ async def test_an_undone_write_keeps_the_value_and_its_expiry(call, person, raw)
     assert raw.pttl("spec:person:2:email") > 3_500_000
 
 
-async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(call, person, raw):
+async def test_bytes_that_are_not_text_are_refused_by_an_indexed_field(call, person, raw):
     p = await call.create(person, name="a", city="a")
     await attempt(call, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
     await attempt(call, raw, UnicodeDecodeError, p.name, "set", b"\xff")
@@ -149,7 +149,7 @@ async def test_bytes_that_are_no_text_are_refused_by_an_indexed_field(call, pers
         ("city", "hdel", ()),
     ],
 )
-async def test_an_object_deleted_meanwhile_is_not_written(call, person, raw, field, command, args):
+async def test_object_deleted_by_another_client_is_not_written(call, person, raw, field, command, args):
     p = await call.create(person, name="1", email="1", city="1")
     await call(await call(person, "get", 1), "delete")
     await attempt(call, raw, DoesNotExist, getattr(p, field), command, *args)
@@ -158,7 +158,7 @@ async def test_an_object_deleted_meanwhile_is_not_written(call, person, raw, fie
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-def test_threads_that_want_one_unique_value_get_it_once(person, raw):
+def test_only_one_of_many_threads_gets_a_unique_value(person, raw):
     ready, outcomes = threading.Barrier(8), []
 
     def want():
@@ -179,7 +179,7 @@ def test_threads_that_want_one_unique_value_get_it_once(person, raw):
     assert_indexes_right(raw, person)
 
 
-async def test_tasks_that_add_to_indexed_numbers_all_count(person, raw):
+async def test_concurrent_increments_of_an_indexed_number_are_all_counted(person, raw):
     await person.acreate(name=0, city=0)
 
     async def add():
@@ -194,7 +194,7 @@ async def test_tasks_that_add_to_indexed_numbers_all_count(person, raw):
     assert_indexes_right(raw, person)
 
 
-async def test_of_many_objects_with_one_pk_one_is_made(database, raw):
+async def test_only_one_of_many_objects_with_one_pk_is_created(database, raw):
     hosted_by = database
 
     class Land(model.RedisModel):
@@ -208,7 +208,7 @@ async def test_of_many_objects_with_one_pk_one_is_made(database, raw):
     assert_indexes_right(raw, Land)
 
 
-async def test_a_value_never_overwrites_an_index_that_has_its_key(call, database, raw):
+async def test_value_does_not_overwrite_an_index_under_the_same_key(call, database, raw):
     """The layout escapes nothing: the key of pk "name" and field "color" is that of the value "color" of "name"."""
     hosted_by = database
 
@@ -227,7 +227,7 @@ async def test_a_value_never_overwrites_an_index_that_has_its_key(call, database
     assert keyspace(raw) == before
 
 
-async def test_a_value_never_overwrites_the_entry_that_comes_with_it(call, database, raw):
+async def test_value_does_not_overwrite_its_own_index_entry(call, database, raw):
     """Of pk "name", the key of the field "name" is that of the index of its value "name"."""
     hosted_by = database
 
@@ -246,7 +246,7 @@ async def test_a_value_never_overwrites_the_entry_that_comes_with_it(call, datab
 
 @pytest.mark.parametrize("before", [None, "old", "5"])
 @pytest.mark.parametrize("last", ["zz", "5.5"])
-async def test_entries_added_before_one_that_is_refused_are_taken_back(call, database, raw, before, last):
+async def test_entries_added_before_a_refused_one_are_removed(call, database, raw, before, last):
     several = [TextRangeIndex, NumberRangeIndex.configure(key="a-number"), EqualIndex]
     thing = define(
         database,
@@ -275,7 +275,7 @@ async def test_entries_added_before_one_that_is_refused_are_taken_back(call, dat
     assert raw.smembers(f":thing:city:{last}") == {p._pk}
 
 
-async def test_what_a_user_may_not_write_leaves_no_object_and_no_half_of_one(call, server, database, raw):
+async def test_write_without_permission_stores_no_partial_object(call, server, database, raw):
     raw.execute_command("ACL", "SETUSER", "no-lists", "on", ">pw", "~*", "+@all", "-rpush")
     limited = RedisDatabase(**server.settings, db=0, username="no-lists", password="pw")
     thing = define(

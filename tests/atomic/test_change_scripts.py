@@ -39,7 +39,7 @@ def define(database, **body):
 
 @pytest.mark.parametrize("command", ["del", "hdel", "srem"])
 @pytest.mark.parametrize("many", [False, True])
-async def test_a_user_who_may_not_do_all_of_a_deletion_deletes_nothing(call, database, restricted, raw, command, many):
+async def test_deletion_with_missing_permissions_deletes_nothing(call, database, restricted, raw, command, many):
     body = {"text": fields.StringField, "title": fields.InstanceHashField}
     if many:
         body["tags"] = fields.SetField
@@ -55,7 +55,7 @@ async def test_a_user_who_may_not_do_all_of_a_deletion_deletes_nothing(call, dat
 
 
 @pytest.mark.parametrize("command", ["sadd", "set", "hset", "rpush", "zadd"])
-async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(call, restricted, raw, command):
+async def test_creation_with_missing_permissions_stores_nothing(call, restricted, raw, command):
     theirs = define(
         restricted(f"-{command}"),
         a=fields.StringField(indexable=True),
@@ -69,12 +69,12 @@ async def test_a_user_who_may_not_do_all_of_a_creation_stores_nothing(call, rest
     assert keyspace(raw) == {}
 
 
-def test_a_field_can_not_be_named_as_the_hash_of_its_object_is(database):
+def test_field_named_hash_is_refused(database):
     with pytest.raises(ImplementationError):
         define(database, title=fields.InstanceHashField(), hash=fields.StringField())
 
 
-async def test_a_counter_of_pks_that_lags_behind_overwrites_no_object(call, database, raw):
+async def test_outdated_pk_counter_overwrites_no_object(call, database, raw):
     made = define(database, name=fields.StringField(indexable=True), li=fields.ListField(indexable=True))
     await call.create(made, name="a", li=["1"])
     raw.delete("spec:note:max_pk")  # as after a restore of some keys only
@@ -86,7 +86,7 @@ async def test_a_counter_of_pks_that_lags_behind_overwrites_no_object(call, data
     assert (await call.create(made, name="b"))._pk == "2"
 
 
-async def test_many_values_at_creation(call, database, raw):
+async def test_creation_with_many_values(call, database, raw):
     made = define(
         database,
         li=fields.ListField(),
@@ -108,7 +108,7 @@ async def test_many_values_at_creation(call, database, raw):
     assert raw.scard("spec:note:1:s") == 9000
 
 
-async def test_empty_texts(call, database, raw):
+async def test_empty_text_is_stored_and_indexed(call, database, raw):
     made = define(database, name=fields.StringField(unique=True), s=fields.SetField(indexable=True))
     one = await call.create(made, name="", s=[""])
     assert await call(one.name, "get") == ""
@@ -122,7 +122,7 @@ async def test_empty_texts(call, database, raw):
     assert keyspace(raw) == {}
 
 
-async def test_an_empty_pk(call, database, raw):
+async def test_empty_pk_is_indexed_or_refused(call, database, raw):
     made = define(database, id=fields.PKField(), name=fields.StringField(indexable=True))
     try:
         one = await call.create(made, id="", name="x")
@@ -137,7 +137,7 @@ async def test_an_empty_pk(call, database, raw):
     assert raw.smembers("spec:note:name:y") == {""}
 
 
-async def test_a_server_whose_memory_is_full(call, database, raw):
+async def test_creation_on_a_server_without_free_memory_stores_nothing(call, database, raw):
     made = define(
         database, name=fields.StringField(unique=True), text=fields.StringField(), li=fields.ListField(indexable=True)
     )

@@ -24,14 +24,14 @@ def note(database):
     return Note
 
 
-def test_an_entry_left_behind_by_an_object_that_is_gone_blocks_nobody(note, database):
+def test_unique_entry_of_a_deleted_object_does_not_refuse_its_value(note, database):
     database.connection.sadd(":note:mail:free", "999")  # as limpyd leaves it after a crash
     made = note(mail="free")
     assert database.connection.smembers(":note:mail:free") == {made.pk.get()}
     assert list(note.collection(mail="free")) == [made.pk.get()]
 
 
-async def test_a_new_object_is_stored_by_one_task_at_a_time(note):
+async def test_new_object_is_stored_by_one_task_at_a_time(note):
     new = note()
     results = await asyncio.gather(new.text.aset("x"), new.mail.ahset("y"), return_exceptions=True)
     assert [type(result) for result in results] == [bool, ImplementationError]
@@ -41,7 +41,7 @@ async def test_a_new_object_is_stored_by_one_task_at_a_time(note):
     await note.database.aclose()
 
 
-def test_a_user_who_may_not_remove_entries_changes_nothing(note, database, flushed_server):
+def test_write_of_a_user_without_srem_changes_nothing(note, database, flushed_server):
     made = note(text="a")
     database.connection.execute_command("ACL", "SETUSER", "half", "on", ">half", "~*", "&*", "+@all", "-srem")
     before = {key: database.connection.type(key) for key in database.scan_keys()}
@@ -55,7 +55,7 @@ def test_a_user_who_may_not_remove_entries_changes_nothing(note, database, flush
 
 
 @pytest.mark.parametrize("value", [None, True, [1], {"a": 1}, object()])
-def test_values_of_other_types_are_refused_before_anything_is_sent(note, database, value):
+def test_values_of_other_types_are_refused_before_any_command(note, database, value):
     with pytest.raises(redis.DataError, match="'text' is a"):
         note(text=value)
     assert list(database.scan_keys()) == []

@@ -38,7 +38,7 @@ def bag(database):
     return make_bag(database)
 
 
-async def test_making_and_deleting_objects_with_all_of_them(call, bag, raw):
+async def test_creating_and_deleting_objects_with_every_kind_of_field(call, bag, raw):
     p = await call.create(bag, **FULL)
     for field, value in FULL.items():
         stored = {key: str(each) for key, each in value.items()} if field.startswith("hash") else value
@@ -48,7 +48,7 @@ async def test_making_and_deleting_objects_with_all_of_them(call, bag, raw):
     assert everything(raw) == {"spec:bag:max_pk": "1"}
 
 
-async def test_a_string_is_one_value_and_nothing_is_nothing(call, bag, raw):
+async def test_string_is_one_value_and_none_stores_no_value(call, bag, raw):
     p = await call.create(
         bag, list_unique="abc", set_unique="abc", list_indexed=[], set_indexed=(), zset_indexed={}, hash_indexed={}
     )
@@ -59,7 +59,7 @@ async def test_a_string_is_one_value_and_nothing_is_nothing(call, bag, raw):
     assert_entries_right(raw, bag)
 
 
-async def test_defaults(call, database, raw):
+async def test_defaults_of_multi_value_fields_are_stored(call, database, raw):
     hosted_by = database
 
     class Born(model.RedisModel):
@@ -96,7 +96,7 @@ async def test_defaults(call, database, raw):
         ("zset_unique", {"free": 1, "taken": 2}, UniquenessError),
     ],
 )
-async def test_an_object_with_a_wrong_value_is_not_made(call, bag, raw, field, bad, error):
+async def test_object_with_a_wrong_value_is_not_created(call, bag, raw, field, bad, error):
     await call.create(bag, list_unique=["taken"], zset_unique={"taken": 1})
     before = everything(raw) | {"spec:bag:max_pk": None}
     with pytest.raises(error):
@@ -104,7 +104,7 @@ async def test_an_object_with_a_wrong_value_is_not_made(call, bag, raw, field, b
     assert everything(raw) | {"spec:bag:max_pk": None} == before
 
 
-async def test_what_the_server_refuses_halfway_leaves_no_object(call, bag, raw):
+async def test_creation_refused_halfway_stores_no_object(call, bag, raw):
     raw.set("spec:bag:zset_indexed:b", "in the way")
     raw.set("spec:bag:2:zset_plain", "in the way")
     for values in (FULL, {"list_plain": ["a"], "set_indexed": ["a"], "zset_plain": {"a": 1}}):
@@ -136,7 +136,7 @@ CALLS = [
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
 @pytest.mark.parametrize("odd", [None, True, object(), [1], 1j], ids=["None", "True", "object", "list", "complex"])
-async def test_values_redis_has_no_form_for_are_refused(call, bag, raw, how, odd):
+async def test_values_that_redis_can_not_store_are_refused(call, bag, raw, how, odd):
     p = await call.create(bag, **{name: value for name, value in FULL.items() if name.endswith(how)})
     fresh = bag()
     before = everything(raw)
@@ -157,7 +157,7 @@ async def test_values_redis_has_no_form_for_are_refused(call, bag, raw, how, odd
 
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
-async def test_calls_with_nothing_are_refused(call, bag, raw, how):
+async def test_commands_without_values_are_refused(call, bag, raw, how):
     fresh = bag()
     with count_commands() as sent:
         for kind, command in [
@@ -192,7 +192,7 @@ async def test_calls_with_nothing_are_refused(call, bag, raw, how):
         ("hash_indexed", "hincrbyfloat", ("w", 1.0)),
     ],
 )
-async def test_what_the_server_refuses_changes_nothing(call, bag, raw, field, command, args):
+async def test_refused_command_changes_nothing(call, bag, raw, field, command, args):
     p = await call.create(bag, **{**FULL, "hash_indexed": {"a": 1, "w": "word"}})
     before = everything(raw)
     for target in (p, bag.lazy_connect(1)):
@@ -223,7 +223,7 @@ WRITES = [
 @pytest.mark.parametrize(
     ("kind", "command", "args"), [*WRITES, *((kind, "delete", ()) for kind in ("list", "set", "zset", "hash"))]
 )
-async def test_a_key_of_another_type_is_left_alone(call, bag, raw, kind, command, args):
+async def test_key_of_another_type_is_not_changed(call, bag, raw, kind, command, args):
     p = await call.create(bag, note="n")
     raw.set(f"spec:bag:1:{kind}_indexed", "in the way")
     before = everything(raw)
@@ -233,7 +233,7 @@ async def test_a_key_of_another_type_is_left_alone(call, bag, raw, kind, command
 
 
 @pytest.mark.parametrize(("kind", "command", "args"), WRITES)
-async def test_a_deleted_object_is_not_written(call, bag, raw, kind, command, args):
+async def test_deleted_object_is_not_written(call, bag, raw, kind, command, args):
     await call.create(bag, **FULL)
     lazy, gone = bag.lazy_connect(1), await call(bag, "get", 1)
     await call(bag.lazy_connect(1), "delete")
@@ -256,7 +256,7 @@ async def test_a_deleted_object_is_not_written(call, bag, raw, kind, command, ar
         ("zset_unique", "zincrby", (1, "taken")),
     ],
 )
-async def test_a_taken_value_is_refused_and_nothing_written(call, bag, raw, field, command, args):
+async def test_used_unique_value_is_refused_and_nothing_is_written(call, bag, raw, field, command, args):
     await call.create(bag, list_unique=["taken"], set_unique=["taken"], zset_unique={"taken": 1})
     p = await call.create(bag, list_unique=["z", "y"], set_unique=["z"], zset_unique={"z": 1})
     before = everything(raw)
@@ -265,7 +265,7 @@ async def test_a_taken_value_is_refused_and_nothing_written(call, bag, raw, fiel
     assert everything(raw) == before
 
 
-async def test_ones_own_values_are_not_taken(call, bag, raw):
+async def test_unique_values_of_the_object_itself_are_accepted(call, bag, raw):
     p = await call.create(bag, list_unique=["z"], set_unique=["z"], zset_unique={"z": 1})
     assert await call(p.list_unique, "rpush", "z", "z") == 3
     assert await call(p.set_unique, "sadd", "z") == 0
@@ -275,7 +275,7 @@ async def test_ones_own_values_are_not_taken(call, bag, raw):
 
 
 @pytest.mark.parametrize("kind", ["list", "set", "zset", "hash"])
-async def test_more_values_than_lua_takes_at_once(call, bag, raw, kind):
+async def test_more_values_than_one_lua_call_accepts(call, bag, raw, kind):
     many = [f"v{number}" for number in range(9001)]
     pairs = dict.fromkeys(many, 1)
     p = await call.create(bag, **{f"{kind}_indexed": pairs if kind in ("zset", "hash") else many})
@@ -308,7 +308,7 @@ async def test_more_values_than_lua_takes_at_once(call, bag, raw, kind):
 
 
 @pytest.mark.parametrize("kind", ["list", "set", "zset", "hash"])
-async def test_text_that_is_none_is_refused_and_left(call, bag, raw, flushed_server, kind):
+async def test_bytes_that_are_not_text_are_refused_and_kept(call, bag, raw, flushed_server, kind):
     p = await call.create(bag, note="n")
     key, value = f"spec:bag:1:{kind}_indexed", getattr(p, f"{kind}_indexed")
     match kind:
@@ -386,7 +386,7 @@ def racing(database, change):
     ],
 )
 @pytest.mark.parametrize("warm", [True, False])
-async def test_another_client_writes_in_between(
+async def test_write_of_another_client_in_between_keeps_the_index_right(
     call, bag, database, raw, field, command, args, other, other_args, warm
 ):
     p = await call.create(bag, **FULL)
@@ -403,7 +403,7 @@ async def test_another_client_writes_in_between(
         assert raw.hget("spec:bag:1:hash_indexed", "a") == "42"
 
 
-async def test_many_at_once(bag, raw):
+async def test_concurrent_writes_keep_content_and_index_consistent(bag, raw):
     await bag.acreate(**FULL)
 
     async def work(number):
@@ -426,7 +426,7 @@ async def test_many_at_once(bag, raw):
     assert raw.hget("spec:bag:1:hash_indexed", "a") == "37"
 
 
-async def test_subkeys_and_values_that_look_alike(call, bag, raw):
+async def test_similar_subkeys_and_values_have_separate_entries(call, bag, raw):
     p = await call.create(bag, hash_indexed={"a:b": "c", "a": "b:c"})
     assert_entries_right(raw, bag)
     for target, command, args in [
@@ -440,7 +440,7 @@ async def test_subkeys_and_values_that_look_alike(call, bag, raw):
         assert_entries_right(raw, bag)
 
 
-async def test_trips(call, bag, database):
+async def test_round_trips_of_multi_value_commands(call, bag, database):
     p = await call.create(bag, **FULL)
     await call(p.list_indexed, "rpush", "warm")
     await call(p.hash_plain, "hset", "warm", 1)
@@ -471,7 +471,7 @@ async def test_trips(call, bag, database):
     await trips(2, bag.lazy_connect(q._pk), "delete")
 
 
-async def test_the_hook_sees_each_command(call, database):
+async def test_post_command_gets_each_command(call, database):
     hosted_by, noted = database, []
 
     class Hooked(model.RedisModel):
@@ -527,7 +527,7 @@ async def test_the_hook_sees_each_command(call, database):
 
 
 @pytest.mark.parametrize("kind", ["set", "zset", "hash"])
-async def test_scanning_page_by_page(call, bag, raw, kind):
+async def test_value_scan_reads_page_by_page(call, bag, raw, kind):
     given = {f"v{number}": number for number in range(700)}
     p = await call.create(bag, **{f"{kind}_indexed": list(given) if kind == "set" else given})
     value, scan = getattr(p, f"{kind}_indexed"), {"set": "sscan", "zset": "zscan", "hash": "hscan"}[kind]
@@ -548,7 +548,7 @@ async def test_scanning_page_by_page(call, bag, raw, kind):
 
 
 @pytest.mark.parametrize("kind", ["set", "zset", "hash"])
-async def test_scanning_stays_with_its_tenant(call, flushed_server, kind):
+async def test_value_scan_keeps_its_tenant(call, flushed_server, kind):
     router = DatabaseRouter(
         {name: RedisDatabase(**flushed_server.settings, db=n) for name, n in (("acme", 1), ("globex", 2))}
     )
@@ -570,7 +570,7 @@ async def test_scanning_stays_with_its_tenant(call, flushed_server, kind):
     router.close()
 
 
-async def test_strings_are_taken_and_looked_at_with_an_expiry(call, person, raw):
+async def test_getdel_and_getex_of_strings(call, person, raw):
     p = await call.create(person, name="a", note="b", email="e")
     assert await call(p.note, "getex", ex=3600) == "b"
     assert 3500 < raw.ttl("spec:person:1:note") <= 3600
@@ -589,7 +589,7 @@ async def test_strings_are_taken_and_looked_at_with_an_expiry(call, person, raw)
     assert everything(raw) == {"spec:person:max_pk": "1", "spec:person:collection": {"1"}}
 
 
-async def test_leftovers_do_not_stop_a_new_object(call, database, raw):
+async def test_remaining_values_of_an_old_object_do_not_prevent_creation(call, database, raw):
     folded = make_folded(database)
     raw.rpush("spec:folded:1:list_indexed", "left")
     p = await call.create(folded, list_indexed=["New"])
@@ -597,7 +597,7 @@ async def test_leftovers_do_not_stop_a_new_object(call, database, raw):
     assert_entries_right(raw, folded, folded=True)
 
 
-async def test_popping_where_values_share_entries(call, database, raw):
+async def test_pop_of_values_that_share_an_index_entry(call, database, raw):
     folded = make_folded(database)
     p = await call.create(folded, set_indexed=["a", "A", "b", "B"])
     popped = [await call(p.set_indexed, "spop"), *(await call(p.set_indexed, "spop", 2))]

@@ -9,7 +9,7 @@ from benchmarks.__main__ import main
 from benchmarks.page import BEGINS, ENDS, Page
 
 
-def test_the_figures_of_a_page_are_replaced(tmp_path):
+def test_figures_of_a_page_are_replaced(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n\n{BEGINS}\n| old |\n{ENDS}\n\nafter\n", "utf-8")
     figures = Page()
@@ -23,7 +23,7 @@ def test_the_figures_of_a_page_are_replaced(tmp_path):
     assert "old" not in text
 
 
-def test_a_page_without_a_place_for_figures_is_refused_and_kept(tmp_path):
+def test_page_without_markers_is_refused_and_unchanged(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("text\n", "utf-8")
     with pytest.raises(SystemExit, match="no figures to replace"):
@@ -31,7 +31,7 @@ def test_a_page_without_a_place_for_figures_is_refused_and_kept(tmp_path):
     assert page.read_text("utf-8") == "text\n"
 
 
-def test_what_is_no_comparison_has_a_table_of_its_own(tmp_path):
+def test_figures_without_comparison_have_their_own_table(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"{BEGINS}{ENDS}", "utf-8")
     figures = Page()
@@ -45,7 +45,7 @@ def test_what_is_no_comparison_has_a_table_of_its_own(tmp_path):
     )
 
 
-def test_an_unknown_part_is_refused_before_anything_starts(capsys):
+def test_unknown_part_is_refused_before_anything_starts(capsys):
     with pytest.raises(SystemExit):
         main(["walk"])
     assert (
@@ -54,7 +54,7 @@ def test_an_unknown_part_is_refused_before_anything_starts(capsys):
     )
 
 
-def test_a_part_can_be_taken_alone(capsys, monkeypatch):
+def test_single_part_can_be_run(capsys, monkeypatch):
     monkeypatch.setattr(memory, "NUMBERS", (10,))
     monkeypatch.setattr(memory, "CLIENTS", 5)
     main(["memory"])

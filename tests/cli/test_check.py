@@ -11,14 +11,14 @@ from tenantlimpyd.embedded import EmbeddedServer
 pytestmark = pytest.mark.slow
 
 
-def test_all_is_well(cli, config):
+def test_check_of_valid_tenants_succeeds(cli, config):
     result = cli("check", "-c", config)
     assert result.exit_code == 0, result.output
     assert result.stdout.count(" ok ") == 3
     assert result.stderr == ""
 
 
-def test_as_json(process, config, server):
+def test_check_prints_json(process, config, server):
     result = process("check", "-c", config, "--json")
     told = json.loads(result.stdout)
     assert (result.returncode, told["ok"], told["problems"]) == (0, True, [])
@@ -30,7 +30,7 @@ def test_as_json(process, config, server):
     assert acme["error"] is None
 
 
-def test_a_server_that_is_not_there(cli, broken_config):
+def test_unreachable_server_is_reported(cli, broken_config):
     result = cli("check", "-c", broken_config, "--timeout", "0.3")
     assert result.exit_code == 1
     assert result.stdout.count(" ok ") == 3
@@ -43,13 +43,13 @@ def test_a_server_that_is_not_there(cli, broken_config):
     assert [tenant["reached"] for tenant in told["tenants"]] == [True, True, True, False]
 
 
-def test_only_some_tenants(cli, broken_config):
+def test_check_may_be_limited_to_some_tenants(cli, broken_config):
     result = cli("check", "-c", broken_config, "-t", "acme", "--tenant", "globex")
     assert result.exit_code == 0
     assert "initech" not in result.stdout
 
 
-def test_an_alias_of_a_server(cli, config, server):
+def test_two_names_of_one_server_are_reported(cli, config, server):
     with config.open("a") as file:
         file.write(f'\n[tenants.alias]\nunix_socket_path = "{server.unix_socket}"\ndb = 41\n')
     result = cli("check", "-c", config)
@@ -58,7 +58,7 @@ def test_an_alias_of_a_server(cli, config, server):
     assert result.stdout.count("shared-keyspace") == 2
 
 
-def test_a_user_without_info_is_a_warning_unless_strict(cli, tmp_path):
+def test_user_without_info_is_a_warning_unless_strict(cli, tmp_path):
     acl = ["user default off", "user app on >secret ~* +@all -info"]
     with EmbeddedServer(acl=acl) as server:
         path = tmp_path / "tenants.toml"
@@ -69,7 +69,7 @@ def test_a_user_without_info_is_a_warning_unless_strict(cli, tmp_path):
     assert "does not tell its run id" in strict.stderr
 
 
-def test_an_unknown_and_a_malformed_tenant(cli, config):
+def test_unknown_and_malformed_tenants_are_usage_errors(cli, config):
     for tenant, words in (("nobody", "no tenant 'nobody'"), ("a b", "is no tenant id")):
         result = cli("check", "-c", config, "-t", tenant)
         assert result.exit_code == 2

@@ -16,7 +16,7 @@ def lines(text):
     return [line.strip() for line in text.splitlines()]
 
 
-def test_the_version(cli, process):
+def test_version_is_printed(cli, process):
     assert cli("--version").stdout == f"tenantlimpyd {version('tenantlimpyd')}\n"
     assert process("--version").stdout == f"tenantlimpyd {version('tenantlimpyd')}\n"
 
@@ -28,16 +28,14 @@ def test_help_names_every_command(cli):
 
 
 @pytest.mark.parametrize("command", ["tenants", "check", "scan"])
-def test_no_configuration(cli, command):
+def test_missing_configuration_is_a_usage_error(cli, command):
     result = cli(command)
     assert result.exit_code == 2
     assert "give --config FILE, or set TENANTLIMPYD_CONFIG" in result.stderr
     assert result.stdout == ""
 
 
-def test_the_configuration_may_stand_before_the_command_after_it_or_in_the_environment(
-    cli, config, monkeypatch, tmp_path
-):
+def test_configuration_is_an_option_before_or_after_the_command_or_a_variable(cli, config, monkeypatch, tmp_path):
     assert cli("tenants", "--config", config).exit_code == 0
     assert cli("--config", config, "tenants").exit_code == 0
     monkeypatch.setenv("TENANTLIMPYD_CONFIG", str(tmp_path / "other.toml"))
@@ -50,7 +48,7 @@ def test_the_configuration_may_stand_before_the_command_after_it_or_in_the_envir
 
 
 @pytest.mark.parametrize("command", ["tenants", "check", "scan"])
-def test_a_wrong_configuration_is_told_with_all_its_mistakes(cli, tmp_path, command):
+def test_all_mistakes_of_a_configuration_are_reported(cli, tmp_path, command):
     path = tmp_path / "tenants.toml"
     path.write_text('[tenants.acme]\nhost = "h"\nprot = 1\ndb = -1\npassword = 5\n')
     result = cli(command, "-c", path)
@@ -64,7 +62,7 @@ def test_a_wrong_configuration_is_told_with_all_its_mistakes(cli, tmp_path, comm
     ]
 
 
-def test_a_missing_file_is_told(process, tmp_path):
+def test_missing_file_is_reported(process, tmp_path):
     result = process("tenants", "-c", tmp_path / "none.toml")
     assert result.returncode == 2
     assert "none.toml' can't be read: No such file or directory" in result.stderr
@@ -82,7 +80,7 @@ def test_log_events_are_shown_only_on_demand(cli, broken_config):
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_the_extra_it_says_what_to_install(missing):
+def test_missing_extra_cli_says_what_to_install(missing):
     code = f"import sys; sys.modules[{missing!r}] = None; from tenantlimpyd.cli import main; main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 1
@@ -92,7 +90,7 @@ def test_without_the_extra_it_says_what_to_install(missing):
     )
 
 
-def test_without_the_extra_of_the_demo_it_says_what_to_install(cli, monkeypatch):
+def test_missing_extra_demo_says_what_to_install(cli, monkeypatch):
     monkeypatch.delitem(sys.modules, "tenantlimpyd.demo", raising=False)
     monkeypatch.delitem(sys.modules, "tenantlimpyd.demo.story", raising=False)
     monkeypatch.setitem(sys.modules, "httpx", None)

@@ -30,7 +30,7 @@ def keys(result):
     return sorted(tuple(line.split("\t")) for line in result.stdout.splitlines())
 
 
-def test_all_keys_of_all_tenants(cli, process, config):
+def test_scan_prints_all_keys_of_all_tenants(cli, process, config):
     assert keys(cli("scan", "-c", config)) == ALL
     result = process("scan", "-c", config)
     assert (result.returncode, result.stderr, keys(result)) == (0, "", ALL)
@@ -46,18 +46,18 @@ def test_all_keys_of_all_tenants(cli, process, config):
         (("nothing*",), []),
     ],
 )
-def test_some_keys(cli, config, arguments, expected):
+def test_scan_prints_matching_keys_of_some_tenants(cli, config, arguments, expected):
     result = cli("scan", "-c", config, *arguments)
     assert (result.exit_code, keys(result)) == (0, expected)
 
 
-def test_json_lines(cli, config):
+def test_json_output_is_one_object_per_line(cli, config):
     told = [json.loads(line) for line in cli("scan", "-c", config, "--json").stdout.splitlines()]
     assert sorted((line["tenant"], line["key"]) for line in told) == ALL
     assert all(line.keys() == {"tenant", "key"} for line in told)
 
 
-def test_keys_no_terminal_should_obey(cli, process, config, server):
+def test_keys_with_control_characters_are_escaped(cli, process, config, server):
     odd = [b"\x1b[2J", b"a\tb\nc", b"\xff\xfe", "é\u202e".encode(), b"back\\slash", b"[red]"]
     with redis.Redis(**server.settings, db=41) as acme:
         acme.flushdb()
@@ -73,14 +73,14 @@ def test_keys_no_terminal_should_obey(cli, process, config, server):
     assert (narrow.returncode, "acme\t\\xe9\\u202e" in narrow.stdout) == (0, True)
 
 
-def test_escaping_tells_keys_apart():
+def test_escaped_keys_are_distinct():
     odd = ["\n", "\\n", "\\\n", "\x80", "\udc80", "é", "\\xe9", ""]
     assert len({printable(key) for key in odd}) == len(odd)
     assert all(printable(key).isprintable() for key in odd)
 
 
 @pytest.mark.parametrize("policy", ["defer", "collect"])
-def test_a_failed_tenant_is_named_and_the_others_are_complete(cli, broken_config, policy):
+def test_failed_tenant_is_named_and_the_others_are_complete(cli, broken_config, policy):
     result = cli("scan", "-c", broken_config, "--timeout", "0.3", "--on-error", policy)
     assert (result.exit_code, keys(result)) == (1, ALL)
     assert "tenant dead failed: " in result.stderr
@@ -88,13 +88,13 @@ def test_a_failed_tenant_is_named_and_the_others_are_complete(cli, broken_config
     assert "hunter2" not in result.output
 
 
-def test_raise_stops_at_the_first(cli, broken_config):
+def test_raise_stops_at_the_first_failure(cli, broken_config):
     result = cli("scan", "-c", broken_config, "-t", "dead", "--timeout", "0.3", "--on-error", "raise")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("tenant dead failed: ")
 
 
-def test_the_summary(cli, broken_config):
+def test_summary_is_printed_to_stderr(cli, broken_config):
     result = cli("scan", "-c", broken_config, "--timeout", "0.3", "--summary")
     assert "6 keys of 4 tenants" in result.stderr
     rows = [[part.strip() for part in line.strip("│").split("│")] for line in result.stderr.splitlines() if "│" in line]
@@ -120,14 +120,14 @@ def test_the_summary(cli, broken_config):
         (("a", "b"), "unexpected"),
     ],
 )
-def test_wrong_arguments(cli, config, arguments, words):
+def test_wrong_arguments_are_usage_errors(cli, config, arguments, words):
     result = cli("scan", "-c", config, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
 
 
 @pytest.mark.parametrize("command", ["tenants", "check", "scan"])
-def test_a_reader_that_was_never_there_is_no_error(process, config, command):
+def test_pipe_closed_before_the_start_is_no_error(process, config, command):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as nobody:
@@ -135,7 +135,7 @@ def test_a_reader_that_was_never_there_is_no_error(process, config, command):
     assert (result.returncode, result.stderr) == (141, "")
 
 
-def test_an_interrupted_scan_ends_at_once(config):
+def test_interrupted_scan_ends_at_once(config):
     # A server that accepts, and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with config.open("a") as file:
@@ -150,7 +150,7 @@ def test_an_interrupted_scan_ends_at_once(config):
             assert b"Traceback" not in scan.stderr.read()
 
 
-def test_a_reader_that_goes_away_is_no_error(config, server):
+def test_pipe_closed_during_the_scan_is_no_error(config, server):
     with redis.Redis(**server.settings, db=41) as acme:
         acme.mset({f"key:{n:050}": "" for n in range(20_000)})
     command = [sys.executable, "-W", "error", "-m", "tenantlimpyd", "scan", "-c", str(config)]
@@ -161,12 +161,12 @@ def test_a_reader_that_goes_away_is_no_error(config, server):
         assert scan.wait(timeout=30) == 141
 
 
-def test_unique(cli, config):
+def test_unique_prints_each_key_once(cli, config):
     result = cli("scan", "-c", config, "--unique")
     assert (result.exit_code, keys(result)) == (0, ALL)
 
 
-def test_a_scan_that_failed_goes_on_where_it_was(cli, broken_config, tmp_path):
+def test_failed_scan_is_resumed(cli, broken_config, tmp_path):
     place = tmp_path / "place"
     broken = cli("scan", "-c", broken_config, "--resume", place)
     assert broken.exit_code == 1
@@ -176,14 +176,14 @@ def test_a_scan_that_failed_goes_on_where_it_was(cli, broken_config, tmp_path):
     assert keys(again) == []  # the healthy tenants are through
 
 
-def test_a_scan_that_is_through_leaves_no_place(cli, config, tmp_path):
+def test_finished_scan_leaves_no_resume_file(cli, config, tmp_path):
     place = tmp_path / "place"
     assert keys(cli("scan", "-c", config, "--resume", place)) == ALL
     assert not place.exists()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_scan_leaves_its_place(config, server, tmp_path, number, status):
+def test_interrupted_scan_writes_a_resume_file(config, server, tmp_path, number, status):
     place = tmp_path / "place"
     with redis.Redis(**server.settings, db=41) as acme:
         acme.mset({f"many:{number}": "x" for number in range(20_000)})
@@ -206,7 +206,7 @@ def test_an_interrupted_scan_leaves_its_place(config, server, tmp_path, number, 
 
 
 @pytest.mark.parametrize("text", ["nonsense", "tlw1.AAAA", "\u00e9"])
-def test_a_file_that_holds_no_place(cli, config, tmp_path, text):
+def test_invalid_resume_file_is_refused(cli, config, tmp_path, text):
     place = tmp_path / "place"
     place.write_text(text)
     result = cli("scan", "-c", config, "--resume", place)
@@ -215,7 +215,7 @@ def test_a_file_that_holds_no_place(cli, config, tmp_path, text):
 
 
 @pytest.mark.parametrize("name", ["missing/place", "file/place"])
-def test_place_that_can_not_be_written_is_refused_at_the_start(cli, config, tmp_path, name):
+def test_unwritable_resume_file_is_refused_at_the_start(cli, config, tmp_path, name):
     (tmp_path / "file").write_text("")
     result = cli("scan", "-c", config, "--resume", tmp_path / name)
     assert result.exit_code == 2
@@ -223,7 +223,7 @@ def test_place_that_can_not_be_written_is_refused_at_the_start(cli, config, tmp_
     assert "--resume" in result.stderr
 
 
-def test_output_that_can_not_be_written_is_told_without_a_traceback(process, config, tmp_path):
+def test_failing_output_is_reported_without_a_traceback(process, config, tmp_path):
     (tmp_path / "out").write_text("")
     with (tmp_path / "out").open() as unwritable:  # fails at the first write, as a full disk does
         result = process("scan", "-c", config, capture_output=False, stdout=unwritable, stderr=subprocess.PIPE)
@@ -232,7 +232,7 @@ def test_output_that_can_not_be_written_is_told_without_a_traceback(process, con
     assert "Traceback" not in result.stderr
 
 
-def test_closed_output_is_told_without_a_traceback(config):
+def test_closed_output_is_reported_without_a_traceback(config):
     command = f"{sys.executable} -m tenantlimpyd scan -c {config} >&-"
     result = subprocess.run(command, shell=True, check=False, capture_output=True, text=True, timeout=50)
     assert result.returncode == 1

@@ -21,7 +21,7 @@ key_prefix = "[red]x[/]\\u001b[2J:"
 """
 
 
-def test_each_is_listed_with_its_place(cli, config, server):
+def test_each_tenant_is_listed_with_its_server_and_database(cli, config, server):
     rows = [line for line in cli("tenants", "-c", config).stdout.splitlines() if "│" in line]
     assert [[part.strip() for part in row.strip("│").split("│")] for row in rows] == [
         ["acme", f"localhost:{server.port}", "41", ""],
@@ -30,13 +30,13 @@ def test_each_is_listed_with_its_place(cli, config, server):
     ]
 
 
-def test_as_json(cli, config, server):
+def test_tenants_are_listed_as_json(cli, config, server):
     told = [json.loads(line) for line in cli("tenants", "-c", config, "--json").stdout.splitlines()]
     assert told[1] == {"tenant": "globex", "server": f"localhost:{server.port}", "db": 42, "prefix": "globex:"}
     assert len(told) == 3
 
 
-def test_no_secret_is_shown_and_nothing_a_terminal_would_obey(cli, tmp_path):
+def test_secrets_are_hidden_and_control_characters_escaped(cli, tmp_path):
     path = tmp_path / "tenants.toml"
     path.write_text(SECRETS)
     for arguments in ((), ("--json",), ("--verbose",)):

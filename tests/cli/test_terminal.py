@@ -37,7 +37,7 @@ def scan(config):
     return [sys.executable, "-m", "tenantlimpyd", "scan", "invoice:*", "-c", str(config)]
 
 
-def test_keys_bar_and_table_on_one_terminal(config):
+def test_terminal_shows_keys_progress_bar_and_table(config):
     code, _, seen = on_terminal(scan(config), stdout_too=True)
     assert code == 0
     for words in ("globex", "invoice:9", "tenants", "4 keys of 3 tenants"):
@@ -45,7 +45,7 @@ def test_keys_bar_and_table_on_one_terminal(config):
     assert seen.index("\x1b[?25l") < seen.index("\x1b[?25h")  # the cursor is hidden, and comes back
 
 
-def test_keys_in_a_pipe_and_the_rest_on_the_terminal(config):
+def test_keys_go_to_a_pipe_and_the_progress_to_the_terminal(config):
     code, out, seen = on_terminal(scan(config), stdout_too=False)
     assert code == 0
     assert sorted(out.splitlines()) == ["acme\tinvoice:1", "acme\tinvoice:2", "globex\tinvoice:1", "initech\tinvoice:9"]

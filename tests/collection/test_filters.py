@@ -113,7 +113,7 @@ FOUND = [
 @pytest.mark.parametrize(
     ("filters", "pks"), FOUND, ids=[f"{number}-{'-'.join(each)}" for number, (each, _) in enumerate(FOUND)]
 )
-async def test_filters_find_what_they_say_in_one_trip(call, book, raw, filters, pks):
+async def test_filters_find_matching_objects_in_one_round_trip(call, book, raw, filters, pks):
     before = {key: raw.type(key) for key in raw.scan_iter()}
     assert await call.list(book.collection(**filters)) is not None  # the script is known from now on
     with count_commands() as sent:
@@ -137,7 +137,7 @@ async def test_filters_find_what_they_say_in_one_trip(call, book, raw, filters, 
     assert {key: raw.type(key) for key in raw.scan_iter()} == before
 
 
-async def test_scores_give_the_order_of_everything(call, book):
+async def test_scored_index_orders_items_slices_and_objects(call, book):
     found = book.collection(shelf__ranked="A")
     assert await call.list(found) == ["5", "3", "1"]
     assert await call.slice(found, slice(0, 2)) == ["5", "3"]
@@ -147,7 +147,9 @@ async def test_scores_give_the_order_of_everything(call, book):
     assert [each._pk for each in await call.list(found.instances())] == ["5", "3", "1"]
 
 
-async def test_p08_p09_no_value_finds_nothing_and_prefixes_take_several(call, book):
+@pytest.mark.pitfall(8)
+@pytest.mark.pitfall(9)
+async def test_empty_filter_finds_nothing_and_several_prefixes_are_accepted(call, book):
     assert await call.list(book.collection(title__in=[], shelf__low="a")) == []
     assert await call.list(book.collection(shelf__low="a")(title__in=iter(()))) == []
     with count_commands() as sent:
@@ -162,7 +164,7 @@ async def test_several_values_may_come_from_an_iterator(call, book):
     assert sorted(await call.list(found)) == ["1", "3", "5"]
 
 
-async def test_fields_and_objects_stand_for_their_values(call, book):
+async def test_filter_values_may_be_fields_and_objects(call, book):
     third = await call(book, "get", 3)
     found = book.collection(title=third.title)
     assert await call.list(found) == ["3"]
@@ -180,7 +182,7 @@ async def test_fields_and_objects_stand_for_their_values(call, book):
     assert sent.trips == 2
 
 
-def test_wrong_filters_are_refused_before_anything_is_sent(book):
+def test_wrong_filters_are_refused_before_any_command(book):
     unsaved = book.lazy_connect(1).__class__._placed(book.database.placement())
     with count_commands() as sent:
         for filters, error in [
@@ -221,7 +223,7 @@ def pair(database):
     return Pair
 
 
-async def test_an_index_of_several_fields_answers_filters_on_all_of_them(call, pair):
+async def test_index_of_several_fields_answers_filters_on_all_of_them(call, pair):
     with count_commands() as sent:
         assert await call.list(pair.collection(one="a", two="y")) == ["2"]
     assert [words[0] for words in sent.sent] == ["SMEMBERS"]
@@ -235,7 +237,7 @@ async def test_an_index_of_several_fields_answers_filters_on_all_of_them(call, p
         await call.list(pair.collection(two="x"))
 
 
-def test_no_source_at_all_is_nothing():
+def test_intersection_of_no_source_is_empty():
     from tenantlimpyd.collection.plan import AllOf, Members, all_of
     from tenantlimpyd.indexes.pk_sources import AnyOf
 
@@ -247,7 +249,7 @@ def test_no_source_at_all_is_nothing():
     assert all_of([key, Members(())]) == Nothing()
 
 
-async def test_more_pks_than_a_command_of_the_script_can_carry(call, book, raw):
+async def test_filter_with_more_pks_than_one_script_command_accepts(call, book, raw):
     name = book._name
     raw.zadd(f"{name}:pages:scores", {str(pk): pk for pk in range(100, 20_100)})
     raw.zadd(f"{name}:title:texts", {f"many{SEPARATOR}{pk}": 0 for pk in range(100, 20_100)})

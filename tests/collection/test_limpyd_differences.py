@@ -13,7 +13,8 @@ from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes import TextRangeIndex
 
 
-async def test_p10_texts_are_compared_whatever_follows(call, made):
+@pytest.mark.pitfall(10)
+async def test_text_ranges_compare_whole_values(call, made):
     thing = made(t=fields.StringField(indexable=True, indexes=[TextRangeIndex]))
     values = ["foo", "foo1", "foo ", "foo-x", "foo.", "foo/", "foo:", "fo", "fop"]
     for value in values:
@@ -30,7 +31,8 @@ async def test_p10_texts_are_compared_whatever_follows(call, made):
             assert found == {value for value in values if fits(value)}, (suffix, bound)
 
 
-async def test_p35_anything_can_be_stored(call, made, raw):
+@pytest.mark.pitfall(35)
+async def test_collection_of_one_pk_or_sorted_by_score_can_be_stored(call, made, raw):
     thing = made(note=fields.StringField(), ranks=fields.SortedSetField())
     one, two = await call.create(thing, note="a", ranks={"1": 5, "2": 3}), await call.create(thing, note="b")
     stored = await call(thing.collection(pk=two._pk), "store")
@@ -40,7 +42,8 @@ async def test_p35_anything_can_be_stored(call, made, raw):
     assert all(0 < raw.ttl(key) <= 60 for key in raw.keys("*__collection__*"))
 
 
-async def test_p37_nothing_intersected_is_nothing(call, made):
+@pytest.mark.pitfall(37)
+async def test_intersection_with_an_empty_iterable_is_empty(call, made):
     thing = made(note=fields.StringField())
     await call.create(thing, note="a")
     for nothing in ([], (), set()):
@@ -48,7 +51,8 @@ async def test_p37_nothing_intersected_is_nothing(call, made):
         assert await call.count(thing.collection().intersect(nothing)) == 0
 
 
-async def test_p45_counting_leaves_nothing_and_a_call_is_fresh(call, person, raw):
+@pytest.mark.pitfall(45)
+async def test_count_leaves_no_temporary_key_and_a_call_evaluates_again(call, person, raw):
     await call.create(person, name="x", city="y")
     found = person.collection(name="x", city="y")
     assert await call.count(found) == 1
@@ -59,20 +63,23 @@ async def test_p45_counting_leaves_nothing_and_a_call_is_fresh(call, person, raw
     assert sorted(found()) == ["1", "2"]
 
 
-async def test_p27_connect_points_the_database_elsewhere(database, flushed_server):
+@pytest.mark.pitfall(27)
+async def test_connect_moves_the_database(database, flushed_server):
     client = database.connect(**flushed_server.settings, db=3)
     assert database.connection is client
     assert client.connection_pool.connection_kwargs["db"] == 3
 
 
-def test_p28_nothing_is_kept_of_a_connection_that_failed(unused_tcp_port):
+@pytest.mark.pitfall(28)
+def test_failed_connection_is_not_kept(unused_tcp_port):
     with RedisDatabase(host="127.0.0.1", port=unused_tcp_port, retry=Retry(NoBackoff(), 0)) as nowhere:
         for _ in range(2):
             with pytest.raises(redis.ConnectionError):
                 nowhere.connection.ping()
 
 
-def test_p29_clients_are_told_apart_by_names_and_types_of_settings(flushed_server):
+@pytest.mark.pitfall(29)
+def test_databases_with_different_settings_have_different_clients(flushed_server):
     settings = flushed_server.settings
     with (
         RedisDatabase(**settings, socket_connect_timeout=9) as connecting,
@@ -82,7 +89,9 @@ def test_p29_clients_are_told_apart_by_names_and_types_of_settings(flushed_serve
         assert "secret-9" not in repr(answering) + repr(vars(answering))
 
 
-def test_p19_p22_collections_do_not_hang_in_a_pipeline(person, database):
+@pytest.mark.pitfall(19)
+@pytest.mark.pitfall(22)
+def test_collections_are_refused_in_a_pipeline(person, database):
     person(name="x")
     with database.pipeline() as pipe:
         with pytest.raises(ImplementationError):

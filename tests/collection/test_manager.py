@@ -72,7 +72,7 @@ async def test_filters_are_added_by_calling(call, people):
     assert await call.list(people.collection(pk=1)(pk=2)) == []
 
 
-async def test_building_asks_nothing(people):
+async def test_building_a_collection_sends_no_command(people):
     with count_commands() as sent:
         found = people.collection(name="Ann", pk=1)(city="Rome").instances().primary_keys().instances(lazy=True)
         people.instances(name="Ann")
@@ -80,14 +80,14 @@ async def test_building_asks_nothing(people):
     assert sent.trips == 0
 
 
-async def test_a_pk_alone_is_a_sequence_of_one(call, people):
+async def test_collection_filtered_by_pk_has_one_item(call, people):
     found = people.collection(pk=1)
     assert await call.item(found, -1) == "1"
     for wanted, pks in [(slice(1, None), []), (slice(0, 1), ["1"]), (slice(None, None, -1), ["1"]), (slice(0, -1), [])]:
         assert await call.slice(found, wanted) == pks
 
 
-async def test_dead_pks_in_an_index_are_no_objects(call, people, raw):
+async def test_index_entries_of_deleted_objects_are_left_out(call, people, raw):
     raw.sadd("spec:person:name:Ann", *range(1000, 4000))
     made = await call.list(people.instances(name="Ann"))
     assert sorted(each._pk for each in made) == ["1", "2"]
@@ -100,7 +100,7 @@ async def test_dead_pks_in_an_index_are_no_objects(call, people, raw):
     assert await call.list(people.collection(name="Ann", pk=1000)) == []
 
 
-async def test_pks_that_are_no_numbers_are_ordered_as_text(call, database):
+async def test_pks_that_are_not_numbers_are_sorted_as_text(call, database):
     hosted_by = database
 
     class Country(model.RedisModel):
@@ -122,7 +122,7 @@ async def test_pks_that_are_no_numbers_are_ordered_as_text(call, database):
     assert await call.slice(Country.collection(name="n"), slice(None)) == ["9", "10"]
 
 
-def test_a_collection_is_like_a_sequence(people):
+def test_collection_behaves_as_a_sequence(people):
     found = people.collection(name="Ann")
     assert bool(found)
     assert not people.collection(name="Zoe")
@@ -145,7 +145,7 @@ def test_a_collection_is_like_a_sequence(people):
         found["a":]
 
 
-def test_results_are_a_sequence_that_asks_nothing(people):
+def test_results_are_a_sequence_and_send_no_command(people):
     results = people.collection()[0:3]
     with count_commands() as sent:
         assert (len(results), bool(results), results[0], results[-1], results[1:]) == (3, True, "1", "3", ["2", "3"])
@@ -163,7 +163,7 @@ def test_results_are_a_sequence_that_asks_nothing(people):
     assert repr(people.collection()[0:30]).endswith("'20', ...]>")
 
 
-async def test_no_item_changes_the_order_of_the_next(call, people):
+async def test_reading_an_item_keeps_the_order_of_the_collection(call, people):
     found = people.collection()
     for _ in range(2):
         assert await call.item(found, -1) == "4"
@@ -171,7 +171,7 @@ async def test_no_item_changes_the_order_of_the_next(call, people):
         assert await call.slice(found, slice(None)) == ["1", "2", "3", "4"]
 
 
-async def test_a_manager_of_ones_own(call, people):
+async def test_custom_collection_manager_is_used(call, people):
     class Romans(CollectionManager):
         def __init__(self, model):
             super().__init__(model)
@@ -185,7 +185,7 @@ async def test_a_manager_of_ones_own(call, people):
     assert await call(people, "exists", name="Ann") is True
 
 
-async def test_a_manager_may_be_given_with_its_types(call, person):
+async def test_collection_manager_may_be_a_parametrized_class(call, person):
     someone = await call.create(person, name="x")
     found = person.collection(ExtendedCollectionManager[person, str], name="x")
     assert isinstance(found, ExtendedCollectionManager)

@@ -63,7 +63,7 @@ def player(database):
 @example("age", True, slice(5, 0, -1))
 @example("-age", False, slice(-5, -2))
 @example("-age", False, slice(-50, -2, 2))
-def test_slices_are_those_of_the_sorted_list(kept, by, filtered, wanted):
+def test_slices_equal_slices_of_the_sorted_list(kept, by, filtered, wanted):
     if not kept.collection():  # the tests of others may have emptied the server
         kept.database.connection.flushdb()
         for number, age in enumerate(AGES):
@@ -75,7 +75,8 @@ def test_slices_are_those_of_the_sorted_list(kept, by, filtered, wanted):
     assert list(found.instances()) == [kept(pk) for pk in expected]
 
 
-async def test_p11_an_item_from_the_end_leaves_the_order_as_it_was(call, player):
+@pytest.mark.pitfall(11)
+async def test_negative_index_keeps_the_order(call, player):
     found = player.collection().sort(by="age")
     for _ in range(3):
         assert await call.item(found, -1) == "6"
@@ -84,7 +85,7 @@ async def test_p11_an_item_from_the_end_leaves_the_order_as_it_was(call, player)
     assert await call.list(found) == ORDERS["age"]
 
 
-async def test_an_item_from_the_end_is_one_item_of_one_trip(call, player):
+async def test_negative_index_takes_one_round_trip(call, player):
     found = player.collection(team="t").sort(by="age").instances()
     await call.item(found, -1)
     with count_commands() as sent:
@@ -92,7 +93,8 @@ async def test_an_item_from_the_end_is_one_item_of_one_trip(call, player):
     assert sent.trips == 1
 
 
-async def test_p12_a_pk_is_a_list_of_one(call, player):
+@pytest.mark.pitfall(12)
+async def test_collection_filtered_by_pk_can_be_sliced(call, player):
     found = player.collection(pk=1)
     for order in (found, found.sort(by="age"), found.instances().sort(by="-age").primary_keys()):
         assert await call.item(order, 0) == "1"
@@ -102,7 +104,8 @@ async def test_p12_a_pk_is_a_list_of_one(call, player):
                 await call.item(order, index)
 
 
-async def test_p14_pks_that_are_no_numbers_are_sorted_as_text(call, database):
+@pytest.mark.pitfall(14)
+async def test_pks_that_are_not_numbers_are_sorted_as_text(call, database):
     country = define(database, "Country", code=fields.PKField(), size=fields.StringField(indexable=True))
     for code in ("fr", "de", "10", "9"):
         await call.create(country, code=code, size=1)
@@ -119,7 +122,7 @@ async def test_p14_pks_that_are_no_numbers_are_sorted_as_text(call, database):
     assert await call(country, "exists", size=1, pk="de")
 
 
-async def test_text_needs_alpha_and_a_failure_leaves_nothing_behind(call, player, raw):
+async def test_sort_by_text_needs_alpha_and_leaves_no_temporary_key(call, player, raw):
     before = set(raw.keys())
     for filters in ({}, {"team": "t"}, {"team__in": ["t", "u"]}):
         with pytest.raises(ResponseError, match="double"):
@@ -127,7 +130,7 @@ async def test_text_needs_alpha_and_a_failure_leaves_nothing_behind(call, player
     assert set(raw.keys()) == before
 
 
-async def test_the_last_sort_counts_and_the_original_stays(call, player):
+async def test_last_sort_wins_and_the_original_collection_is_unchanged(call, player):
     base = player.collection().sort(by="age")
     other = base.sort(by="name", alpha=True, desc=True)
     assert await call.list(other) == ORDERS["pk"]
@@ -142,7 +145,7 @@ async def test_the_last_sort_counts_and_the_original_stays(call, player):
     assert await call.count(base.sort(by="name")) == 6  # a count sorts nothing
 
 
-def test_wrong_options_are_refused(player):
+def test_wrong_sort_options_are_refused(player):
     for options, error in [
         ({"store": "x"}, TypeError),
         ({"get": "#"}, TypeError),
@@ -153,7 +156,7 @@ def test_wrong_options_are_refused(player):
             player.collection().sort(**options)
 
 
-async def test_prefixes_with_stars_and_own_patterns(call, flushed_server, raw):
+async def test_sort_by_keys_with_stars_in_the_prefix_and_custom_patterns(call, flushed_server, raw):
     with RedisDatabase(**flushed_server.settings, db=0, key_prefix="a*:") as starred:
         player = make_player(starred)
         with pytest.raises(ImplementationError, match=r"\*"):
@@ -173,7 +176,7 @@ async def test_prefixes_with_stars_and_own_patterns(call, flushed_server, raw):
         await prefixed.aclose()
 
 
-async def test_fetched_values_come_with_the_objects(call, player):
+async def test_sort_get_returns_values_with_the_objects(call, player):
     found = player.collection(team="t").sort(by="age").fetch("age", "team")
     await call.list(found())
     with count_commands() as sent:
@@ -193,7 +196,7 @@ async def test_fetched_values_come_with_the_objects(call, player):
             player.collection().fetch(wrong)
 
 
-async def test_objects_are_live_unless_lazy(call, player, raw):
+async def test_instances_leave_out_deleted_objects_unless_lazy(call, player, raw):
     raw.sadd(f"{player._name}:team:t", *range(1000, 3500))
     assert len(await call.list(player.instances(team="t"))) == 6  # pitfall 58
     assert len(await call.list(player.instances(team="t").fetch("age"))) == 6

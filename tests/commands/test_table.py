@@ -34,7 +34,7 @@ def test_rows_agree_with_what_servers_say_of_their_commands(record):
     assert disagreements(json.loads(record.read_text()), kind, version) == []
 
 
-def test_no_row_is_of_a_command_that_no_server_has():
+def test_every_row_is_a_command_of_some_server():
     recorded = set().union(*(json.loads(record.read_text()) for record in RECORDS))
     assert set(ROWS) - recorded == set()
 
@@ -96,7 +96,7 @@ def test_subcommands_have_rows_of_their_own(command):
 @pytest.mark.parametrize(
     "command", [(), ("",), ("JSON.SET", "k"), ("XGROUP",), ("XGROUP", "NEW"), ("GE T", "k"), (None,)], ids=repr
 )
-def test_an_unknown_command_has_the_careful_value_everywhere(command):
+def test_unknown_command_has_the_careful_value_everywhere(command):
     row = row_of(command)
     assert (row.known, row.reads, row.writes, row.repeatable, row.in_multi) == (False, False, True, False, False)
     assert row.blocks(command)
@@ -104,7 +104,7 @@ def test_an_unknown_command_has_the_careful_value_everywhere(command):
     assert not row.keys.complete
 
 
-def test_a_container_without_its_subcommand_is_unknown():
+def test_container_without_its_subcommand_is_unknown():
     assert {name for name in CONTAINERS if row_of((name,)).known} == {"COMMAND"}
 
 
@@ -151,7 +151,7 @@ def test_keys_of_a_malformed_command_are_not_guessed(command):
         row_of(words).keys.positions(words)
 
 
-def test_sort_has_keys_that_no_position_tells():
+def test_keys_of_sort_have_no_fixed_positions():
     assert not ROWS["SORT"].keys.complete
     assert ROWS["GET"].keys.complete
 
@@ -167,7 +167,7 @@ def test_sort_has_keys_that_no_position_tells():
         (("WAIT", 1, 0), True),
     ],
 )
-def test_whether_it_waits_is_told_by_its_words(command, blocks):
+def test_arguments_decide_whether_a_command_blocks(command, blocks):
     assert row_of(command).blocks(command) is blocks
 
 
@@ -187,6 +187,6 @@ def test_servers_that_have_a_command_are_named():
         "GET first read keys string -",
     ],
 )
-def test_a_malformed_row_is_refused(line):
+def test_malformed_row_is_refused(line):
     with pytest.raises(ValueError, match=r"column|flags|reach|positions"):
         parse_row(line)

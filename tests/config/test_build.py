@@ -54,7 +54,7 @@ def found(request, tmp_path):
     return databases({"file": path, "path as text": str(path), "mapping": tomllib.loads(TEXT)}[request.param])
 
 
-def test_tenants_live_where_the_configuration_says(found):
+def test_tenants_have_the_configured_databases(found):
     assert {tenant: str(database.keyspace) for tenant, database in found.items()} == {
         "acme": "redis-1:7000, db 1",
         "globex.eu": "redis-1:7000, db 2",
@@ -63,20 +63,20 @@ def test_tenants_live_where_the_configuration_says(found):
     }
 
 
-def test_a_tenants_settings_override_its_servers(found):
+def test_settings_of_a_tenant_override_those_of_its_server(found):
     assert found["acme"].connection_settings["client_name"] == "shop"
     assert found["globex.eu"].connection_settings["client_name"] == "globex"
     assert found["globex.eu"].connection_settings["socket_timeout"] == 2.5
 
 
-def test_settings_of_tls_become_what_redis_py_takes(found):
+def test_tls_settings_are_passed_to_redis_py(found):
     settings = found["initech"].connection_settings
     assert settings["ssl_min_version"] is ssl.TLSVersion.TLSv1_3
     assert settings["ssl_include_verify_flags"] == [ssl.VerifyFlags.VERIFY_X509_STRICT]
     assert found["initech"].connection.connection_pool.connection_kwargs["ssl_cert_reqs"] == "optional"
 
 
-def test_a_router_is_made_of_it(tmp_path):
+def test_router_is_built_from_a_configuration(tmp_path):
     path = tmp_path / "tenants.toml"
     path.write_text(TEXT)
     with DatabaseRouter.from_config(path, resolver=lambda tenant: None) as router:
@@ -84,11 +84,11 @@ def test_a_router_is_made_of_it(tmp_path):
         assert router.database_for("acme").keyspace.db == 1
 
 
-def test_no_tenants_yet_is_no_mistake():
+def test_configuration_without_tenants_is_valid():
     assert databases({"tenants": {}}) == {}
 
 
-def test_every_setting_of_redis_py_is_either_of_files_or_of_code():
+def test_every_setting_of_redis_py_is_for_files_or_for_code():
     # A new redis-py has new settings: each needs a decision.
     assert SETTINGS.keys() | CODE_ONLY == KNOWN_SETTINGS
     assert {
@@ -107,7 +107,7 @@ def test_every_setting_of_redis_py_is_either_of_files_or_of_code():
     } == CODE_ONLY
 
 
-def test_the_documentation_names_every_setting():
+def test_documentation_names_every_setting():
     page = Path(__file__).parents[2].joinpath("docs/configuration.md").read_text(encoding="utf-8")
     assert [name for name in SETTINGS if f"`{name}`" not in page] == []
 
@@ -119,14 +119,14 @@ def connected_with(database):
     return database.connection.connection_pool.connection_kwargs.get("password")
 
 
-def test_a_password_from_the_environment(monkeypatch):
+def test_password_is_read_from_the_environment(monkeypatch):
     monkeypatch.setenv("SHOP_PASSWORD", "hunter2")
     found = databases({"tenants": {"acme": {"host": "h", "password_env": "SHOP_PASSWORD"}}})
     assert connected_with(found["acme"]) == "hunter2"
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
-def test_a_password_from_a_file_beside_the_configuration(tmp_path, monkeypatch, ending):
+def test_password_is_read_from_a_file_beside_the_configuration(tmp_path, monkeypatch, ending):
     (tmp_path / "secret").write_bytes(" hünter2 ".encode() + ending)
     path = tmp_path / "tenants.toml"
     path.write_text('[tenants.acme]\nhost = "h"\npassword_file = "secret"\n')
@@ -134,7 +134,7 @@ def test_a_password_from_a_file_beside_the_configuration(tmp_path, monkeypatch, 
     assert connected_with(databases(path)["acme"]) == " hünter2 "
 
 
-def test_a_tenants_password_wins_over_its_servers(monkeypatch):
+def test_password_of_a_tenant_overrides_that_of_its_server(monkeypatch):
     monkeypatch.setenv("A_PASSWORD", "a")
     monkeypatch.setenv("B_PASSWORD", "b")
     found = databases(
@@ -157,13 +157,13 @@ def test_files_of_tls_are_found_beside_the_configuration(tmp_path):
     assert databases(path)["acme"].connection_settings["ssl_ca_certs"] == str(tmp_path / "ca.pem")
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path):
+def test_byte_order_mark_is_accepted(tmp_path):
     path = tmp_path / "tenants.toml"
     path.write_bytes(b'\xef\xbb\xbf[tenants.acme]\nhost = "h"\n')
     assert list(databases(path)) == ["acme"]
 
 
-async def test_a_configured_tenant_is_reached_in_both_modes(server):
+async def test_configured_tenant_is_reached_in_both_modes(server):
     settings = {"host": server.host, "port": server.port}
     with DatabaseRouter.from_config(
         {"servers": {"s": settings}, "tenants": {"acme": {"server": "s", "db": 9}}}
@@ -176,7 +176,7 @@ async def test_a_configured_tenant_is_reached_in_both_modes(server):
 # Sentinels, and breakers
 
 
-def test_sentinels_in_a_file(tmp_path, monkeypatch):
+def test_sentinels_are_configured_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("SENTINEL_PASSWORD", "s-secret")
     (tmp_path / "password").write_text("d-secret\n")
     path = tmp_path / "tenants.toml"
@@ -230,7 +230,7 @@ breaker = false
         ({"db": 1}, "url, host, port, unix_socket_path or sentinel"),
     ],
 )
-def test_mistakes_about_sentinels_and_breakers(settings, said):
+def test_mistakes_in_sentinels_and_breakers_are_reported(settings, said):
     with pytest.raises(ConfigurationError) as caught:
         databases({"servers": {"main": settings}, "tenants": {"acme": {"server": "main"}}})
     assert said in str(caught.value)

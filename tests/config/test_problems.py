@@ -88,14 +88,14 @@ def server(**table):
         (server(host="h", server="x"), "servers.main.server: ", "tables of tenants"),
     ],
 )
-def test_a_mistake_is_told_under_its_key(source, start, words):
+def test_mistake_is_reported_under_its_key(source, start, words):
     problem = one(source)
     assert problem.startswith(start)
     assert words in problem
     assert problem.isprintable()
 
 
-def test_a_server_that_is_not_there_has_a_neighbour():
+def test_unknown_server_suggests_a_similar_name():
     source = {
         "servers": {"main": {"host": "h"}},
         "tenants": {"acme": {"server": "mian"}, "globex": {"server": "xyzzy"}},
@@ -107,17 +107,17 @@ def test_a_server_that_is_not_there_has_a_neighbour():
 
 
 @pytest.mark.parametrize("address", [{"host": "x"}, {"port": 1}, {"url": "redis://x"}, {"unix_socket_path": "/x"}])
-def test_a_tenant_on_a_server_has_no_address_of_its_own(address):
+def test_tenant_of_a_server_can_not_have_an_address(address):
     source = {"servers": {"main": {"host": "h"}}, "tenants": {"acme": {"server": "main", **address}}}
     assert one(source).startswith(f"tenants.acme.{next(iter(address))}: server says where it is")
 
 
-def test_the_servers_url_and_the_tenants_db_contradict():
+def test_servers_url_and_the_tenants_db_contradict():
     source = {"servers": {"main": {"url": "redis://h/0"}}, "tenants": {"acme": {"server": "main", "db": 1}}}
     assert one(source).startswith("tenants.acme: db is given twice")
 
 
-def test_a_servers_mistake_is_told_once_not_for_each_tenant():
+def test_mistake_of_a_server_is_reported_once_not_per_tenant():
     source = {
         "servers": {"main": {"host": "h", "port": 0}},
         "tenants": {f"t{n}": {"server": "main", "db": n} for n in range(10)},
@@ -125,7 +125,7 @@ def test_a_servers_mistake_is_told_once_not_for_each_tenant():
     assert one(source).startswith("servers.main.port: ")
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     source = {
         "sever": {},
         "servers": {"main": {"host": "h", "port": 0}, "other": {"urk": 1}},
@@ -144,7 +144,7 @@ def test_all_mistakes_are_told_at_once():
     ]
 
 
-def test_shared_keyspaces_are_all_told():
+def test_all_shared_keyspaces_are_reported():
     source = {
         "servers": {"main": {"host": "127.0.0.1"}, "alias": {"host": "LOCALHOST"}},
         "tenants": {
@@ -168,7 +168,7 @@ def test_shared_keyspaces_are_all_told():
     assert len(found) == 4
 
 
-def test_a_thousand_tenants_in_one_place_are_a_thousand_problems_not_a_million():
+def test_problems_of_a_shared_keyspace_grow_linearly():
     assert len(mistakes({"tenants": {f"t{n}": {"host": "h"} for n in range(1000)}})) == 999
 
 
@@ -185,7 +185,7 @@ def test_a_thousand_tenants_in_one_place_are_a_thousand_problems_not_a_million()
         (b"[tenants.acme]\nhost = 'h'\n[tenants.acme]\n", "line 3"),
     ],
 )
-def test_what_is_not_toml_is_told_with_its_line(tmp_path, content, words):
+def test_invalid_toml_is_reported_with_its_line(tmp_path, content, words):
     path = tmp_path / "tenants.toml"
     path.write_bytes(content)
     problem = one(path)
@@ -210,11 +210,11 @@ def test_what_is_not_toml_is_told_with_its_line(tmp_path, content, words):
         ([], "not a list"),
     ],
 )
-def test_what_is_no_file_is_told(source, words):
+def test_unreadable_file_is_reported(source, words):
     assert words in one(source)
 
 
-def test_the_error_names_the_file_and_can_be_sent_to_another_process(tmp_path):
+def test_error_names_the_file_and_can_be_pickled(tmp_path):
     path = tmp_path / "tenants.toml"
     path.write_text("[tenants.acme]\nprot = 1\nport = 0\n")
     with pytest.raises(ConfigurationError) as caught:
@@ -245,7 +245,7 @@ def test_the_error_names_the_file_and_can_be_sent_to_another_process(tmp_path):
         ({"password": 5}, "tenants.acme.password: ", "must be text"),
     ],
 )
-def test_a_password_that_is_not_there_is_told(monkeypatch, table, start, words):
+def test_missing_password_is_reported(monkeypatch, table, start, words):
     monkeypatch.setenv("EMPTY_VARIABLE", "")
     monkeypatch.setenv("BYTES_VARIABLE", "\udcff")
     monkeypatch.delenv("NO_SUCH_VARIABLE", raising=False)
@@ -254,7 +254,7 @@ def test_a_password_that_is_not_there_is_told(monkeypatch, table, start, words):
     assert words in problem
 
 
-def test_two_passwords_are_one_too_many(monkeypatch):
+def test_two_sources_of_a_password_are_refused(monkeypatch):
     monkeypatch.setenv("SHOP_PASSWORD", "x")
     assert one(tenant(host="h", password="x", password_env="SHOP_PASSWORD")) == (
         "tenants.acme: password and password_env are given together: keep one"
@@ -289,7 +289,7 @@ def test_no_message_shows_a_secret(table):
         assert SECRET not in problem
 
 
-def test_a_url_given_as_a_servers_name_is_hidden():
+def test_url_given_as_a_servers_name_is_hidden():
     for servers in ({}, {"main": {"host": "h"}}):
         with pytest.raises(ConfigurationError) as caught:
             databases({"servers": servers, "tenants": {"acme": {"server": "redis://user:hunter2@redis-1:6379"}}})
@@ -297,7 +297,7 @@ def test_a_url_given_as_a_servers_name_is_hidden():
         assert "goes into url" in str(caught.value)
 
 
-def test_a_key_given_as_a_files_path_is_hidden_and_a_bad_path_is_no_system_error():
+def test_key_given_as_a_files_path_is_hidden_and_a_bad_path_is_no_system_error():
     for path in ("-----BEGIN PRIVATE KEY-----\nhunter2", "a" * 300):
         with pytest.raises(ConfigurationError) as caught:
             databases({"tenants": {"acme": {"host": "h", "ssl": True, "ssl_keyfile": path}}})
@@ -305,7 +305,7 @@ def test_a_key_given_as_a_files_path_is_hidden_and_a_bad_path_is_no_system_error
         assert "tenants.acme.ssl_keyfile" in str(caught.value)
 
 
-def test_a_router_with_a_grammar_of_its_own_reads_its_configuration_by_it():
+def test_custom_grammar_applies_to_the_configuration():
     source = {"tenants": {"acme/eu": {"host": "h"}}}
     assert DatabaseRouter.from_config(source, grammar="[a-z/]+").tenants() == ("acme/eu",)
     with pytest.raises(ConfigurationError, match="acme/eu"):

@@ -64,13 +64,13 @@ def read(source):
 
 @given(CONFIGURATIONS)
 @settings(max_examples=100, deadline=None, suppress_health_check=SLOW_MACHINES)
-def test_any_mapping(source):
+def test_any_mapping_is_accepted_or_a_configuration_error(source):
     read(source)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), SCALARS, max_size=3))
 @settings(max_examples=150, deadline=None, suppress_health_check=SLOW_MACHINES)
-def test_any_settings_of_a_tenant(table):
+def test_any_tenant_settings_are_accepted_or_a_configuration_error(table):
     read({"tenants": {"acme": {"host": "h", **table}}})
 
 
@@ -84,7 +84,7 @@ FRAGMENTS = st.sampled_from([
 
 @given(st.lists(FRAGMENTS, max_size=30).map("".join).map(str.encode) | st.binary(max_size=30))
 @settings(max_examples=150, deadline=None, suppress_health_check=SLOW_MACHINES)
-def test_any_file(tmp_path_factory, content):
+def test_any_file_is_accepted_or_a_configuration_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "fuzzed.toml"
     path.write_bytes(content)
     read(path)
@@ -92,6 +92,6 @@ def test_any_file(tmp_path_factory, content):
 
 @given(SCALARS)
 @settings(deadline=None, suppress_health_check=SLOW_MACHINES)
-def test_any_source(source):
+def test_any_source_is_accepted_or_a_configuration_error(source):
     with contextlib.suppress(ConfigurationError):
         databases(source)

@@ -9,7 +9,7 @@ import pytest
 from tenantlimpyd.exceptions import ImplementationError
 
 
-def test_select_is_refused_and_nothing_moves(database):
+def test_select_is_refused_and_the_database_stays(database):
     with pytest.raises(ImplementationError, match="SELECT is refused"):
         database.connection.select(5)
     for word in ("select", b"SELECT", "Select", "SELECT 5", b" select 5", bytearray(b"SELECT"), "RESET", "reset"):
@@ -42,18 +42,18 @@ async def test_select_is_refused_in_asyncio(database):
 
 
 @pytest.mark.parametrize("words", [("CLIENT", "SETNAME", "renamed"), ("CLIENT SETNAME", "renamed")])
-def test_an_altered_connection_is_closed_when_it_comes_back(database, words):
+def test_altered_connection_is_closed_on_release(database, words):
     database.connection.execute_command(*words)
     assert database.connection.client_getname() is None
 
 
-async def test_an_altered_connection_is_closed_in_asyncio(database):
+async def test_altered_connection_is_closed_in_asyncio(database):
     await database.aconnection.client_setname("renamed")
     assert await database.aconnection.client_getname() is None
     await database.aclose()
 
 
-def test_a_reply_that_nobody_read_is_handed_to_nobody(database):
+def test_unread_reply_is_not_given_to_another_caller(database):
     pool = database.connection.connection_pool
     connection = pool.get_connection()
     connection.send_command("ECHO", "of somebody else")
@@ -64,7 +64,7 @@ def test_a_reply_that_nobody_read_is_handed_to_nobody(database):
     assert [database.connection.get("k") for _ in range(3)] == ["v"] * 3
 
 
-async def test_a_reply_that_nobody_read_is_handed_to_nobody_in_asyncio(database):
+async def test_reply_that_nobody_read_is_handed_to_nobody_in_asyncio(database):
     pool = database.aconnection.connection_pool
     assert not pool.maint_notifications_enabled()
     connection = await pool.get_connection()
@@ -78,7 +78,7 @@ async def test_a_reply_that_nobody_read_is_handed_to_nobody_in_asyncio(database)
     await database.aclose()
 
 
-def test_a_transaction_begun_by_hand_does_not_swallow_others_commands(database):
+def test_manual_transaction_does_not_queue_commands_of_others(database):
     database.connection.execute_command("MULTI")
     assert database.connection.set("k", "v") is True
     assert database.connection.get("k") == "v"
@@ -89,7 +89,7 @@ def test_a_transaction_begun_by_hand_does_not_swallow_others_commands(database):
         assert pipeline.execute() == ["w"]
 
 
-def test_a_transaction_that_is_ended_keeps_its_connection(database):
+def test_finished_manual_transaction_keeps_its_connection(database):
     names = database.connection.client_id()
     with database.connection.pipeline() as pipeline:
         pipeline.set("k", "v").get("k")

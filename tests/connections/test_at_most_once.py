@@ -57,7 +57,7 @@ async def test_write_whose_reply_is_late_is_executed_once_and_the_error_says_so(
 
 
 @pytest.mark.slow
-async def test_read_whose_reply_is_late_is_sent_again(stalling, mode):
+async def test_read_whose_reply_is_late_is_retried(stalling, mode):
     async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
         await connected(database)
         database.connection.set("k", "v")
@@ -104,7 +104,7 @@ async def test_create_whose_reply_is_late_is_not_answered_by_a_uniqueness_error(
     assert Person.exists(name="ann")
 
 
-async def test_write_is_tried_again_while_it_can_not_be_sent(mode, stalling):
+async def test_write_that_could_not_be_sent_is_retried(mode, stalling):
     async with RedisDatabase(**stalling.settings, breaker=None) as database:
         await connected(database)
         port = stalling.port

@@ -108,7 +108,7 @@ async def test_write_cut_at_any_reply_runs_at_most_once(proxy, databases, flushe
 
 @pytest.mark.parametrize("right", ["exec", "discard", "multi"])
 @pytest.mark.parametrize("when", ["before", "while connected"])
-async def test_user_without_a_right_for_transactions_loses_nothing(flushed_server, mode, right, when):
+async def test_user_without_permission_for_transactions_loses_no_write(flushed_server, mode, right, when):
     with redis.Redis(**{**flushed_server.settings, "db": 0}) as admin:
         name = f"no-{right}"
         admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">x", "~*", "&*", "+@all")
@@ -134,7 +134,7 @@ async def test_user_without_a_right_for_transactions_loses_nothing(flushed_serve
         admin.execute_command("ACL", "DELUSER", name)
 
 
-def test_full_server_that_queues_nothing_gets_the_commands_outside_of_a_transaction():
+def test_server_without_free_memory_gets_commands_outside_a_transaction():
     """Redis up to 7.2 at maxmemory refuses every command after MULTI; these are its replies to SELECT, GET, EXEC and MULTI."""
     full = redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
     aborted = redis.exceptions.ExecAbortError("Transaction discarded because of previous errors.")

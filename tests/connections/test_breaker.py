@@ -41,7 +41,7 @@ def fail(breaker, times=1, error=REFUSED, waited=0.0, own=5.0, caller=None):
         breaker.record_failure(caller, error, waited, own)
 
 
-def test_some_failures_in_a_row_open_it(breaker, clock):
+def test_consecutive_failures_open_the_breaker(breaker, clock):
     fail(breaker, 2)
     assert breaker.status.state == "closed"
     breaker.admit(object())
@@ -72,7 +72,7 @@ def test_some_failures_in_a_row_open_it(breaker, clock):
     assert status.retry_in == pytest.approx(0.6)
 
 
-def test_an_answer_in_between_starts_the_count_again(breaker):
+def test_success_resets_the_count_of_failures(breaker):
     fail(breaker, 2)
     assert breaker.has_failures
     breaker.record_success()
@@ -81,12 +81,12 @@ def test_an_answer_in_between_starts_the_count_again(breaker):
     assert breaker.status.state == "closed"
 
 
-def test_a_connection_that_took_its_whole_time_out_opens_it_at_once(breaker):
+def test_connection_timeout_opens_the_breaker_at_once(breaker):
     fail(breaker, error=redis.TimeoutError("Timeout connecting to server"), waited=5.0, own=5.0)
     assert breaker.status.state == "open"
 
 
-def test_one_caller_at_a_time_is_let_through(breaker, clock):
+def test_half_open_breaker_admits_one_caller(breaker, clock):
     fail(breaker, 3)
     clock.now += 1.0
     first, second = object(), object()
@@ -105,7 +105,7 @@ def test_one_caller_at_a_time_is_let_through(breaker, clock):
     breaker.admit(first)
 
 
-def test_one_that_went_without_a_word_is_not_waited_for_without_end(breaker, clock):
+def test_probe_without_result_blocks_others_for_a_bounded_time(breaker, clock):
     fail(breaker, 3)
     clock.now += 1.0
     first, other = object(), object()
@@ -117,7 +117,7 @@ def test_one_that_went_without_a_word_is_not_waited_for_without_end(breaker, clo
     breaker.admit(other)
 
 
-def test_vain_attempts_double_the_time_up_to_a_bound(breaker, clock):
+def test_failed_probes_double_the_open_time_up_to_the_maximum(breaker, clock):
     fail(breaker, 3)
     for seconds in (1.0, 2.0, 4.0, 4.0, 4.0):
         assert breaker.status.retry_in == pytest.approx(seconds)
@@ -130,7 +130,7 @@ def test_vain_attempts_double_the_time_up_to_a_bound(breaker, clock):
     assert breaker.status.retry_in == pytest.approx(1.0)
 
 
-def test_failures_of_attempts_that_began_earlier_prolong_nothing(breaker, clock):
+def test_failures_of_earlier_attempts_do_not_prolong_the_open_time(breaker, clock):
     fail(breaker, 3)
     clock.now += 0.5
     fail(breaker, 50)
@@ -138,7 +138,7 @@ def test_failures_of_attempts_that_began_earlier_prolong_nothing(breaker, clock)
     assert breaker.status.failures == 3
 
 
-def test_time_outs_of_attempts_that_began_before_it_opened_prolong_nothing_however_late(breaker, clock):
+def test_late_timeouts_of_earlier_attempts_do_not_prolong_the_open_time(breaker, clock):
     """Sixty-four threads waited for a server that hung, and their time-outs come one by one: nobody tried again since."""
     fail(breaker, 3)
     for _ in range(20):
@@ -154,7 +154,7 @@ def test_time_outs_of_attempts_that_began_before_it_opened_prolong_nothing_howev
     assert breaker.status.retry_in == pytest.approx(2.0)
 
 
-def test_who_asks_on_purpose_is_never_refused(breaker, clock):
+def test_bypassed_breaker_refuses_no_caller(breaker, clock):
     fail(breaker, 3)
     with bypass_breaker():
         breaker.check()
@@ -173,7 +173,7 @@ def test_who_asks_on_purpose_is_never_refused(breaker, clock):
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
-def test_what_this_machine_lacks_does_not_count(breaker, number):
+def test_missing_local_resources_are_no_failure(breaker, number):
     error = redis.ConnectionError(f"Error {number} connecting to redis-1:6379.")
     try:
         try:
@@ -200,7 +200,7 @@ def test_what_this_machine_lacks_does_not_count(breaker, number):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_is_said_by_the_server_or_by_the_program_does_not_count(breaker, clock, error):
+def test_errors_of_the_server_or_the_program_are_no_failure(breaker, clock, error):
     fail(breaker, 10, error)
     assert not breaker.has_failures
     fail(breaker, 3)
@@ -214,7 +214,7 @@ def test_what_is_said_by_the_server_or_by_the_program_does_not_count(breaker, cl
 @pytest.mark.parametrize(
     "error", [redis.TimeoutError(), TimeoutError(), ConnectionResetError(), OSError(101, "unreachable")]
 )
-def test_what_counts(breaker, error):
+def test_network_errors_are_failures(breaker, error):
     fail(breaker, 3, error, waited=1.0)
     assert breaker.status.state == "open"
 
@@ -230,12 +230,12 @@ def test_what_counts(breaker, error):
         (0.5, None, False),
     ],
 )
-def test_impatience_does_not_count(breaker, waited, own, counts):
+def test_timeout_shorter_than_that_of_the_settings_is_no_failure(breaker, waited, own, counts):
     fail(breaker, 3, redis.TimeoutError(), waited=waited, own=own)
     assert breaker.may_refuse is counts
 
 
-def test_many_that_give_up_at_one_moment_count_once(breaker, clock):
+def test_simultaneous_timeouts_are_one_failure(breaker, clock):
     for _ in range(2):
         clock.now += 2.0
         for _ in range(64):
@@ -246,7 +246,7 @@ def test_many_that_give_up_at_one_moment_count_once(breaker, clock):
     assert breaker.may_refuse
 
 
-def test_threads_agree_on_the_one_that_is_let_through(breaker, clock):
+def test_half_open_breaker_admits_one_of_many_threads(breaker, clock):
     fail(breaker, 3)
     clock.now += 1.0
     start, let_through = threading.Barrier(16), []
@@ -280,14 +280,14 @@ def test_threads_agree_on_the_one_that_is_let_through(breaker, clock):
         ({"fails": 3}, "unknown 'fails'"),
     ],
 )
-def test_a_policy_is_checked(given, said):
+def test_wrong_breaker_policy_is_refused(given, said):
     with pytest.raises(ConfigurationError, match=said):
         RedisDatabase(host="h", breaker=given)
     with pytest.raises(ConfigurationError, match="a mapping of its arguments, or None"):
         RedisDatabase(host="h", breaker=3)
 
 
-def test_one_for_all_databases_of_a_server():
+def test_databases_of_a_server_share_one_breaker():
     one, two = (RedisDatabase(host="h", db=db) for db in (1, 2))
     assert one.server.breaker is two.server.breaker is not None
     assert RedisDatabase(host="h", username="u").server.breaker is not one.server.breaker

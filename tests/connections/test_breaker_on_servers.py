@@ -43,7 +43,7 @@ async def until_back(database, mode):
             await asyncio.sleep(0.01)
 
 
-async def test_a_server_that_refuses(mode):
+async def test_breaker_opens_for_a_server_that_refuses_connections(mode):
     async with RedisDatabase(
         host="127.0.0.1", port=free_port(), breaker={"seconds": 60, "max_open_seconds": 60}
     ) as database:
@@ -56,7 +56,7 @@ async def test_a_server_that_refuses(mode):
         assert database.server.breaker.status.failures == 3
 
 
-async def test_a_server_that_never_answers_costs_one_time_out(mode):
+async def test_silent_server_costs_one_timeout(mode):
     with silent() as port:
         settings = {
             "host": "127.0.0.1",
@@ -77,7 +77,7 @@ async def test_a_server_that_never_answers_costs_one_time_out(mode):
             assert time.monotonic() - began < 1
 
 
-async def test_it_closes_when_the_server_is_back(mode):
+async def test_breaker_closes_when_the_server_is_back(mode):
     with EmbeddedServer() as server:
         async with RedisDatabase(**server.settings, breaker=FAST) as database:
             assert await ping(database, mode)
@@ -96,7 +96,7 @@ async def test_it_closes_when_the_server_is_back(mode):
             assert breaker.status.state == "closed"
 
 
-async def test_all_who_come_as_the_server_is_back_find_it(server, mode):
+async def test_concurrent_callers_succeed_when_the_server_is_back(server, mode):
     """One of them is let through, and the others wait for what comes of that, not only to be refused."""
     with ChaosProxy(server.host, server.port) as proxy:
         async with RedisDatabase(host="127.0.0.1", port=proxy.port, breaker=FAST) as database:
@@ -115,7 +115,7 @@ async def test_all_who_come_as_the_server_is_back_find_it(server, mode):
             assert await asyncio.gather(*pings) == [True] * 16
 
 
-async def test_a_command_without_a_reply_counts_and_both_modes_know(mode):
+async def test_sync_and_async_share_the_failures_of_unanswered_commands(mode):
     with EmbeddedServer() as server:
         settings = {**server.settings, "socket_timeout": 0.1, "breaker": {"seconds": 0.1, "max_open_seconds": 0.1}}
         async with RedisDatabase(**settings, db=1) as database, RedisDatabase(**settings, db=2) as other:
@@ -131,7 +131,7 @@ async def test_a_command_without_a_reply_counts_and_both_modes_know(mode):
             assert not database.server.breaker.may_refuse
 
 
-async def test_a_hurried_fan_out_takes_the_server_from_nobody(mode):
+async def test_fan_out_with_a_short_deadline_does_not_open_the_breaker(mode):
     with EmbeddedServer() as server:
         databases = {f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(8)}
         router = DatabaseRouter(databases)
@@ -149,7 +149,7 @@ async def test_a_hurried_fan_out_takes_the_server_from_nobody(mode):
         await router.aclose()
 
 
-async def test_a_patient_one_pays_once_for_all_tenants_of_a_dead_server(mode):
+async def test_fan_out_waits_once_for_all_tenants_of_a_dead_server(mode):
     with silent() as port:
         policy = {"failures": 3, "seconds": 60, "max_open_seconds": 60}
         router = DatabaseRouter(
@@ -170,7 +170,7 @@ async def test_a_patient_one_pays_once_for_all_tenants_of_a_dead_server(mode):
         await router.aclose()
 
 
-async def test_a_cancelled_attempt_leaves_the_way_to_the_next_one(mode):
+async def test_cancelled_probe_lets_the_next_caller_try(mode):
     with EmbeddedServer() as server:
         async with RedisDatabase(**server.settings, breaker=FAST) as database:
             breaker = database.server.breaker
@@ -197,7 +197,7 @@ def silent_on(port):
         yield
 
 
-async def test_a_wrong_password_is_an_answer(mode):
+async def test_wrong_password_is_no_failure_of_the_server(mode):
     with EmbeddedServer(password="right") as server:
         async with RedisDatabase(host="127.0.0.1", port=server.port, password="wrong") as database:
             with pytest.raises(redis.AuthenticationError):
@@ -205,7 +205,7 @@ async def test_a_wrong_password_is_an_answer(mode):
             assert not database.server.breaker.has_failures
 
 
-async def test_a_subscriber_that_hears_nothing_is_no_failure(mode, server):
+async def test_subscriber_without_messages_is_no_failure(mode, server):
     async with RedisDatabase(**server.settings, breaker={"failures": 1}) as database:
         if mode == "sync":
             with database.connection.pubsub() as listening:
@@ -220,7 +220,7 @@ async def test_a_subscriber_that_hears_nothing_is_no_failure(mode, server):
         assert not database.server.breaker.has_failures
 
 
-async def test_without_a_breaker_nothing_is_refused(mode):
+async def test_disabled_breaker_refuses_no_command(mode):
     retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
     async with RedisDatabase(host="127.0.0.1", port=free_port(), retry=retry, breaker=None) as database:
         for _ in range(5):
@@ -229,7 +229,7 @@ async def test_without_a_breaker_nothing_is_refused(mode):
             assert not isinstance(caught.value, ServerUnavailableError)
 
 
-async def test_a_command_that_waits_on_purpose_is_no_failure(mode, server):
+async def test_timeout_of_a_blocking_command_is_no_failure(mode, server):
     """A worker waits for jobs longer than its socket's time-out, and catches redis-py's error: the server is well."""
     settings = {
         **server.settings,
@@ -246,7 +246,7 @@ async def test_a_command_that_waits_on_purpose_is_no_failure(mode, server):
         assert not database.server.breaker.has_failures
 
 
-async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_modes(mode):
+async def test_reply_timeout_is_a_failure(mode):
     """Deadlines of callers end the wait before the connection's own time-out does."""
     with EmbeddedServer() as server:
         router = DatabaseRouter(
@@ -265,7 +265,7 @@ async def test_a_reply_that_was_waited_for_in_vain_counts_in_both_modes(mode):
         await router.aclose()
 
 
-async def test_that_a_socket_could_be_opened_is_no_answer(mode):
+async def test_accepted_connection_without_a_reply_is_no_success(mode):
     """The kernel accepts for a process that hangs. With nothing to say in the handshake, no reply has come by then."""
     with silent() as port:
         settings = {"host": "127.0.0.1", "port": port, "protocol": 2, "driver_info": None}

@@ -33,7 +33,7 @@ async def aheld(database):
     return lambda: pool.release(connection)
 
 
-def test_wrong_numbers_are_refused_all_at_once():
+def test_all_wrong_numbers_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Budget(per_server=0, total=True, per_tenant=-1, idle=0, timeout="soon", on_full="panic")
     assert len(caught.value.problems) == 6
@@ -42,14 +42,14 @@ def test_wrong_numbers_are_refused_all_at_once():
 
 
 @pytest.mark.parametrize("wrong", [5, "wait", {"total": 5}])
-def test_a_budget_is_a_budget(opened, wrong):
+def test_budget_argument_must_be_a_budget(opened, wrong):
     with pytest.raises(ConfigurationError, match=r"tenantlimpyd\.Budget"):
         opened(budget=wrong)
     with pytest.raises(ConfigurationError, match=r"tenantlimpyd\.Budget"):
         DatabaseRouter(budget=wrong)
 
 
-def test_raising_at_once(opened):
+def test_full_budget_raises_at_once_if_on_full_is_raise(opened):
     budget = Budget(per_server=2, per_tenant=2, on_full="raise")
     one, other = opened(db=1, budget=budget), opened(db=2, budget=budget)
     back = [held(one), held(one)]
@@ -63,7 +63,7 @@ def test_raising_at_once(opened):
     back.pop()()
 
 
-async def test_waiting_ends_with_an_error_that_says_how_long(opened):
+async def test_error_after_waiting_says_how_long(opened):
     budget = Budget(per_server=1, timeout=0.15)
     one, other = opened(db=1, budget=budget), opened(db=2, budget=budget)
     back = held(one)
@@ -76,7 +76,7 @@ async def test_waiting_ends_with_an_error_that_says_how_long(opened):
     await other.aclose()
 
 
-async def test_first_come_first_served_whatever_the_mode(opened):
+async def test_sync_and_async_callers_are_served_in_order(opened):
     budget = Budget(per_server=1, timeout=10)
     databases = [opened(db=db, budget=budget) for db in range(1, 7)]
     server, order = databases[0].server, []
@@ -104,7 +104,7 @@ async def test_first_come_first_served_whatever_the_mode(opened):
     await databases[1].aclose()
 
 
-async def test_one_tenant_can_not_take_all_connections(opened):
+async def test_one_tenant_can_not_use_all_connections(opened):
     budget = Budget(per_server=4, per_tenant=2, timeout=5)
     noisy, quiet = opened(db=1, budget=budget), opened(db=2, budget=budget)
     back = [held(noisy), held(noisy)]
@@ -129,7 +129,7 @@ async def test_one_tenant_can_not_take_all_connections(opened):
     await quiet.aclose()
 
 
-def test_a_total_over_all_servers(opened):
+def test_total_limits_connections_of_all_servers(opened):
     budget = Budget(total=2, on_full="raise")
     one, other = opened(db=1, budget=budget), opened(db=1, budget=budget, socket_timeout=9)
     assert one.server is not other.server
@@ -142,7 +142,7 @@ def test_a_total_over_all_servers(opened):
     back.pop()()
 
 
-async def test_idle_connections_of_one_mode_make_room_for_the_other(opened, flushed_server, client_name):
+async def test_idle_sync_connections_are_closed_for_async_ones_and_vice_versa(opened, flushed_server, client_name):
     budget = Budget(per_server=2, per_tenant=2, on_full="raise")
     database = opened(db=1, budget=budget)
     for free in [await aheld(database), await aheld(database)]:
@@ -157,7 +157,7 @@ async def test_idle_connections_of_one_mode_make_room_for_the_other(opened, flus
     await database.aclose()
 
 
-async def test_idle_connections_are_closed_after_a_while(opened, flushed_server, client_name):
+async def test_idle_connections_are_closed_after_the_idle_time(opened, flushed_server, client_name):
     budget = Budget(idle=0.05)
     database, other = opened(db=1, budget=budget), opened(db=1, budget=budget, socket_timeout=9, client_name="x")
     for free in [held(database) for _ in range(3)]:
@@ -184,7 +184,7 @@ def test_idle_connections_are_closed_on_demand(opened, flushed_server, client_na
     assert database.connection.ping()
 
 
-async def test_a_waiter_that_is_cancelled_loses_no_connection(opened):
+async def test_cancelled_waiter_loses_no_permit(opened):
     budget = Budget(per_server=1, timeout=10)
     database = opened(db=1, budget=budget)
     for steps in range(8):
@@ -203,7 +203,7 @@ async def test_a_waiter_that_is_cancelled_loses_no_connection(opened):
     await database.aclose()
 
 
-def test_a_limit_ends_the_waiting(opened):
+def test_deadline_ends_the_wait_for_a_permit(opened):
     database = opened(db=1, budget=Budget(per_server=1, timeout=30))
     back = held(database)
     started = time.monotonic()
@@ -229,7 +229,7 @@ def test_a_limit_ends_the_waiting(opened):
     back()
 
 
-async def test_a_server_that_refuses_costs_no_slots(opened):
+async def test_failed_connection_attempt_keeps_no_permit(opened):
     budget = Budget(per_server=2)
     dead = opened(host="127.0.0.1", port=1, budget=budget, retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
     for _ in range(5):
@@ -240,7 +240,7 @@ async def test_a_server_that_refuses_costs_no_slots(opened):
     assert dead.server.pool_stats() == PoolStats()
 
 
-def test_max_connections_of_the_settings_counts_where_it_is_lower(opened):
+def test_lower_max_connections_of_the_settings_applies(opened):
     database = opened(db=1, max_connections=2, budget=Budget(per_tenant=9, on_full="raise"))
     back = [held(database), held(database)]
     with pytest.raises(Full, match="all 2"):
@@ -249,7 +249,7 @@ def test_max_connections_of_the_settings_counts_where_it_is_lower(opened):
         each()
 
 
-def test_what_blocks_has_connections_of_its_own(opened):
+def test_blocking_commands_use_dedicated_connections(opened):
     database = opened(db=1, budget=Budget(per_server=1, dedicated=1, per_tenant=1, on_full="raise"))
     back = held(database)
     assert database.connection.blpop("none", 0.01) is None
@@ -260,7 +260,7 @@ def test_what_blocks_has_connections_of_its_own(opened):
             database.connection.blpop("none", 0.01)
 
 
-async def test_a_router_gives_its_budget_to_its_databases(opened):
+async def test_databases_get_the_budget_of_their_router(opened):
     budget, own = Budget(per_server=3), Budget()
     databases = {"a": opened(db=1), "b": opened(db=2), "c": opened(db=3, budget=own)}
     databases["a"].connection.ping()  # before it is a tenant's
@@ -278,7 +278,7 @@ async def test_a_router_gives_its_budget_to_its_databases(opened):
     assert router.pool_stats() == {}
 
 
-def test_64_threads_and_many_databases_use_few_connections(opened, flushed_server, client_name):
+def test_many_threads_and_databases_use_few_connections(opened, flushed_server, client_name):
     budget = Budget(per_server=8)
     databases = [opened(db=db, budget=budget) for db in range(60)]
     wrong: list[int] = []
@@ -303,7 +303,7 @@ def test_64_threads_and_many_databases_use_few_connections(opened, flushed_serve
     assert max(peak) <= 8
 
 
-async def test_64_tasks_and_many_databases_use_few_connections(opened, flushed_server, client_name):
+async def test_many_tasks_and_databases_use_few_connections(opened, flushed_server, client_name):
     budget = Budget(per_server=8)
     databases = [opened(db=db, budget=budget) for db in range(60)]
 
@@ -322,7 +322,7 @@ async def test_64_tasks_and_many_databases_use_few_connections(opened, flushed_s
 
 
 @pytest.mark.parametrize("step", ["before", "after"])
-def test_an_interrupt_as_a_connection_comes_back_costs_no_place(opened, monkeypatch, step):
+def test_interrupt_during_release_loses_no_permit(opened, monkeypatch, step):
     """As a signal handler may raise, in the middle of closing it."""
     database = opened(db=1, budget=Budget(per_server=1, on_full="raise"))
     pool = database.server.pools()[0]
@@ -344,7 +344,7 @@ def test_an_interrupt_as_a_connection_comes_back_costs_no_place(opened, monkeypa
     connection.disconnect()
 
 
-def test_a_lease_that_was_given_back_is_not_given_back_again(opened):
+def test_lease_is_released_once(opened):
     """As where an interrupt came just behind: it may be somebody else's by then."""
     database = opened(db=1, budget=Budget(per_server=1, on_full="raise"))
     lease = Lease(database.server)

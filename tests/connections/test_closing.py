@@ -69,7 +69,7 @@ def test_close_from_another_thread_closes_the_connections_of_a_running_loop(open
     thread.join(5)
 
 
-def test_event_loops_one_after_another_leave_nothing(opened, flushed_server, client_name):
+def test_consecutive_event_loops_leave_no_connection(opened, flushed_server, client_name):
     database = opened(db=1)
     loops = []
 
@@ -84,7 +84,7 @@ def test_event_loops_one_after_another_leave_nothing(opened, flushed_server, cli
     assert [loop() for loop in loops] == [None] * 4
 
 
-def test_event_loops_at_once_in_threads(opened, flushed_server, client_name):
+def test_concurrent_event_loops_in_threads_leave_no_connection(opened, flushed_server, client_name):
     database = opened(db=1)
     clients, failures = set(), []
     gate = threading.Barrier(4)
@@ -107,7 +107,7 @@ def test_event_loops_at_once_in_threads(opened, flushed_server, client_name):
     assert open_connections(flushed_server, client_name) == []
 
 
-def test_a_loop_that_was_closed_without_its_shutdown_is_forgotten_at_the_next(opened):
+def test_connections_of_a_loop_closed_without_shutdown_are_dropped_later(opened):
     database = opened(db=1)
 
     async def touch():
@@ -121,17 +121,17 @@ def test_a_loop_that_was_closed_without_its_shutdown_is_forgotten_at_the_next(op
     assert len(database.server._loop_pools) == 0
 
 
-def test_the_asyncio_client_needs_a_running_loop(database):
+def test_asyncio_client_needs_a_running_loop(database):
     with pytest.raises(RuntimeError, match="no running event loop"):
         _ = database.aconnection
 
 
-async def test_one_loop_has_one_client(database):
+async def test_event_loop_has_one_client(database):
     assert database.aconnection is database.aconnection
     await database.aclose()
 
 
-def test_a_database_that_is_dropped_closes_its_connections(flushed_server, client_name):
+def test_garbage_collected_database_closes_its_connections(flushed_server, client_name):
     def use():
         database = RedisDatabase(**flushed_server.settings, client_name=client_name)
         database.connection.ping()
@@ -146,7 +146,7 @@ def test_a_database_that_is_dropped_closes_its_connections(flushed_server, clien
     eventually(lambda: open_connections(flushed_server, client_name) == [])
 
 
-def test_a_forked_child_makes_connections_of_its_own(opened):
+def test_forked_child_opens_its_own_connections(opened):
     database = opened(db=1)
     parents = database.connection.client_id()
     reading, writing = os.pipe()
@@ -165,7 +165,7 @@ def test_a_forked_child_makes_connections_of_its_own(opened):
     assert database.connection.client_id() == parents  # its connection is as it was
 
 
-def test_a_database_dropped_while_connections_are_counted_holds_nothing_up(opened, flushed_server, client_name):
+def test_garbage_collection_of_a_database_during_counting_does_not_deadlock(opened, flushed_server, client_name):
     """The garbage collector may run anywhere, also in the thread that holds the lock of the counts."""
     kept, deferred = opened(db=1), RedisDatabase(**flushed_server.settings, client_name=client_name, socket_timeout=9)
     deferred.connection.ping()
@@ -177,7 +177,7 @@ def test_a_database_dropped_while_connections_are_counted_holds_nothing_up(opene
     eventually(lambda: len(open_connections(flushed_server, client_name)) == 1)
 
 
-def test_a_connection_dropped_while_connections_are_counted_holds_nothing_up(opened):
+def test_garbage_collection_of_a_connection_during_counting_does_not_deadlock(opened):
     """A pipeline that watches has one, and gives it back as the garbage collector finds it."""
     database = opened(db=1, budget=Budget(per_server=1, timeout=1))
 

@@ -29,14 +29,14 @@ async def used_in_both_modes(database: RedisDatabase, word: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, "2", "3"], ids=repr)
-async def test_both_protocols(opened, protocol):
+async def test_connects_with_resp2_and_resp3(opened, protocol):
     database = opened(db=3, protocol=protocol)
     await used_in_both_modes(database, "x")
     hello = database.connection.execute_command("CLIENT", "LIST", "ID", database.connection.client_id())
     assert f"resp={protocol}" in str(hello) or any(entry.get("resp") == str(protocol) for entry in hello)
 
 
-async def test_unix_socket(opened, flushed_server, client_name):
+async def test_connects_over_a_unix_socket(opened, flushed_server, client_name):
     database = RedisDatabase(unix_socket_path=flushed_server.unix_socket, db=4, client_name=client_name)
     assert database.keyspace.server == flushed_server.unix_socket
     await used_in_both_modes(database, "u")
@@ -44,20 +44,20 @@ async def test_unix_socket(opened, flushed_server, client_name):
     database.close()
 
 
-async def test_url(opened, flushed_server):
+async def test_connects_by_url(opened, flushed_server):
     database = RedisDatabase(url=f"{flushed_server.url}/5")
     await used_in_both_modes(database, "l")
     assert opened(db=5).connection.get("word") == "l"
     database.close()
 
 
-async def test_unix_url(flushed_server):
+async def test_connects_by_unix_url(flushed_server):
     database = RedisDatabase(url=f"unix://{flushed_server.unix_socket}?db=6")
     await used_in_both_modes(database, "l")
     database.close()
 
 
-async def test_acl_user_that_may_not_call_info(opened, guarded_server):
+async def test_user_without_permission_for_info_is_served(opened, guarded_server):
     user = guarded_server("noinfo", "~*", "&*", "+@all", "-info", "-client")
     database = opened(db=2, username=user, password="s3cret-password", client_name=None)
     await used_in_both_modes(database, "a")
@@ -66,7 +66,7 @@ async def test_acl_user_that_may_not_call_info(opened, guarded_server):
 
 
 @pytest.mark.parametrize("user", ["nobody", "known"])
-async def test_a_wrong_password_is_an_error_of_redis_py_without_the_password(
+async def test_wrong_password_raises_the_error_of_redis_py_without_the_password(
     opened, guarded_server, client_name, flushed_server, user
 ):
     guarded_server("known", "~*", "+@all")
@@ -80,7 +80,7 @@ async def test_a_wrong_password_is_an_error_of_redis_py_without_the_password(
     assert open_connections(flushed_server, client_name) == []
 
 
-async def test_a_database_number_out_of_range_leaves_no_connection_behind(opened, client_name, flushed_server):
+async def test_database_number_out_of_range_leaves_no_connection_behind(opened, client_name, flushed_server):
     database = opened(db=64, retry=ONCE)
     for _ in range(2):  # a second time: redis-py alone would go on in database 0
         with pytest.raises(redis.ResponseError, match="out of range"):
@@ -91,7 +91,7 @@ async def test_a_database_number_out_of_range_leaves_no_connection_behind(opened
     assert opened(db=0).connection.dbsize() == 0
 
 
-async def test_tls(tmp_path, flushed_server):
+async def test_connects_over_tls(tmp_path, flushed_server):
     authority = Authority(tmp_path)
     with ChaosProxy(flushed_server.host, flushed_server.port, authority.server_context()) as proxy:
         database = RedisDatabase(host="127.0.0.1", port=proxy.port, db=7, **authority.client_settings)
@@ -107,7 +107,7 @@ async def test_tls(tmp_path, flushed_server):
             each.close()
 
 
-async def test_a_refused_connection_is_tried_as_often_as_the_policy_says():
+async def test_refused_connection_is_retried_by_the_retry_policy():
     database = RedisDatabase(host="127.0.0.1", port=1, retry=ONCE)
     with pytest.raises(redis.ConnectionError, match="refused"):
         database.connection.ping()
@@ -116,7 +116,7 @@ async def test_a_refused_connection_is_tried_as_often_as_the_policy_says():
     await database.aclose()
 
 
-def test_importing_and_making_connect_to_nothing():
+def test_import_and_definition_open_no_connection():
     program = """
         import socket, threading
         def refuse(*args, **kwargs): raise AssertionError("connected")
@@ -144,19 +144,19 @@ def test_importing_and_making_connect_to_nothing():
     )
 
 
-def test_the_version_is_asked_once(database):
+def test_version_is_asked_once(database):
     version = database.redis_version
     assert len(version) == 3
     assert all(isinstance(number, int) for number in version)
     assert database.redis_version is version
 
 
-async def test_the_version_awaiting(database):
+async def test_version_awaiting(database):
     assert await database.aredis_version() == database.redis_version
     await database.aclose()
 
 
-async def test_scripts(database):
+async def test_call_script_returns_replies_and_raises_errors(database):
     script = {"lua": "return {KEYS[1], ARGV[1]}"}
     assert database.call_script(script, ["k"], ["a"]) == ["k", "a"]
     assert await database.acall_script(script, ["k"], ["b"]) == ["k", "b"]
@@ -165,7 +165,7 @@ async def test_scripts(database):
     await database.aclose()
 
 
-def test_a_database_can_not_be_pickled(database):
+def test_database_can_not_be_pickled(database):
     import pickle
 
     with pytest.raises(TypeError, match="holds connections"):

@@ -30,7 +30,7 @@ def in_child(function):
     return text
 
 
-def test_children_and_parent_rotate_over_databases_of_their_own_connections(opened):
+def test_children_and_parent_use_separate_connections(opened):
     databases = [opened(db=db) for db in range(1, 9)]
     for database in databases * 2:
         database.connection.set("k", str(database.settings.db))
@@ -65,7 +65,7 @@ def test_connections_in_use_at_the_fork_do_not_count_in_the_child(opened):
     assert database.connection.ping()
 
 
-def test_a_connection_held_over_the_fork_is_refused_in_the_child(opened):
+def test_connection_held_over_the_fork_is_refused_in_the_child(opened):
     database = opened(db=1)
     with database.connection.pipeline() as pipeline:
         pipeline.watch("k")
@@ -76,7 +76,7 @@ def test_a_connection_held_over_the_fork_is_refused_in_the_child(opened):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork while there are threads: what this is about
-def test_a_lock_held_at_the_fork_does_not_hang_the_child(opened):
+def test_lock_held_at_the_fork_does_not_hang_the_child(opened):
     database = opened(db=1)
     database.connection.ping()
     scope = database.server.budget_limiter
@@ -95,7 +95,7 @@ def test_a_lock_held_at_the_fork_does_not_hang_the_child(opened):
     thread.join(5)
 
 
-def test_an_event_loop_in_the_child_has_connections_of_its_own(opened):
+def test_event_loop_in_the_child_has_connections_of_its_own(opened):
     database = opened(db=1)
 
     async def ids():
@@ -112,7 +112,7 @@ def test_an_event_loop_in_the_child_has_connections_of_its_own(opened):
     asyncio.run(parent())
 
 
-def test_a_blocking_connection_of_the_parent_reconnects_in_the_child(opened):
+def test_blocking_connection_of_the_parent_reconnects_in_the_child(opened):
     database = opened(db=1)
     client = database.connection.client()  # keeps one connection, whatever happens
     own = client.client_id()

@@ -19,7 +19,7 @@ RAW = [b"tmp:\xff\xfe%d" % number for number in range(20)]
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("kind", ["pubsub", "watch", "scan"])
-def test_permits_of_an_event_loop_that_ended_are_free(flushed_server, kind):
+def test_permits_of_an_ended_event_loop_are_released(flushed_server, kind):
     with RedisDatabase(**flushed_server.settings, db=1, budget=Budget(per_server=2, timeout=0.5)) as database:
         database.connection.mset({f"k{number}": 1 for number in range(100)})
 
@@ -39,7 +39,7 @@ def test_permits_of_an_event_loop_that_ended_are_free(flushed_server, kind):
         assert (stats.in_use, stats.waiting) == (0, 0)
 
 
-def test_child_that_was_forked_during_a_lookup_looks_up_by_itself(flushed_server):
+def test_child_forked_during_a_lookup_repeats_the_lookup(flushed_server):
     entered, go = threading.Event(), threading.Event()
 
     def find(tenant):

@@ -58,7 +58,7 @@ def test_lost_connections_free_their_permits(database):
     assert database.connection.ping()
 
 
-def test_a_lost_connection_frees_its_permit_for_a_thread_that_waits(database):
+def test_lost_connection_frees_its_permit_for_a_thread_that_waits(database):
     view = database.connection.connection_pool
     held = [view._pool.checkout(view.user) for _ in range(2)]
     answers = []
@@ -91,7 +91,7 @@ async def test_lost_connections_of_tasks_free_their_permits(database):
 
 
 @pytest.mark.slow
-def test_an_interrupt_at_each_step_of_a_checkout_loses_no_permit(database):
+def test_interrupt_at_each_step_of_a_checkout_loses_no_permit(database):
     step, client = 0, database.connection
     client.ping()
     while interrupted_at(step, client.ping):

@@ -34,7 +34,7 @@ def allocated():
     tracemalloc.stop()
 
 
-def test_an_idle_database_costs_little(allocated):
+def test_idle_database_allocates_little_memory(allocated):
     databases = [RedisDatabase(**SETTINGS, db=db) for db in range(NUMBER)]
     unused = allocated()
     assert unused <= 300  # 248 at the time of writing, the list's own 8 included

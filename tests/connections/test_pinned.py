@@ -36,7 +36,7 @@ def idle(database):
     return len(pool._in_use_connections) == 0
 
 
-def test_a_lost_connection_ends_the_scan_with_an_error(scanned, kill):
+def test_lost_connection_ends_the_scan_with_an_error(scanned, kill):
     keys = scanned.scan_keys(count=10)
     next(keys)
     kill()
@@ -46,7 +46,7 @@ def test_a_lost_connection_ends_the_scan_with_an_error(scanned, kill):
     assert len(set(scanned.scan_keys())) == 500  # the next scan begins anew
 
 
-async def test_a_lost_connection_ends_the_scan_with_an_error_in_asyncio(scanned, kill):
+async def test_lost_connection_ends_the_scan_with_an_error_in_asyncio(scanned, kill):
     keys = scanned.ascan_keys(count=10)
     await anext(keys)
     kill()
@@ -56,13 +56,13 @@ async def test_a_lost_connection_ends_the_scan_with_an_error_in_asyncio(scanned,
     await scanned.aclose()
 
 
-def test_a_connection_lost_before_the_first_page_is_replaced(scanned, kill):
+def test_connection_lost_before_the_first_page_is_replaced(scanned, kill):
     keys = scanned.scan_keys(count=10)
     kill()
     assert len(set(keys)) == 500
 
 
-async def test_a_connection_lost_before_the_first_page_is_replaced_in_asyncio(scanned, kill):
+async def test_connection_lost_before_the_first_page_is_replaced_in_asyncio(scanned, kill):
     await scanned.aconnection.ping()
     keys = scanned.ascan_keys(count=10)
     kill()
@@ -70,7 +70,7 @@ async def test_a_connection_lost_before_the_first_page_is_replaced_in_asyncio(sc
     await scanned.aclose()
 
 
-def test_a_scan_that_is_dropped_gives_its_connection_back(scanned):
+def test_abandoned_scan_releases_its_connection(scanned):
     keys = scanned.scan_keys(count=10)
     next(keys)
     assert not idle(scanned)
@@ -82,7 +82,7 @@ def test_a_scan_that_is_dropped_gives_its_connection_back(scanned):
     assert idle(scanned)
 
 
-async def test_a_tenants_scan_ends_with_an_error_when_its_database_moves(scanned, flushed_server):
+async def test_tenants_scan_ends_with_an_error_when_its_database_moves(scanned, flushed_server):
     with DatabaseRouter({"acme": scanned}) as router, router.use_tenant("acme"):
         keys, later, akeys = scanned.scan_keys(count=10), scanned.scan_keys(), scanned.ascan_keys(count=10)
         next(keys)
@@ -97,7 +97,7 @@ async def test_a_tenants_scan_ends_with_an_error_when_its_database_moves(scanned
         await scanned.aclose()
 
 
-def test_a_scan_is_not_shared_by_a_forked_process(scanned):
+def test_scan_is_not_shared_by_a_forked_process(scanned):
     keys = scanned.scan_keys(count=10)
     next(keys)
     reading, writing = os.pipe()
@@ -116,7 +116,7 @@ def test_a_scan_is_not_shared_by_a_forked_process(scanned):
     assert len(list(keys)) >= 499
 
 
-def test_a_scan_goes_on_where_it_began_when_the_database_moves(scanned, flushed_server):
+def test_scan_continues_on_its_first_server_when_the_database_moves(scanned, flushed_server):
     keys = scanned.scan_keys(count=10)
     first = next(keys)
     scanned.connect(**flushed_server.settings, db=4)

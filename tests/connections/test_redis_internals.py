@@ -31,7 +31,7 @@ BLOCKING, AWAITING = redis.connection.AbstractConnection, redis.asyncio.connecti
 
 
 @pytest.mark.parametrize("connection", [BLOCKING, AWAITING], ids=["sync", "async"])
-def test_connections_have_the_methods_that_are_overridden(connection):
+def test_connections_have_the_overridden_methods(connection):
     for name in (
         *("connect_check_health", "check_health", "send_packed_command", "send_command", "read_response", "disconnect"),
         *("pack_command", "pack_commands", "can_read", "connect", "should_reconnect"),
@@ -41,7 +41,7 @@ def test_connections_have_the_methods_that_are_overridden(connection):
     assert "check_health" in inspect.signature(connection.send_packed_command).parameters
 
 
-def test_sending_and_reading_go_through_what_is_overridden():
+def test_sending_and_reading_call_the_overridden_methods():
     for connection in (BLOCKING, AWAITING):
         assert "self.send_packed_command" in inspect.getsource(connection.send_command)
         assert "_parser.read_response" in inspect.getsource(connection)
@@ -55,7 +55,7 @@ def test_sending_and_reading_go_through_what_is_overridden():
         assert source.count("connection.send_packed_command") == 2
 
 
-def test_sending_is_writing_to_a_stream_and_waiting_for_room():
+def test_async_send_writes_to_the_stream_and_drains_it():
     """What is short is written by ourselves, where there is room: nothing else may belong to it."""
     source = inspect.getsource(AWAITING.send_packed_command) + inspect.getsource(AWAITING._send_packed_command)
     assert set(re.findall(r"self\.(_writer\.\w+|\w+)", source)) == {
@@ -65,7 +65,7 @@ def test_sending_is_writing_to_a_stream_and_waiting_for_room():
     assert is_send_unmodified()
 
 
-async def test_who_puts_himself_into_sending_is_called(opened, monkeypatch):
+async def test_patched_send_method_is_called(opened, monkeypatch):
     database = opened(db=1)
     heard = []
     original = AWAITING.send_packed_command
@@ -84,7 +84,7 @@ async def test_who_puts_himself_into_sending_is_called(opened, monkeypatch):
     await database.aclose()
 
 
-async def test_what_has_come_is_in_the_stream_until_it_is_read(opened):
+async def test_received_data_is_in_the_stream_until_it_is_read(opened):
     database = opened(db=1)
     pool = database.aconnection.connection_pool
     connection = await pool.get_connection()
@@ -101,7 +101,7 @@ async def test_what_has_come_is_in_the_stream_until_it_is_read(opened):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_a_parser_returns_errors_as_objects(opened, protocol):
+async def test_parser_returns_errors_as_objects(opened, protocol):
     database = opened(db=1, protocol=protocol)
     connection = database.connection.connection_pool.get_connection()
     connection.send_packed_command(connection._pack([("GET",), ("PING",)]))
@@ -119,7 +119,7 @@ async def test_a_parser_returns_errors_as_objects(opened, protocol):
     await database.aclose()
 
 
-async def test_replies_that_came_together_are_read_together(opened):
+async def test_replies_received_together_are_read_together(opened):
     database = opened(db=1)
     commands = [("SET", "k", "v"), ("GET",), ("GET", "k"), ("LRANGE", "none", 0, -1)]
     flags = (True, False, True, False)
@@ -140,7 +140,7 @@ async def test_replies_that_came_together_are_read_together(opened):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_what_is_not_a_reply_among_replies_that_came_together(opened, protocol):
+async def test_push_message_or_fatal_error_among_replies_received_together(opened, protocol):
     """A push message is no reply. An error such as LOADING ends the connection."""
     database = opened(db=1, protocol=protocol)
     pools = database.connection.connection_pool, database.aconnection.connection_pool
@@ -165,7 +165,7 @@ async def settled(result):
 
 
 @pytest.mark.parametrize("client", [redis.Redis, redis.asyncio.Redis], ids=["sync", "async"])
-async def test_a_library_that_wants_to_hear_of_commands_does(opened, monkeypatch, client):
+async def test_tracing_library_gets_commands(opened, monkeypatch, client):
     """Tracing libraries put themselves into redis-py's method, which is left out otherwise."""
     database = opened(db=1)
     heard = []
@@ -190,7 +190,7 @@ async def test_a_library_that_wants_to_hear_of_commands_does(opened, monkeypatch
     await database.aclose()
 
 
-async def test_telemetry_of_redis_py_hears_of_commands(opened, monkeypatch, mode):
+async def test_telemetry_of_redis_py_gets_commands(opened, monkeypatch, mode):
     database = opened(db=1)
     recorded = []
 
@@ -235,7 +235,7 @@ async def test_commands_are_packed_as_redis_py_packs_them(opened, command, encod
 
 
 @pytest.mark.parametrize("refused", [True, None, 1j, object()])
-async def test_what_redis_py_refuses_to_pack_is_refused(opened, refused):
+async def test_arguments_that_redis_py_refuses_to_pack_are_refused(opened, refused):
     database = opened(db=1)
     with pytest.raises(redis.DataError):
         await database.aconnection.execute_command("SET", "k", refused)
@@ -243,7 +243,7 @@ async def test_what_redis_py_refuses_to_pack_is_refused(opened, refused):
     await database.aclose()
 
 
-async def test_a_copied_client_has_all_that_a_client_has(opened):
+async def test_copied_client_has_every_attribute_of_a_client(opened):
     database = opened(db=1)
     for from_template, made in ((database.connection, redis.Redis()), (database.aconnection, redis.asyncio.Redis())):
         for name in vars(made):
@@ -253,7 +253,7 @@ async def test_a_copied_client_has_all_that_a_client_has(opened):
     await database.aclose()
 
 
-async def test_a_view_has_what_clients_ask_of_a_pool(opened):
+async def test_pool_view_has_the_interface_that_clients_use(opened):
     database = opened(db=6)
     for client, module in ((database.connection, redis.connection), (database.aconnection, redis.asyncio.connection)):
         view = client.connection_pool
@@ -265,7 +265,7 @@ async def test_a_view_has_what_clients_ask_of_a_pool(opened):
     await database.aclose()
 
 
-async def test_a_callback_of_one_database_is_not_the_others(opened):
+async def test_response_callback_of_one_database_does_not_affect_others(opened):
     one, other = opened(db=1), opened(db=2)
     one.connection.set_response_callback("GET", lambda reply: f"{reply} of one")
     one.connection.set("k", "v")
@@ -291,7 +291,7 @@ def test_no_secret_is_shown():
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_a_parser_of_ones_own_reads_what_a_connection_receives(opened, protocol):
+async def test_separate_parser_reads_the_data_of_a_connection(opened, protocol):
     database = opened(db=1, protocol=protocol)
     commands = [("SET", "k", b"caf\xe9"), ("GET",), ("GET", "k"), ("GET", "none"), ("LRANGE", "none", 0, -1)]
     pool, apool = database.connection.connection_pool, database.aconnection.connection_pool
@@ -320,7 +320,7 @@ async def test_a_parser_of_ones_own_reads_what_a_connection_receives(opened, pro
     await database.aclose()
 
 
-async def test_what_can_not_be_sent_does_not_keep_a_connection_open(opened):
+async def test_disconnect_closes_a_connection_whose_peer_reads_no_more(opened):
     """asyncio closes a transport once all is sent; a server that reads no more would hold it open for ever."""
     listening = socket.create_server(("127.0.0.1", 0))
     connection = opened(

@@ -70,7 +70,7 @@ def test_wrong_settings_are_refused_with_a_reason(settings, said):
     assert said in str(caught.value)
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         RedisDatabase(prot=1, port="x", db=-3, password=9)
     assert len(caught.value.problems) == 4
@@ -78,12 +78,12 @@ def test_all_mistakes_are_told_at_once():
 
 
 @pytest.mark.parametrize("prefix", [5, None, b"a:", "x" * 513, "\ud800"])
-def test_a_key_prefix_is_short_text(prefix):
+def test_key_prefix_must_be_short_text(prefix):
     with pytest.raises(ConfigurationError, match="key_prefix must"):
         RedisDatabase(key_prefix=prefix)
 
 
-def test_numbers_may_come_as_text():
+def test_numbers_may_be_text():
     database = RedisDatabase(host="h", port="7000", db="3")
     assert database.keyspace == Keyspace("h:7000", 3, "")
 
@@ -99,26 +99,28 @@ def test_numbers_may_come_as_text():
         ("redis://", "localhost:6379", 0),
     ],
 )
-def test_urls_say_the_same_as_settings(url, server, db):
+def test_urls_are_parsed_into_settings(url, server, db):
     settings = Settings({"url": url})
     assert (settings.server, settings.db) == (server, db)
 
 
-def test_a_url_and_the_settings_it_stands_for_are_equal():
+def test_url_and_the_settings_it_stands_for_are_equal():
     assert Settings({"url": "redis://u:p@h:1/2"}) == Settings(
         {"host": "h", "port": 1, "db": 2, "username": "u", "password": "p"}
     )
     assert Settings({"url": "rediss://h/2"}) == Settings({"host": "h", "db": 2, "ssl": True})
 
 
-def test_invariant_7_settings_differ_by_name_even_when_their_values_agree():
+@pytest.mark.invariant(7)
+def test_settings_differ_by_name_even_when_their_values_agree():
     # limpyd joins the values of all settings, so that these two shared one connection.
     one, other = Settings({"ssl": True}), Settings({"retry_on_timeout": True})
     assert one != other
     assert hash(one) != hash(other)
 
 
-def test_invariant_7_settings_differ_by_type():
+@pytest.mark.invariant(7)
+def test_settings_differ_by_type():
     assert Settings({"ssl_check_hostname": True}) != Settings({"ssl_check_hostname": 1})
 
 
@@ -132,7 +134,8 @@ def test_invariant_7_settings_differ_by_type():
         st.text("ab", min_size=1, max_size=2),
     ),
 )
-def test_invariant_7_settings_are_equal_only_when_all_of_them_are(left, right):
+@pytest.mark.invariant(7)
+def test_settings_are_equal_only_when_all_of_them_are(left, right):
     assert (Settings(left) == Settings(right)) is (left == right)
     assert left != right or hash(Settings(left)) == hash(Settings(right))
 
@@ -153,7 +156,8 @@ def test_unhashable_values_are_allowed():
         {"ssl": True, "ssl_password": SECRET},
     ],
 )
-def test_invariant_9_no_secret_is_in_a_repr(settings):
+@pytest.mark.invariant(9)
+def test_no_secret_is_in_a_repr(settings):
     database = RedisDatabase(**settings)
     for shown in (database, database.settings, database.keyspace, database.connection):
         assert SECRET not in repr(shown)
@@ -173,7 +177,8 @@ def test_invariant_9_no_secret_is_in_a_repr(settings):
         {"port": {"password": SECRET}},
     ],
 )
-def test_invariant_9_no_secret_is_in_an_error(settings):
+@pytest.mark.invariant(9)
+def test_no_secret_is_in_an_error(settings):
     with pytest.raises(ConfigurationError) as caught:
         RedisDatabase(**settings)
     assert SECRET not in repr(caught.value)
@@ -182,11 +187,11 @@ def test_invariant_9_no_secret_is_in_an_error(settings):
 
 
 @pytest.mark.parametrize(("one", "other"), [("localhost", "127.0.0.1"), ("LOCALHOST", "localhost."), ("h", "H")])
-def test_names_of_one_host_that_settings_tell(one, other):
+def test_names_of_one_host_are_recognized(one, other):
     assert Settings({"host": one}).server == Settings({"host": other}).server
 
 
-def test_a_retry_policy_of_either_mode_serves_both():
+def test_sync_and_async_retry_policies_are_both_accepted():
     for retry in (Retry(NoBackoff(), 2), AsyncRetry(NoBackoff(), 2)):
         settings = Settings({"retry": retry})
         assert isinstance(settings.for_blocking()["retry"], Retry)
@@ -194,14 +199,14 @@ def test_a_retry_policy_of_either_mode_serves_both():
         assert settings.for_blocking()["retry"].get_retries() == 2
 
 
-def test_what_only_blocking_clients_have_is_refused_by_asyncio_ones():
+def test_settings_of_sync_clients_only_are_refused_by_async_clients():
     settings = Settings({"ssl": True, "ssl_validate_ocsp": True})
     settings.for_blocking()
     with pytest.raises(ConfigurationError, match="ssl_validate_ocsp"):
         settings.for_asyncio()
 
 
-def test_with_nothing_given_it_is_localhost():
+def test_default_host_is_localhost():
     database = RedisDatabase()
     assert database.connection_settings == {"host": "localhost", "port": 6379, "db": 0}
     assert str(database.keyspace) == "localhost:6379, db 0"
@@ -213,5 +218,5 @@ def test_connection_settings_are_a_copy():
     assert database.connection_settings == {"host": "h", "db": 4}
 
 
-def test_a_prefix_is_shown_escaped():
+def test_repr_escapes_the_prefix():
     assert repr(RedisDatabase(host="h", key_prefix="a\r\n:")) == r"<RedisDatabase h:6379, db 0, prefix 'a\r\n:'>"

@@ -68,7 +68,7 @@ async def test_many_databases_use_one_connection(databases, ask, flushed_server,
     assert {name: each["keys"] for name, each in raw.info("keyspace").items()} == {f"db{n}": 1 for n in range(8)}
 
 
-async def test_moving_takes_no_trip_of_its_own(databases, ask):
+async def test_select_takes_no_extra_round_trip(databases, ask):
     for database in databases:
         await ask(database, lambda client: client.set("k", 1))
     with count_commands() as counted:
@@ -80,7 +80,7 @@ async def test_moving_takes_no_trip_of_its_own(databases, ask):
     assert counted.wire[:2] == [("SELECT", "SET", "EXEC", "MULTI"), ("GET", "EXEC", "MULTI")]
 
 
-async def test_reading_everywhere_costs_one_command_more(databases, ask):
+async def test_reads_in_many_databases_take_one_select_each(databases, ask):
     for database in databases:
         await ask(database, lambda client: client.set("k", 1))
     for database in databases * 2:
@@ -95,7 +95,7 @@ async def test_reading_everywhere_costs_one_command_more(databases, ask):
     assert len(counted.wire) == 9
 
 
-async def test_pipelines_move_in_the_same_trip(databases, mode):
+async def test_pipeline_sends_select_in_the_same_round_trip(databases, mode):
     for transaction in (True, False):
         for database in databases:
             await fill(database, mode, transaction=transaction)
@@ -108,7 +108,7 @@ async def test_pipelines_move_in_the_same_trip(databases, mode):
 
 
 @pytest.mark.parametrize("shape", ["one command", "a pipeline"])
-async def test_a_long_write_goes_out_after_a_select_that_was_answered(databases, mode, ask, shape):
+async def test_long_write_is_sent_after_select_was_answered(databases, mode, ask, shape):
     """A server reads it piece by piece, and may take the user's right to SELECT away in between."""
     first, second = databases[:2]
     for database in (first, second, first):
@@ -139,7 +139,7 @@ async def fill(database, mode, *, transaction):
     assert isinstance(replies[2], redis.ResponseError)
 
 
-async def test_a_pipeline_with_commands_that_queueing_refuses_is_as_it_ever_is(databases, mode):
+async def test_pipeline_with_commands_refused_by_queueing_gives_every_reply(databases, mode):
     for database in databases:
         client = database.connection if mode == "sync" else database.aconnection
         pipeline = client.pipeline(transaction=False)
@@ -152,7 +152,7 @@ async def test_a_pipeline_with_commands_that_queueing_refuses_is_as_it_ever_is(d
         assert replies[3] == str(database.settings.db)
 
 
-async def test_a_transaction_that_queueing_refuses_is_discarded(databases, mode, raw):
+async def test_transaction_with_commands_refused_by_queueing_is_discarded(databases, mode, raw):
     for database in databases:
         client = database.connection if mode == "sync" else database.aconnection
         pipeline = client.pipeline(transaction=True)
@@ -162,7 +162,7 @@ async def test_a_transaction_that_queueing_refuses_is_discarded(databases, mode,
     assert raw.info("keyspace") == {}
 
 
-async def test_errors_are_those_that_a_connection_of_its_own_gives(databases, ask, opened):
+async def test_errors_equal_those_of_a_dedicated_connection(databases, ask, opened):
     own = opened(db=3, shared=False)
     await ask(own, lambda client: client.set("text", "x"))
     for database in (databases[2], databases[3], databases[4]):
@@ -187,7 +187,7 @@ async def test_errors_are_those_that_a_connection_of_its_own_gives(databases, as
         await own.aclose()
 
 
-async def test_replies_are_those_that_a_connection_of_its_own_gives(databases, ask, opened):
+async def test_replies_equal_those_of_a_dedicated_connection(databases, ask, opened):
     own = opened(db=7, shared=False)
     database = databases[7]
     await ask(own, lambda client: client.hset("h", mapping={"a": "1", "b": "é"}))
@@ -210,7 +210,7 @@ async def test_replies_are_those_that_a_connection_of_its_own_gives(databases, a
     await own.aclose()
 
 
-async def test_watching_moves_in_the_same_trip_and_still_works(databases, mode):
+async def test_watch_sends_select_in_the_same_round_trip(databases, mode):
     for database in databases:
         client = database.connection if mode == "sync" else database.aconnection
         other = databases[(database.settings.db + 1) % 8]
@@ -242,7 +242,7 @@ class _entered:  # noqa: N801 - stands for a `with` of either mode
             await done
 
 
-async def test_a_watched_key_that_changes_is_noticed_after_a_move(opened, narrow, mode):
+async def test_change_of_a_watched_key_is_noticed_after_select(opened, narrow, mode):
     await narrow(1).aconnection.ping() if mode == "async" else narrow(1).connection.ping()
     database = narrow(2)
     client = database.connection if mode == "sync" else database.aconnection
@@ -258,7 +258,8 @@ async def test_a_watched_key_that_changes_is_noticed_after_a_move(opened, narrow
     await database.aclose()
 
 
-async def test_invariant_8_a_number_out_of_range_never_writes_elsewhere(databases, narrow, ask, raw):
+@pytest.mark.invariant(8)
+async def test_database_number_out_of_range_never_writes_elsewhere(databases, narrow, ask, raw):
     wrong = narrow(64)
     for _ in range(3):
         for database in databases:
@@ -275,7 +276,7 @@ async def test_invariant_8_a_number_out_of_range_never_writes_elsewhere(database
     assert {each["keys"] for each in raw.info("keyspace").values()} == {1}
 
 
-async def test_a_number_out_of_range_keeps_no_other_from_moving(databases, narrow, ask):
+async def test_database_number_out_of_range_does_not_affect_other_databases(databases, narrow, ask):
     wrong = narrow(1000)
     with pytest.raises(redis.ResponseError, match="out of range"):
         await ask(wrong, lambda client: client.ping())
@@ -301,9 +302,8 @@ WRITES = [
 @pytest.mark.parametrize(
     "lost", [["-select"], ["-select", "-multi"], ["-select", "-exec"], ["-@connection", "-@transaction"]]
 )
-async def test_invariant_8_rights_lost_in_mid_life_never_write_elsewhere(
-    narrow, guarded_server, ask, raw, write, lost, flushed_server
-):
+@pytest.mark.invariant(8)
+async def test_lost_permissions_never_write_elsewhere(narrow, guarded_server, ask, raw, write, lost, flushed_server):
     user = guarded_server("shrinking", "~*", "&*", "+@all")
     settings = {"username": user, "password": PASSWORD, "client_name": None}
     one, other = narrow(1, **settings), narrow(2, **settings)
@@ -323,7 +323,7 @@ async def test_invariant_8_rights_lost_in_mid_life_never_write_elsewhere(
         await database.aclose()
 
 
-async def test_a_user_without_select_is_told_so(narrow, guarded_server, ask):
+async def test_error_of_a_user_without_select_says_so(narrow, guarded_server, ask):
     user = guarded_server("fixed", "~*", "&*", "+@all", "-select")
     settings = {"username": user, "password": PASSWORD, "client_name": None}
     zero, one = narrow(0, **settings), narrow(1, **settings)
@@ -335,7 +335,7 @@ async def test_a_user_without_select_is_told_so(narrow, guarded_server, ask):
         await database.aclose()
 
 
-async def test_a_user_without_multi_moves_in_a_trip_of_its_own(narrow, guarded_server, ask, raw):
+async def test_user_without_multi_sends_select_in_a_separate_round_trip(narrow, guarded_server, ask, raw):
     user = guarded_server("plain", "~*", "&*", "+@all", "-multi")
     settings = {"username": user, "password": PASSWORD, "client_name": None}
     databases = [narrow(db, **settings) for db in (1, 2, 3)]
@@ -347,7 +347,8 @@ async def test_a_user_without_multi_moves_in_a_trip_of_its_own(narrow, guarded_s
         await database.aclose()
 
 
-async def test_invariant_8_connections_cut_while_moving(flushed_server, ask, raw):
+@pytest.mark.invariant(8)
+async def test_connections_cut_during_select_never_write_elsewhere(flushed_server, ask, raw):
     budget = Budget(per_server=1)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         databases = [
@@ -371,7 +372,8 @@ async def test_invariant_8_connections_cut_while_moving(flushed_server, ask, raw
     assert set(raw.info("keyspace")) == {f"db{db}" for db in range(1, 5)}
 
 
-async def test_invariant_8_tasks_cancelled_while_moving(narrow, raw):
+@pytest.mark.invariant(8)
+async def test_tasks_cancelled_during_select_never_write_elsewhere(narrow, raw):
     databases = [narrow(db) for db in range(1, 7)]
     for database in databases * 2:
         await database.aconnection.set("k", str(database.settings.db))
@@ -401,7 +403,7 @@ async def test_select_is_refused_on_shared_connections_too(databases, ask):
         await ask(databases[2], lambda client: client.execute_command("SELECT", 5))
 
 
-async def test_what_blocks_runs_apart(databases, mode, ask, flushed_server, client_name):
+async def test_blocking_commands_run_on_dedicated_connections(databases, mode, ask, flushed_server, client_name):
     database, other = databases[1], databases[2]
     if mode == "async":
         waiting = asyncio.create_task(database.aconnection.blpop("queue", 20))
@@ -415,7 +417,7 @@ async def test_what_blocks_runs_apart(databases, mode, ask, flushed_server, clie
     assert await ask(other, lambda client: client.llen("queue")) == 1
 
 
-async def test_pubsub_and_monitor_run_apart(databases, mode, ask):
+async def test_pubsub_and_monitor_run_on_dedicated_connections(databases, mode, ask):
     database = databases[3]
     client = database.connection if mode == "sync" else database.aconnection
     subscriber = client.pubsub(ignore_subscribe_messages=True)
@@ -432,20 +434,20 @@ async def test_pubsub_and_monitor_run_apart(databases, mode, ask):
     assert database.server.pool_stats().dedicated == 0
 
 
-async def test_an_altered_connection_is_not_another_databases(databases, ask, client_name):
+async def test_altered_connection_is_not_used_for_another_database(databases, ask, client_name):
     await ask(databases[1], lambda client: client.ping())
     await ask(databases[2], lambda client: client.client_setname("renamed"))
     assert await ask(databases[1], lambda client: client.client_getname()) == client_name
 
 
-async def test_a_transaction_begun_by_hand_holds_nobody_up(databases, ask):
+async def test_manual_transaction_does_not_block_others(databases, ask):
     await ask(databases[1], lambda client: client.ping())
     await ask(databases[2], lambda client: client.execute_command("MULTI"))
     assert await ask(databases[1], lambda client: client.set("k", "v")) is True
     assert await ask(databases[2], lambda client: client.get("k")) is None
 
 
-async def test_a_database_can_have_a_pool_of_its_own(opened, ask, flushed_server, client_name):
+async def test_database_that_is_not_shared_has_its_own_pool(opened, ask, flushed_server, client_name):
     shared = [opened(db=db) for db in (1, 2)]
     own = [opened(db=db, shared=False) for db in (1, 2)]
     assert shared[0].server is shared[1].server
@@ -457,7 +459,8 @@ async def test_a_database_can_have_a_pool_of_its_own(opened, ask, flushed_server
         await database.aclose()
 
 
-async def test_invariant_7_other_settings_are_another_server(opened):
+@pytest.mark.invariant(7)
+async def test_other_settings_have_other_connections(opened):
     base = opened(db=1)
     for other in ({"socket_timeout": 7}, {"client_name": "other"}, {"protocol": 2}, {"retry_on_timeout": True}):
         assert opened(db=1, **other).server is not base.server
@@ -465,7 +468,7 @@ async def test_invariant_7_other_settings_are_another_server(opened):
     assert opened(db=9, budget=Budget()).server is not base.server
 
 
-async def test_closing_one_database_leaves_the_others_connections(databases, ask, flushed_server, client_name):
+async def test_closing_one_database_keeps_the_connections_of_others(databases, ask, flushed_server, client_name):
     for database in databases:
         await ask(database, lambda client: client.ping())
     before = {entry["id"] for entry in open_connections(flushed_server, client_name)}
@@ -477,7 +480,8 @@ async def test_closing_one_database_leaves_the_others_connections(databases, ask
 
 
 @pytest.mark.parametrize("shape", ["read", "write", "write when armed"])
-async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch, mode, shape):
+@pytest.mark.invariant(8)
+async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch, mode, shape):
     """Should a reply of before be unread in spite of all, no tenant is given it, or another one in its place."""
     databases = [narrow(db, retry=ONCE) for db in (3, 2, 1)]
     for database, whose in zip(databases, "321", strict=True):
@@ -511,7 +515,7 @@ async def test_invariant_8_a_reply_too_many_is_nobodys(narrow, ask, monkeypatch,
         await database.aclose()
 
 
-async def test_replies_of_a_pipeline_on_the_way_elsewhere_are_decoded_one_by_one(databases, mode):
+async def test_replies_of_a_pipeline_after_select_are_decoded_separately(databases, mode):
     """What one command's caller wants as bytes need not be text, and what is text stays so beside it."""
     binary = bytes(range(256))
     for database in (databases[1], databases[0], databases[1]):

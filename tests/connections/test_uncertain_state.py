@@ -38,7 +38,8 @@ def idle(database):
     return [connection for connection in database.connection.connection_pool._available_connections if connection._sock]
 
 
-def test_invariant_8_an_interrupt_while_reading(opened, monkeypatch, flushed_server, client_name):
+@pytest.mark.invariant(8)
+def test_interrupt_while_reading_closes_the_connection(opened, monkeypatch, flushed_server, client_name):
     database = opened(db=5)
     database.connection.mset({"a": "of a", "b": "of b"})
     parser = type(idle(database)[0]._parser)
@@ -51,7 +52,8 @@ def test_invariant_8_an_interrupt_while_reading(opened, monkeypatch, flushed_ser
     assert len(open_connections(flushed_server, client_name)) == 1
 
 
-def test_invariant_8_an_interrupt_between_sending_and_reading(opened, monkeypatch):
+@pytest.mark.invariant(8)
+def test_interrupt_between_sending_and_reading_closes_the_connection(opened, monkeypatch):
     database = opened(db=5)
     database.connection.mset({"a": "of a", "b": "of b"})
     with monkeypatch.context() as patch:
@@ -62,7 +64,8 @@ def test_invariant_8_an_interrupt_between_sending_and_reading(opened, monkeypatc
     assert database.connection.get("b") == "of b"
 
 
-def test_invariant_8_an_interrupt_as_sending_returns(opened, monkeypatch):
+@pytest.mark.invariant(8)
+def test_interrupt_as_sending_returns_closes_the_connection(opened, monkeypatch):
     database = opened(db=5)
     database.connection.mset({"a": "of a", "b": "of b"})
     from redis.connection import AbstractConnection
@@ -81,7 +84,7 @@ def test_invariant_8_an_interrupt_as_sending_returns(opened, monkeypatch):
     assert database.connection.get("b") == "of b"
 
 
-async def test_a_connection_made_anew_for_a_second_try_is_kept(proxy, client_name, mode):
+async def test_connection_reopened_for_a_retry_is_kept(proxy, client_name, mode):
     with RedisDatabase(
         host="127.0.0.1", port=proxy.port, db=5, client_name=client_name, retry=Retry(NoBackoff(), 1)
     ) as database:
@@ -95,7 +98,8 @@ async def test_a_connection_made_anew_for_a_second_try_is_kept(proxy, client_nam
         await database.aclose()
 
 
-def test_invariant_8_an_interrupt_in_the_middle_of_a_pipeline(opened, monkeypatch):
+@pytest.mark.invariant(8)
+def test_interrupt_within_a_pipeline_closes_the_connection(opened, monkeypatch):
     database = opened(db=5)
     database.connection.mset({"a": "of a", "b": "of b"})
     calls = iter(range(100))
@@ -116,7 +120,8 @@ def test_invariant_8_an_interrupt_in_the_middle_of_a_pipeline(opened, monkeypatc
 
 
 @pytest.mark.parametrize("after", range(1, 5))
-def test_invariant_8_a_handshake_interrupted_anywhere_never_ends_in_database_0(opened, monkeypatch, after, raw):
+@pytest.mark.invariant(8)
+def test_interrupted_handshake_never_uses_database_0(opened, monkeypatch, after, raw):
     database = opened(db=5, client_name="handshake")
     from redis.connection import AbstractConnection
 
@@ -136,7 +141,8 @@ def test_invariant_8_a_handshake_interrupted_anywhere_never_ends_in_database_0(o
 
 
 @pytest.mark.parametrize("after", range(1, 6))
-async def test_invariant_8_a_handshake_interrupted_before_sending(opened, monkeypatch, after, raw, mode):
+@pytest.mark.invariant(8)
+async def test_handshake_interrupted_before_sending_never_uses_database_0(opened, monkeypatch, after, raw, mode):
     """Between two commands nothing is owed, and the connection looks healthy: but it is in database 0."""
     database = opened(db=5, client_name="handshake")
     module = redis.connection if mode == "sync" else redis.asyncio.connection
@@ -156,7 +162,8 @@ async def test_invariant_8_a_handshake_interrupted_before_sending(opened, monkey
 
 
 @pytest.mark.parametrize("cut_after", [1, 20, 150, 200])
-def test_invariant_8_a_handshake_cut_off_by_the_network(proxy, through, raw, cut_after):
+@pytest.mark.invariant(8)
+def test_handshake_cut_by_the_network_never_uses_database_0(proxy, through, raw, cut_after):
     proxy.disturb(cut_reply_after=cut_after)
     with pytest.raises(redis.ConnectionError):
         through.connection.mget([f"key {number}" for number in range(100)])
@@ -165,7 +172,8 @@ def test_invariant_8_a_handshake_cut_off_by_the_network(proxy, through, raw, cut
     assert raw.dbsize() == 0
 
 
-async def test_invariant_8_a_cancelled_command(opened, flushed_server, client_name):
+@pytest.mark.invariant(8)
+async def test_cancelled_command_closes_its_connection(opened, flushed_server, client_name):
     database = opened(db=5)
     await database.aconnection.set("b", "of b")
     waiting = asyncio.create_task(database.aconnection.blpop("queue", 30))
@@ -180,7 +188,8 @@ async def test_invariant_8_a_cancelled_command(opened, flushed_server, client_na
     await database.aclose()
 
 
-async def test_invariant_8_commands_cancelled_at_any_moment(opened, raw):
+@pytest.mark.invariant(8)
+async def test_commands_cancelled_at_any_step_leave_no_reply(opened, raw):
     database = opened(db=5)
     keys = [f"k{number}" for number in range(8)]
     await database.aconnection.mset({key: f"of {key}" for key in keys})
@@ -201,7 +210,8 @@ async def test_invariant_8_commands_cancelled_at_any_moment(opened, raw):
     await database.aclose()
 
 
-async def test_invariant_8_a_handshake_cancelled_at_any_moment(opened, raw):
+@pytest.mark.invariant(8)
+async def test_handshake_cancelled_at_any_step_never_uses_database_0(opened, raw):
     database = opened(db=5)
     for steps in range(25):
         await database.aclose()
@@ -215,7 +225,8 @@ async def test_invariant_8_a_handshake_cancelled_at_any_moment(opened, raw):
     await database.aclose()
 
 
-async def test_invariant_8_a_batch_cancelled_half_read(proxy, through, opened):
+@pytest.mark.invariant(8)
+async def test_pipeline_cancelled_while_reading_closes_its_connection(proxy, through, opened):
     aclient = through.aconnection
     await aclient.ping()
     proxy.disturb(lose_replies=True)
@@ -232,7 +243,8 @@ async def test_invariant_8_a_batch_cancelled_half_read(proxy, through, opened):
     await through.aclose()
 
 
-async def test_invariant_8_a_reply_that_came_too_late_goes_to_nobody(proxy, through, opened, mode):
+@pytest.mark.invariant(8)
+async def test_late_reply_is_not_given_to_another_command(proxy, through, opened, mode):
     opened(db=5).connection.mset({"a": "of a", "b": "of b"})
     through.connect(**{**through.connection_settings, "socket_timeout": 0.2})
     proxy.disturb(latency=0.0)
@@ -246,7 +258,7 @@ async def test_invariant_8_a_reply_that_came_too_late_goes_to_nobody(proxy, thro
     await through.aclose()
 
 
-def test_a_server_error_keeps_the_connection(opened, flushed_server, client_name):
+def test_server_error_keeps_the_connection(opened, flushed_server, client_name):
     database = opened(db=5)
     database.connection.set("text", "x")
     before = open_connections(flushed_server, client_name)[0]["id"]
@@ -260,7 +272,7 @@ def test_a_server_error_keeps_the_connection(opened, flushed_server, client_name
     assert [entry["id"] for entry in open_connections(flushed_server, client_name)] == [before]
 
 
-async def test_a_server_error_keeps_the_asyncio_connection(opened, flushed_server, client_name):
+async def test_server_error_keeps_the_asyncio_connection(opened, flushed_server, client_name):
     database = opened(db=5)
     await database.aconnection.set("text", "x")
     before = open_connections(flushed_server, client_name)[0]["id"]
@@ -273,7 +285,7 @@ async def test_a_server_error_keeps_the_asyncio_connection(opened, flushed_serve
     await database.aclose()
 
 
-def test_a_connection_closed_by_the_server_is_replaced(opened, flushed_server, raw):
+def test_connection_closed_by_the_server_is_replaced(opened, flushed_server, raw):
     database = opened(db=5)
     own = database.connection.client_id()
     raw.client_kill_filter(_id=str(own))
@@ -281,7 +293,7 @@ def test_a_connection_closed_by_the_server_is_replaced(opened, flushed_server, r
     assert database.connection.client_id() != own
 
 
-def test_data_nobody_asked_for_is_not_taken_for_a_reply(opened):
+def test_unrequested_data_is_not_taken_for_a_reply(opened):
     """A server that says one reply too many is cut off, and the surplus goes to nobody."""
     listener = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
@@ -328,7 +340,8 @@ def _awaited(function):
 
 
 @pytest.mark.parametrize("steps", range(12))
-async def test_invariant_8_no_cancellation_is_lost(opened, steps):
+@pytest.mark.invariant(8)
+async def test_no_cancellation_is_lost(opened, steps):
     """A task that is cancelled ends, at whatever moment of a command: redis-py alone loses some on Python 3.11."""
     database = opened(db=5)
     await database.aconnection.ping()

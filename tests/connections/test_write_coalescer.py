@@ -147,7 +147,7 @@ async def several(opened):
     await made[0].aclose()
 
 
-async def test_what_many_tasks_ask_for_goes_out_together(several, steps):
+async def test_commands_of_many_tasks_are_written_together(several, steps):
     databases = await several(8)
     steps.clear()
 
@@ -162,7 +162,7 @@ async def test_what_many_tasks_ask_for_goes_out_together(several, steps):
     assert len({connection for _, connection in steps[:7]}) == 7
 
 
-async def test_who_is_alone_sends_at_once(several, steps):
+async def test_command_of_a_single_task_is_sent_at_once(several, steps):
     databases = await several(3)
     steps.clear()
     for each in databases * 2:
@@ -173,7 +173,7 @@ async def test_who_is_alone_sends_at_once(several, steps):
 
 
 @EACH
-async def test_whatever_the_way_it_is_put_off_and_answered(paired, steps, way):
+async def test_every_kind_of_command_is_deferred_and_gets_its_reply(paired, steps, way):
     pair = await paired(way)
     steps.clear()
     assert await pair.ask(way) == pair.right(way)
@@ -181,7 +181,7 @@ async def test_whatever_the_way_it_is_put_off_and_answered(paired, steps, way):
     await pair.check(way, asked=True)
 
 
-async def test_what_is_long_is_not_put_off(paired, steps):
+async def test_long_command_is_not_deferred(paired, steps):
     pair = await paired("write here")
     steps.clear()
     await pair.here.aconnection.set("long", "v" * 10_000)
@@ -190,7 +190,7 @@ async def test_what_is_long_is_not_put_off(paired, steps):
 
 
 @EACH
-async def test_what_is_cancelled_as_it_is_put_off_leaves_no_reply_to_others(paired, meanwhile, way):
+async def test_deferred_command_that_is_cancelled_leaves_no_reply_to_others(paired, meanwhile, way):
     pair = await paired(way)
     task = asyncio.ensure_future(pair.ask(way))
     works = meanwhile(lambda _: task.cancel())
@@ -202,7 +202,7 @@ async def test_what_is_cancelled_as_it_is_put_off_leaves_no_reply_to_others(pair
 
 
 @EACH
-async def test_what_was_put_off_on_a_connection_that_was_closed_is_not_sent(paired, meanwhile, way):
+async def test_deferred_command_on_a_closed_connection_is_not_sent(paired, meanwhile, way):
     pair = await paired(way, TWICE)
 
     def close(connection):
@@ -217,9 +217,8 @@ async def test_what_was_put_off_on_a_connection_that_was_closed_is_not_sent(pair
 
 @pytest.mark.parametrize("without", [None, "look", "refusal"])
 @EACH
-async def test_invariant_8_what_came_before_a_command_was_sent_is_not_its_reply(
-    paired, meanwhile, monkeypatch, way, without
-):
+@pytest.mark.invariant(8)
+async def test_data_received_before_a_command_was_sent_is_not_its_reply(paired, meanwhile, monkeypatch, way, without):
     """Without one of the two guards it would be."""
     pair = await paired(way)
 
@@ -243,7 +242,7 @@ async def test_invariant_8_what_came_before_a_command_was_sent_is_not_its_reply(
 
 @pytest.mark.parametrize("came", [b"-ERR stale\r\n", b">2\r\n+note\r\n+told\r\n", b"$5\r\nsta", b"end", b"error"])
 @EACH
-async def test_whatever_came_the_command_is_sent_once_over_another_connection(paired, meanwhile, way, came):
+async def test_command_is_sent_once_over_another_connection_after_unexpected_data(paired, meanwhile, way, came):
     pair = await paired(way, TWICE)
     writers = []
 
@@ -263,7 +262,7 @@ async def test_whatever_came_the_command_is_sent_once_over_another_connection(pa
 
 
 @EACH
-async def test_a_transport_that_refuses_what_was_put_off_ends_its_connection(paired, meanwhile, monkeypatch, way):
+async def test_failing_write_of_deferred_commands_closes_the_connection(paired, meanwhile, monkeypatch, way):
     """As that of uvloop, where it is closed."""
     pair = await paired(way)
 
@@ -278,7 +277,7 @@ async def test_a_transport_that_refuses_what_was_put_off_ends_its_connection(pai
 
 
 @EACH
-async def test_a_child_does_not_send_what_its_parent_put_off(paired, meanwhile, way):
+async def test_forked_child_does_not_send_deferred_commands_of_its_parent(paired, meanwhile, way):
     pair = await paired(way)
     told, send = [], WriteCoalescer.send
 
@@ -292,7 +291,7 @@ async def test_a_child_does_not_send_what_its_parent_put_off(paired, meanwhile, 
     await pair.check(way, asked=True)
 
 
-async def test_an_interrupt_as_one_is_sent_leaves_the_others(several, monkeypatch):
+async def test_interrupt_during_one_send_does_not_affect_other_connections(several, monkeypatch):
     class Interrupt(BaseException):
         pass
 
@@ -317,7 +316,7 @@ async def test_an_interrupt_as_one_is_sent_leaves_the_others(several, monkeypatc
 
 
 @pytest.mark.parametrize("stale", [b"", b"$5\r\nstale\r\n"])
-async def test_who_sends_again_before_reading_sends_in_that_order(paired, stale):
+async def test_second_command_before_the_first_reply_is_sent_in_order(paired, stale):
     pair = await paired("read here")
     connection = await pair.here.aconnection.connection_pool.get_connection()
     await connection.send_command("GET", "whose")
@@ -335,7 +334,7 @@ async def test_who_sends_again_before_reading_sends_in_that_order(paired, stale)
 
 
 @pytest.mark.parametrize("piped", [False, True], ids=["command", "pipeline"])
-async def test_what_is_asked_before_the_last_reply_was_read_is_not_put_off(paired, steps, piped):
+async def test_command_before_the_last_reply_was_read_is_not_deferred(paired, steps, piped):
     pair = await paired("read here")
     connection = await pair.here.aconnection.connection_pool.get_connection()
     await connection.send_command("GET", "whose")
@@ -350,7 +349,7 @@ async def test_what_is_asked_before_the_last_reply_was_read_is_not_put_off(paire
     await pair.pool.release(connection)
 
 
-async def test_where_something_may_come_unasked_nothing_is_put_off(opened, steps):
+async def test_connection_that_may_receive_push_data_defers_no_command(opened, steps):
     """Pub/sub, and redis-py's maintenance notifications."""
     told = MaintNotificationsConfig(enabled="auto")
     database = opened(db=1, protocol=3, maint_notifications_config=told, budget=Budget(per_server=4))
@@ -364,7 +363,7 @@ async def test_where_something_may_come_unasked_nothing_is_put_off(opened, steps
     await other.aclose()
 
 
-async def test_they_are_counted(several, steps):
+async def test_deferred_commands_are_counted(several, steps):
     """Counting goes through redis-py's own method, which sends each at once."""
     databases = await several(4)
     steps.clear()

@@ -56,7 +56,7 @@ def kept(song, raw):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_intersecting_with_all_kinds(call, song):
+async def test_intersect_accepts_fields_keys_and_iterables(call, song):
     one = await call(song, "get", 1)
     for operand, pks in [
         ([1, "2", 99], ["1", "2"]),
@@ -89,7 +89,7 @@ async def test_intersecting_with_all_kinds(call, song):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_sorted_sets_give_their_order_to_slices_too(call, song):
+async def test_intersection_with_a_sorted_set_orders_slices_too(call, song):
     one = await call(song, "get", 1)
     for operand in (one.ranks, one.ranks.key):
         found = song.collection().intersect(operand)
@@ -102,7 +102,7 @@ async def test_sorted_sets_give_their_order_to_slices_too(call, song):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_what_can_not_be_intersected(call, song):
+async def test_wrong_arguments_of_intersect_are_refused(call, song):
     one = await call(song, "get", 1)
     for wrong in ({}, iter([1]), 5, None, one.name, one.year, one.tags, one.pk, song.get_field("likes")):
         with pytest.raises(ValueError, match="intersect"):
@@ -114,7 +114,7 @@ async def test_what_can_not_be_intersected(call, song):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_filter_takes_fields_and_objects(call, song):
+async def test_filter_accepts_fields_and_objects(call, song):
     one = await call(song, "get", 1)
     assert sorted(await call.list(song.collection().filter(name=one.name))) == ["1", "4"]
     assert await call.list(song.collection().filter(name=one.name, year=one.year)) == ["1"]
@@ -133,7 +133,7 @@ async def test_filter_takes_fields_and_objects(call, song):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_values_of_many_objects_take_one_trip(call, song):
+async def test_values_of_many_objects_take_one_round_trip(call, song):
     found = song.collection(name__in=["a", "b"])
     await call.list(found.values())
     with count_commands() as sent:
@@ -158,7 +158,7 @@ async def test_values_of_many_objects_take_one_trip(call, song):
     assert song.collection(pk=2).values("name") == [{"name": "a"}]
 
 
-def test_values_of_wrong_fields(song):
+def test_values_of_unknown_fields_are_refused(song):
     for wrong in ("likes", "tags", "nothing", 5):
         with pytest.raises(ValueError, match="values"):
             song.collection().values("name", wrong)
@@ -169,7 +169,7 @@ def test_values_of_wrong_fields(song):
             song.collection().values_list(*names, flat=True)
 
 
-async def test_values_that_are_not_there_and_pks_that_are_no_numbers(call, database):
+async def test_missing_values_are_none_and_pks_may_be_text(call, database):
     hosted_by = database
 
     class Word(model.RedisModel):
@@ -191,7 +191,7 @@ async def test_values_that_are_not_there_and_pks_that_are_no_numbers(call, datab
 
 
 @pytest.mark.usefixtures("kept")
-async def test_sorting_by_score(call, song):
+async def test_sort_by_score_orders_objects(call, song):
     one = await call(song, "get", 1)
     for by_score in (one.ranks, one.ranks.key):
         found = song.collection().sort(by_score=by_score)
@@ -211,7 +211,7 @@ async def test_sorting_by_score(call, song):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_scores_as_text(call, song, raw):
+async def test_sort_by_score_as_text(call, song, raw):
     one = await call(song, "get", 1)
     raw.zadd(one.ranks.key, {"1": 10, "5": 9})
     found = song.collection().sort(by_score=one.ranks, alpha=True)
@@ -220,7 +220,8 @@ async def test_scores_as_text(call, song, raw):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_p36_no_scores_at_all(call, song):
+@pytest.mark.pitfall(36)
+async def test_sort_by_a_missing_key_keeps_all_objects(call, song):
     found = song.collection().sort(by_score="no-such-key")
     assert await call.slice(found, slice(0, 2)) == ["1", "2"]
     assert await call.count(found) == 6
@@ -229,7 +230,7 @@ async def test_p36_no_scores_at_all(call, song):
         await call.list(song.collection(name__in=["a", "b"]).sort(by_score=one.likes.key))
 
 
-async def test_wrong_scores(call, song):
+async def test_wrong_arguments_of_sort_by_score_are_refused(call, song):
     one = await call(song, "get", 1)
     for options in (
         {"by_score": one.ranks, "by": "name"},
@@ -280,7 +281,7 @@ async def test_storing_keeps_the_order_and_expires(call, song, raw):
     assert [key for key in raw.scan_iter() if "__collection__" in key] == [stored.stored_key]
 
 
-async def test_storing_takes_one_trip_and_any_order(call, song, raw):
+async def test_storing_takes_one_round_trip_for_any_order(call, song, raw):
     one = await call(song, "get", 1)
     found = song.collection().sort(by_score=one.ranks)
     await call(found, "store", "warm")
@@ -303,7 +304,7 @@ async def test_storing_takes_one_trip_and_any_order(call, song, raw):
             await call(song.collection(), "store", ttl=ttl)
 
 
-async def test_a_stored_collection_that_is_gone(call, song, raw):
+async def test_use_of_a_stored_collection_without_its_key_is_an_error(call, song, raw):
     stored = await call(song.collection(), "store", "s")
     assert await call(stored, "stored_key_exists") is True
     raw.delete("s")
@@ -326,7 +327,7 @@ async def test_a_stored_collection_that_is_gone(call, song, raw):
         await call(song.collection(), "stored_key_exists")
 
 
-async def test_keys_are_looked_for_under_the_prefix(call, flushed_server, raw):
+async def test_keys_have_the_prefix_of_the_database(call, flushed_server, raw):
     raw.sadd("likes", 1, 2)
     raw.zadd("ranks", {"2": 1})
     raw.rpush("list", 2)
@@ -350,7 +351,8 @@ async def test_keys_are_looked_for_under_the_prefix(call, flushed_server, raw):
 # Tenants
 
 
-async def test_invariant_3_nothing_of_one_tenant_selects_objects_of_another(call, flushed_server):
+@pytest.mark.invariant(3)
+async def test_sources_of_another_tenant_are_refused(call, flushed_server):
     databases = {
         each: RedisDatabase(**flushed_server.settings, db=0, key_prefix=f"{each}:") for each in ("acme", "globex")
     }
@@ -393,7 +395,7 @@ async def test_invariant_3_nothing_of_one_tenant_selects_objects_of_another(call
         each.close()
 
 
-async def test_many_pks(call, song, raw):
+async def test_intersection_with_many_pks(call, song, raw):
     everybody = range(1, 20_001)
     raw.sadd(f"{song._name}:collection", *everybody)
     found = song.collection().intersect(list(everybody)).sort(by="nosort")

@@ -88,7 +88,7 @@ async def test_filters_on_dates_and_times(call, database, raw):
 @pytest.mark.parametrize(
     ("index", "mine", "other"), [(DateIndex, "2015-12-16", "2015-12-17"), (TimeIndex, "01:02:03", "01:02:04")]
 )
-async def test_whole_dates_are_unique_not_their_parts(call, database, raw, index, mine, other):
+async def test_unique_date_index_allows_equal_parts(call, database, raw, index, mine, other):
     cls = dated(database, index, unique=True)
     await call.create(cls, pk="1", dt=mine)
     await call.create(cls, pk="2", dt=other)
@@ -121,7 +121,7 @@ async def test_composed_indexes_of_a_hash_have_the_subkey_first(call, database, 
     assert raw.keys(":d:dt:*") == []
 
 
-async def test_the_first_index_that_can_keeps_a_composed_one_unique(call, database, raw):
+async def test_first_capable_part_of_a_composed_index_handles_uniqueness(call, database, raw):
     both = MultiIndexes.compose(
         [
             DateIndexParts,
@@ -138,7 +138,7 @@ async def test_the_first_index_that_can_keeps_a_composed_one_unique(call, databa
     assert raw.smembers(":d:dt:n:2") == {"1", "2"}
 
 
-def test_a_composed_index_that_says_it_can_keep_a_field_unique_has_one_that_can(database):
+def test_composed_index_that_handles_uniqueness_needs_a_part_that_does(database):
     class Boastful(MultiIndexes):
         index_classes = (DateIndexParts,)
         handle_uniqueness = True

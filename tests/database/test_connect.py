@@ -27,7 +27,7 @@ def person_of(where):
     return Person
 
 
-async def test_models_and_objects_already_made_use_the_new_settings(opened):
+async def test_existing_models_and_objects_use_the_new_settings(opened):
     database = opened(db=1)
     person_model = person_of(database)
     person, found = person_model(name="Ada"), person_model.collection(name="Ada")
@@ -44,7 +44,7 @@ async def test_models_and_objects_already_made_use_the_new_settings(opened):
     await database.aclose()
 
 
-async def test_nothing_leaks_when_a_database_is_re_pointed(opened, flushed_server, client_name):
+async def test_moved_database_closes_its_old_connections(opened, flushed_server, client_name):
     database = opened(db=1)
     for number in range(2, 8):
         database.connection.ping()
@@ -60,7 +60,7 @@ async def test_nothing_leaks_when_a_database_is_re_pointed(opened, flushed_serve
     assert open_connections(flushed_server, client_name) == []
 
 
-def test_a_command_in_flight_finishes_on_the_old_connection(opened, flushed_server, client_name):
+def test_command_in_flight_finishes_on_the_old_connection(opened, flushed_server, client_name):
     database = opened(db=1)
     got: list[object] = []
     waiter = threading.Thread(target=lambda: got.append(database.connection.blpop("queue", 20)))
@@ -73,7 +73,7 @@ def test_a_command_in_flight_finishes_on_the_old_connection(opened, flushed_serv
     assert [entry["db"] for entry in open_connections(flushed_server, client_name) if entry["cmd"] == "blpop"] == []
 
 
-async def test_an_asyncio_command_in_flight_finishes_on_the_old_connection(opened, flushed_server, client_name):
+async def test_asyncio_command_in_flight_finishes_on_the_old_connection(opened, flushed_server, client_name):
     database = opened(db=1)
     waiter = asyncio.create_task(database.aconnection.blpop("queue", 20))
     await aeventually(lambda: open_connections(flushed_server, client_name))
@@ -83,7 +83,7 @@ async def test_an_asyncio_command_in_flight_finishes_on_the_old_connection(opene
     assert open_connections(flushed_server, client_name) == []
 
 
-def test_connect_with_no_argument_is_the_client(opened):
+def test_connect_without_arguments_returns_the_client(opened):
     database = opened(db=1)
     assert database.connect() is database.connection
     assert database.keyspace.db == 1
@@ -94,20 +94,20 @@ async def test_aconnect_with_no_argument_is_the_client(opened):
     assert await database.aconnect() is database.aconnection
 
 
-def test_nothing_is_merged(opened):
+def test_connect_replaces_all_settings(opened):
     database = opened(db=5, socket_timeout=3)
     database.connect(host="127.0.0.1", port=1)
     assert database.connection_settings == {"host": "127.0.0.1", "port": 1}
     assert database.keyspace.db == 0
 
 
-def test_reset_without_argument_goes_back_to_the_default(opened):
+def test_reset_without_arguments_restores_the_default_settings(opened):
     database = opened(db=5)
     assert database.reset() is None
     assert database.connection_settings == {"host": "localhost", "port": 6379, "db": 0}
 
 
-def test_wrong_settings_leave_the_database_where_it_was(opened):
+def test_wrong_settings_change_nothing(opened):
     database = opened(db=5)
     before = database.connection
     for wrong in ({"prot": 1}, {"key_prefix": 5}, {"db": -1}):
@@ -117,7 +117,7 @@ def test_wrong_settings_leave_the_database_where_it_was(opened):
     assert database.connection.ping()
 
 
-def test_the_prefix_stays(opened):
+def test_key_prefix_can_not_change(opened):
     database = opened(db=1, key_prefix="a:")
     database.connect(**to(database, db=2))
     assert database.key_prefix == "a:"
@@ -129,7 +129,7 @@ def test_the_prefix_stays(opened):
     assert (database.key_prefix, database.keyspace.prefix, database.keyspace.db) == ("a:", "a:", 3)
 
 
-def test_the_version_is_asked_again_of_the_new_server(opened):
+def test_version_is_asked_of_the_new_server(opened):
     database = opened(db=1)
     version = database.redis_version
     database.connect(**to(database, db=2))
@@ -137,7 +137,8 @@ def test_the_version_is_asked_again_of_the_new_server(opened):
     assert database.redis_version == version
 
 
-def test_invariant_6_a_tenants_database_can_not_move_onto_another_tenant():
+@pytest.mark.invariant(6)
+def test_database_can_not_move_to_the_keyspace_of_another_tenant():
     one, other = RedisDatabase(host="h", db=1), RedisDatabase(host="h", db=2, key_prefix="x:")
     router = DatabaseRouter({"one": one, "other": other})
     with pytest.raises(SharedKeyspaceError, match="'one' and 'other'"):
@@ -150,7 +151,8 @@ def test_invariant_6_a_tenants_database_can_not_move_onto_another_tenant():
     assert [router.database_for(tenant).keyspace.db for tenant in ("one", "other")] == [3, 1]
 
 
-async def test_invariant_6_the_asyncio_twin_checks_too():
+@pytest.mark.invariant(6)
+async def test_asyncio_twin_checks_too():
     one, other = RedisDatabase(host="h", db=1), RedisDatabase(host="h", db=2)
     router = DatabaseRouter({"one": one, "other": other})
     with pytest.raises(SharedKeyspaceError):
@@ -161,7 +163,7 @@ async def test_invariant_6_the_asyncio_twin_checks_too():
     assert one.keyspace.db == 2
 
 
-def test_a_database_of_two_routers_is_checked_by_both():
+def test_database_of_two_routers_is_checked_by_both():
     shared = RedisDatabase(host="h", db=1)
     first = DatabaseRouter({"a": shared, "b": RedisDatabase(host="h", db=2)})
     second = DatabaseRouter({"a": shared, "c": RedisDatabase(host="h", db=3)})
@@ -175,7 +177,7 @@ def test_a_database_of_two_routers_is_checked_by_both():
         router.add("old", RedisDatabase(host="h", db=1))
 
 
-def test_a_removed_tenants_database_is_free_to_move():
+def test_removed_tenants_database_is_free_to_move():
     one, other = RedisDatabase(host="h", db=1), RedisDatabase(host="h", db=2)
     router = DatabaseRouter({"one": one, "other": other})
     assert router.remove("one") is one
@@ -183,7 +185,7 @@ def test_a_removed_tenants_database_is_free_to_move():
     assert one.keyspace.db == 2
 
 
-def test_databases_of_two_routers_move_side_by_side_without_a_deadlock():
+def test_databases_of_two_routers_move_concurrently_without_deadlock():
     databases = [RedisDatabase(host="h", db=number) for number in range(8)]
     orders = (databases, databases[::-1])
     routers = [DatabaseRouter({f"t{each.keyspace.db}": each for each in order}) for order in orders]
@@ -204,7 +206,7 @@ def test_databases_of_two_routers_move_side_by_side_without_a_deadlock():
     assert [len(router) for router in routers] == [8, 8]
 
 
-def test_adding_waits_for_a_move_and_sees_where_it_went():
+def test_add_waits_for_a_move_and_checks_the_new_keyspace():
     """A tenant added while its database moves is indexed where the database is, not where it was."""
     moving = RedisDatabase(host="h", db=1)
     for round_ in range(30):
@@ -220,7 +222,7 @@ def test_adding_waits_for_a_move_and_sees_where_it_went():
             router.add("other", RedisDatabase(host="h", db=target))
 
 
-def test_users_of_many_threads_see_one_place_or_the_other(opened):
+def test_threads_use_the_old_or_the_new_keyspace_during_a_move(opened):
     database = opened(db=1)
     opened(db=1).connection.set("where", "one")
     opened(db=2).connection.set("where", "two")

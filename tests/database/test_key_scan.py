@@ -19,7 +19,7 @@ async def both(database, *args, **kwargs):
     return blocking
 
 
-async def test_match_count_and_type(opened):
+async def test_scan_keys_filters_by_match_and_type(opened):
     database = opened(db=1)
     database.connection.mset({f"s:{number}": 1 for number in range(30)})
     database.connection.hset("h:1", "a", "b")
@@ -31,7 +31,7 @@ async def test_match_count_and_type(opened):
     assert await both(database, "nothing") == []
 
 
-def test_count_is_the_servers_own_and_large_when_it_is_omitted(opened):
+def test_count_is_sent_and_large_by_default(opened):
     database = opened(db=1)
     database.connection.mset({f"k{number}": 1 for number in range(500)})
     with count_commands(database) as sent:
@@ -60,7 +60,7 @@ def test_wrong_arguments_are_errors_of_the_call(database, arguments, error, said
             method(**arguments)
 
 
-async def test_keys_that_are_not_utf_8(opened, raw):
+async def test_keys_that_are_not_utf_8_have_surrogates(opened, raw):
     names = [b"plain", b"\xff\xfe", b"\xc3\x28:x", "é".encode()]
     for name in names:
         raw.set(name, 1)
@@ -68,7 +68,7 @@ async def test_keys_that_are_not_utf_8(opened, raw):
     assert sorted(key.encode("utf-8", "surrogateescape") for key in found) == sorted(names)
 
 
-async def test_a_prefix_with_glob_characters_is_taken_literally(opened):
+async def test_prefix_with_glob_characters_is_taken_literally(opened):
     plain = opened(db=2)
     prefix = r"a*b?[c]\d-^:"
     prefixed = opened(db=2, key_prefix=prefix)
@@ -84,7 +84,7 @@ async def test_a_prefix_with_glob_characters_is_taken_literally(opened):
     prefix=st.text("a*?[]\\^-é:", min_size=1, max_size=5),
     keys=st.sets(st.text("a*?[]\\^-é:", max_size=7), max_size=8),
 )
-def test_a_prefix_finds_its_keys_and_no_others(opened, prefix, keys):
+def test_prefix_finds_its_keys_and_no_others(opened, prefix, keys):
     plain = opened(db=2, client_name=None)
     plain.connection.flushdb()
     for key in keys:
@@ -104,7 +104,7 @@ def test_every_key_is_checked_against_the_literal_prefix():
     assert done.value.value == (None, ["1"])
 
 
-async def test_the_database_is_resolved_when_the_scan_is_called(opened):
+async def test_database_is_resolved_when_the_scan_is_called(opened):
     database = opened(db=1)
     database.connection.set("here", 1)
     keys, akeys = database.scan_keys(), database.ascan_keys()
@@ -115,7 +115,7 @@ async def test_the_database_is_resolved_when_the_scan_is_called(opened):
     assert await both(database) == ["there"]
 
 
-async def test_a_scan_goes_on_where_it_began_when_the_database_moves_halfway(opened):
+async def test_scan_continues_on_its_first_server_when_the_database_moves(opened):
     database = opened(db=1)
     database.connection.mset({f"here:{number}": 1 for number in range(100)})
     keys, akeys = database.scan_keys(count=10), database.ascan_keys(count=10)
@@ -126,12 +126,12 @@ async def test_a_scan_goes_on_where_it_began_when_the_database_moves_halfway(ope
     assert len(set(found)) == len(set(afound)) == 100
 
 
-def test_an_empty_database(database):
+def test_scan_of_an_empty_database_is_empty(database):
     assert list(database.scan_keys()) == []
     assert list(database.pages()) == [[]]
 
 
-def test_scan_of_a_server_that_is_not_there_raises_at_the_first_key():
+def test_scan_of_an_unreachable_server_raises_at_the_first_key():
     from redis import ConnectionError as Refused
     from redis.backoff import NoBackoff
     from redis.retry import Retry

@@ -19,7 +19,7 @@ from tenantlimpyd.router import DatabaseRouter
 pytestmark = pytest.mark.slow
 
 
-def test_it_tells_the_whole_story(process):
+def test_demo_prints_every_section(process):
     result = process("demo")
     assert (result.returncode, result.stderr) == (0, "")
     assert "WRONG" not in result.stdout
@@ -37,7 +37,7 @@ def test_it_tells_the_whole_story(process):
     assert "\x1b" not in result.stdout  # no modes where nobody sees them
 
 
-def test_interrupted_it_ends_quietly_and_leaves_nothing(tmp_path):
+def test_interrupted_demo_ends_without_traceback_and_leaves_no_files(tmp_path):
     command = [sys.executable, "-u", "-m", "tenantlimpyd", "demo"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as demo:
@@ -50,7 +50,7 @@ def test_interrupted_it_ends_quietly_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_notices_a_tenant_that_gets_anothers_database(monkeypatch):
+def test_demo_detects_a_tenant_with_the_database_of_another(monkeypatch):
     real = DatabaseRouter.placement
 
     def astray(router):
@@ -63,7 +63,7 @@ def test_it_notices_a_tenant_that_gets_anothers_database(monkeypatch):
     assert "WRONG   globex finds its own 12 notes" in printed.getvalue()
 
 
-def test_a_claim_that_does_not_hold_is_counted_and_shown():
+def test_failed_claim_is_counted_and_shown():
     printed = io.StringIO()
     teller = Teller(Console(file=printed, width=200))
     teller.claim("two is two", True)

@@ -154,7 +154,7 @@ def test_paused_server_answers_after_resume() -> None:
     assert not server.running
 
 
-def test_data_directory_remains_after_the_end(tmp_path: Path) -> None:
+def test_data_directory_remains_after_stop(tmp_path: Path) -> None:
     data = tmp_path / "my data"
     with EmbeddedServer(data_dir=data, options={"save": ("3600", "1")}) as server:
         ask(server, "SET", "kept", "yes")
@@ -343,7 +343,7 @@ def test_forked_child_neither_ends_the_server_nor_keeps_it_alive() -> None:
         os.kill(int(child), signal.SIGKILL)
 
 
-def test_garbage_collected_server_ends() -> None:
+def test_garbage_collected_server_stops() -> None:
     server = EmbeddedServer().start()
     pid, directory = server.pid, Path(server.unix_socket).parent
     del server

@@ -16,7 +16,7 @@ def texts(response):
     return sorted(note["text"] for note in response.json())
 
 
-def test_notes_of_two_tenants_written_at_once_are_each_their_own(client, tenants):
+def test_concurrent_notes_of_two_tenants_are_separate(client, tenants):
     asked = [Ask("POST", "/notes", tenant, {"text": f"{tenant} {n}"}) for n in range(10) for tenant in tenants]
     replies = client.send(*asked)
     assert {reply.status_code for reply in replies} == {201}
@@ -30,11 +30,11 @@ def test_notes_of_two_tenants_written_at_once_are_each_their_own(client, tenants
             assert {note.text.hget().split()[0] for note in Note.instances()} == {tenant}
 
 
-def test_ids_are_each_tenants_own_too(client, tenants):
+def test_each_tenant_has_its_own_ids(client, tenants):
     assert [client.post("first", tenant).json()["id"] for tenant in tenants] == [1, 1]
 
 
-def test_a_streamed_reply_is_its_tenants_to_the_last_line(client, tenants):
+def test_streamed_response_keeps_its_tenant_to_the_last_line(client, tenants):
     for tenant in tenants:
         for n in range(5):
             client.post(f"{tenant} {n}", tenant)
@@ -55,7 +55,7 @@ def test_a_streamed_reply_is_its_tenants_to_the_last_line(client, tenants):
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_requests_of_nobody_are_refused_and_write_nothing(client, flushed_server, method, headers, status, code):
+def test_requests_without_tenant_are_refused_and_write_nothing(client, flushed_server, method, headers, status, code):
     sent = tuple(("X-Tenant-ID", header) for header in headers)
     if len(sent) > 1 and not client.is_asgi:
         sent = (("X-Tenant-ID", ",".join(headers)),)  # as WSGI servers hand it on; httpx's stand-in keeps the last
@@ -65,24 +65,24 @@ def test_requests_of_nobody_are_refused_and_write_nothing(client, flushed_server
         assert connection.info("keyspace") == {}
 
 
-def test_the_health_check_needs_no_tenant(client):
+def test_health_check_needs_no_tenant(client):
     reply = client.get("/healthz")
     assert (reply.status_code, reply.text.strip('"')) == (200, "ok")
 
 
 @pytest.mark.parametrize("text", ["", None, 7, "x" * 10_001])
-def test_a_note_that_is_none_is_refused(client, text):
+def test_invalid_note_is_refused(client, text):
     assert client.post(text, "acme").status_code == 422
     assert texts(client.get("/notes", "acme")) == []
 
 
-def test_a_path_that_is_none_is_the_applications_to_refuse(client):
+def test_unknown_path_is_refused_by_the_application(client):
     reply = client.get("/nothing", "acme")
     assert reply.status_code == 404
     assert "unknown_tenant" not in reply.text
 
 
-def test_work_after_the_reply_is_its_tenants(with_tasks, tenants):
+def test_background_work_keeps_the_tenant_of_its_request(with_tasks, tenants):
     with_tasks.send(*(Ask("POST", "/notes", tenant, {"text": "word " * n}) for n in (1, 2, 3) for tenant in tenants))
     for tenant in tenants:
         listing = with_tasks.get("/notes", tenant).json()

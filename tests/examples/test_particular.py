@@ -40,7 +40,7 @@ async def converse(tenant: str | None, *texts: str) -> list[dict]:
     return sent
 
 
-async def test_starlette_a_websocket_is_its_tenants_to_the_last_message(tenants):
+async def test_starlette_websocket_keeps_its_tenant_to_the_last_message(tenants):
     try:
         talks = await asyncio.gather(*(converse(tenant, "one", "two") for tenant in tenants))
     finally:
@@ -52,7 +52,7 @@ async def test_starlette_a_websocket_is_its_tenants_to_the_last_message(tenants)
 
 
 @pytest.mark.parametrize("tenant", [None, "ac*me", "umbrella"])
-async def test_starlette_a_websocket_of_nobody_is_closed(tenant):
+async def test_starlette_websocket_without_tenant_is_closed(tenant):
     (closed,) = await converse(tenant, "one")
     assert (closed["type"], closed["code"]) == ("websocket.close", 1008)
 
@@ -60,7 +60,7 @@ async def test_starlette_a_websocket_of_nobody_is_closed(tenant):
 # FastAPI
 
 
-def test_fastapi_dependencies_of_both_modes_have_the_tenant(tenants):
+def test_fastapi_sync_and_async_dependencies_have_the_tenant(tenants):
     client = Client("fastapi")
     client.post("acme's", "acme")
     assert client.get("/notes/1", "acme").json()["text"] == "acme's"
@@ -73,7 +73,7 @@ def test_fastapi_dependencies_of_both_modes_have_the_tenant(tenants):
 
 
 @pytest.mark.parametrize("name", ["django-asgi", "django-wsgi"])
-def test_django_an_awaiting_view_has_the_tenant_under_both_servers(name, tenants):
+def test_django_async_view_has_the_tenant_under_asgi_and_wsgi(name, tenants):
     client = Client(name)
     client.post("acme's", "acme")
     counts = client.send(*(Ask("GET", "/count", tenant) for tenant in tenants))
@@ -84,7 +84,7 @@ def test_django_an_awaiting_view_has_the_tenant_under_both_servers(name, tenants
 
 
 @pytest.mark.parametrize("name", ["starlette", "flask"])
-def test_an_application_is_served_by_one_command(name):
+def test_application_is_served_by_the_documented_command(name):
     command = [sys.executable, "-m", "examples", name, "--port", "0"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as serving:
@@ -108,7 +108,7 @@ def test_an_application_is_served_by_one_command(name):
     assert [told for told in output.split("Traceback")[1:] if "KeyboardInterrupt" not in told] == [], output
 
 
-def test_the_notes_need_a_tenant():
+def test_notes_without_a_tenant_are_refused():
     from tenantlimpyd.exceptions import NoTenantError
 
     with pytest.raises(NoTenantError):

@@ -37,7 +37,7 @@ async def fan_out(router, mode, seen, concurrency):
     return await router.afan_out(anote, concurrency=concurrency)
 
 
-async def test_no_more_workers_than_one_server_may_serve(router, mode):
+async def test_workers_are_bounded_by_the_limit_of_a_server(router, mode):
     seen = []
     outcomes = await fan_out(router, mode, seen, concurrency=1000)
     assert len(outcomes) == TENANTS
@@ -47,7 +47,7 @@ async def test_no_more_workers_than_one_server_may_serve(router, mode):
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 1000])
-async def test_attempts_to_get_a_job_are_proportional_to_the_jobs(router, mode, concurrency, monkeypatch):
+async def test_attempts_to_get_a_job_are_proportional_to_the_number_of_jobs(router, mode, concurrency, monkeypatch):
     attempts = 0
     pick = JobPlan.pick
 

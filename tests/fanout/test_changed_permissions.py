@@ -68,7 +68,9 @@ def counts(admin):
     "lost", ["-multi", "-select", "-exec", "-incr -eval -evalsha", "-multi -select", "-exec -select", "-discard -multi"]
 )
 @pytest.mark.parametrize("step", [Command("INCR", "n"), INCREMENT], ids=["command", "script"])
-async def test_rights_that_are_taken_away_before_any_write(wide, admin, monkeypatch, mode, write, lost, step):
+async def test_permission_revoked_before_any_write_never_writes_elsewhere(
+    wide, admin, monkeypatch, mode, write, lost, step
+):
     begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
     def revoked(self, trip):
@@ -96,7 +98,7 @@ async def test_rights_that_are_taken_away_before_any_write(wide, admin, monkeypa
 
 
 @pytest.mark.parametrize("write", range(2, 5))
-async def test_the_connection_goes_back_with_the_database_it_is_in(wide, admin, monkeypatch, mode, write):
+async def test_released_connection_knows_its_database_after_select_was_revoked(wide, admin, monkeypatch, mode, write):
     """The user may send no MULTI, and loses SELECT between two round trips."""
     admin.execute_command("ACL", "SETUSER", "worker", "-multi")
     for number in (0, 3, 5):
@@ -122,7 +124,7 @@ async def test_the_connection_goes_back_with_the_database_it_is_in(wide, admin, 
 
 
 @pytest.mark.parametrize("right", ["-multi", "-exec"])
-async def test_users_who_may_send_no_transactions(wide, admin, mode, right):
+async def test_users_without_permission_for_transactions_are_served(wide, admin, mode, right):
     admin.execute_command("ACL", "SETUSER", "worker", right)
     router = make(wide, *range(20), 5000)
     for times in (1, 2):
@@ -133,7 +135,7 @@ async def test_users_who_may_send_no_transactions(wide, admin, mode, right):
     await router.aclose()
 
 
-async def test_what_is_too_long_for_one_write(wide, admin, mode):
+async def test_requests_longer_than_one_write_are_complete(wide, admin, mode):
     router = make(wide, *range(10))
     for size in (3_000, 7_000, 100_000):
         outcomes = await asked(router, mode, Command("SET", "n", 1, "PX", 100_000 + size))
@@ -146,7 +148,7 @@ async def test_what_is_too_long_for_one_write(wide, admin, mode):
     await router.aclose()
 
 
-async def test_one_tenant_whose_command_is_refused_keeps_nobody_else_from_theirs(wide, admin, mode):
+async def test_refused_command_of_one_tenant_does_not_affect_others(wide, admin, mode):
     """The user may write to no key but one, which the others' scripts don't name."""
     router = make(wide, *range(1, 30))
     admin.execute_command("ACL", "SETUSER", "worker", "resetkeys", "~other")
@@ -158,7 +160,7 @@ async def test_one_tenant_whose_command_is_refused_keeps_nobody_else_from_theirs
     await router.aclose()
 
 
-async def test_users_who_may_not_discard(wide, admin, mode):
+async def test_users_without_discard_are_served(wide, admin, mode):
     """They could not leave a transaction that was begun; connections that others left in one are of no use to them."""
     router = make(wide, *range(20))
     for times in (1, 2):
@@ -170,7 +172,7 @@ async def test_users_who_may_not_discard(wide, admin, mode):
     await router.aclose()
 
 
-async def test_a_long_script_is_sent_once(wide, admin, mode):
+async def test_long_script_is_sent_once(wide, admin, mode):
     router = make(wide, *range(60))
     script = Script(f"--{'x' * 7_000}\nreturn redis.call('INCR', KEYS[1])", ["n"])
     with count_commands() as counted:
@@ -185,7 +187,7 @@ async def test_a_long_script_is_sent_once(wide, admin, mode):
 
 
 @pytest.mark.parametrize("bad", [{"a": 1}, "\ud800"], ids=["no word", "no UTF-8"])
-async def test_tenants_that_ended_before_an_error_have_their_own(wide, admin, mode, bad):
+async def test_tenants_that_failed_before_an_error_keep_their_own_error(wide, admin, mode, bad):
     """A tenant whose number isn't there, one that was removed, and a command that can't be packed."""
     router = make(wide, *range(8), 5000)
     jobs = router.jobs(None, allow_switch=False)
@@ -205,7 +207,7 @@ async def test_tenants_that_ended_before_an_error_have_their_own(wide, admin, mo
     await router.aclose()
 
 
-async def test_a_silent_server_is_waited_for_once_by_users_who_may_send_no_transactions(wide, admin, monkeypatch, mode):
+async def test_silent_server_is_waited_for_once_without_permission_for_transactions(wide, admin, monkeypatch, mode):
     admin.execute_command("ACL", "SETUSER", "worker", "-multi")
     with ChaosProxy(wide.host, wide.port) as proxy:
         own = {"host": "127.0.0.1", "port": proxy.port, "username": "worker", "password": "pw", "breaker": None}
@@ -232,7 +234,7 @@ async def test_a_silent_server_is_waited_for_once_by_users_who_may_send_no_trans
 
 
 @pytest.mark.parametrize("work", ["walk", "command"])
-async def test_a_connection_that_is_closed_from_elsewhere_is_not_made_anew_unnoticed(wide, admin, monkeypatch, work):
+async def test_connection_closed_by_another_client_is_not_silently_replaced(wide, admin, monkeypatch, work):
     """It would be in another database, and in no transaction."""
     router = make(wide, 3, 5)
     for number in (0, 3, 5):

@@ -54,7 +54,7 @@ def selected(server):
         return {int(name.removeprefix("db")): facts["keys"] for name, facts in client.info("keyspace").items()}
 
 
-async def test_a_command_reaches_every_tenant_in_few_trips(many, wide):
+async def test_command_reaches_every_tenant_in_few_round_trips(many, wide):
     with redis.Redis(**wide.settings) as client:
         before = client.info("stats")["total_connections_received"]
         with count_commands() as counted:
@@ -70,7 +70,7 @@ async def test_a_command_reaches_every_tenant_in_few_trips(many, wide):
         assert all(0 < outcome.seconds < 10 for outcome in outcomes.values())
 
 
-async def test_a_script_is_sent_once_and_runs_for_every_tenant(many, wide):
+async def test_script_is_sent_once_and_runs_for_every_tenant(many, wide):
     first, second = await modes(many, INCREMENT)
     assert {outcome.value for outcome in first.values()} == {1}
     assert {outcome.value for outcome in second.values()} == {2}
@@ -80,7 +80,7 @@ async def test_a_script_is_sent_once_and_runs_for_every_tenant(many, wide):
         assert calls["cmdstat_evalsha"]["calls"] > 1000
 
 
-async def test_replies_are_those_of_redis_py(fleet):
+async def test_replies_equal_those_of_redis_py(fleet):
     database = fleet.database_for("t1")
     database.connection.hset("h", mapping={"é": "ö"})
     database.connection.set("raw", b"\xff")
@@ -102,7 +102,7 @@ async def test_replies_are_those_of_redis_py(fleet):
         assert outcomes["t1"].value == b"\xff"
 
 
-async def test_a_database_out_of_range_fails_alone_and_nothing_runs_elsewhere(many, wide, client_name):
+async def test_database_out_of_range_fails_alone_and_writes_nothing_elsewhere(many, wide, client_name):
     for number in (700, 650, 10_000):
         many.add(f"far{number}", RedisDatabase(**wide.settings, db=number, client_name=client_name))
     for outcomes in await modes(many, Command("INCR", "counter"), on_error="collect"):
@@ -112,7 +112,7 @@ async def test_a_database_out_of_range_fails_alone_and_nothing_runs_elsewhere(ma
         assert many.database_for(f"t{number}").connection.get("counter") == "2", number
 
 
-async def test_a_select_that_is_refused_lets_nothing_run_in_the_database_before(fleet, flushed_server):
+async def test_refused_select_runs_nothing_in_the_previous_database(fleet, flushed_server):
     """The user loses the right to SELECT while its connections are open, and so may be in any tenant's database."""
     with redis.Redis(**flushed_server.settings, db=0) as admin:
         admin.acl_setuser("mover", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all"], reset=True)
@@ -133,7 +133,7 @@ async def test_a_select_that_is_refused_lets_nothing_run_in_the_database_before(
             admin.acl_deluser("mover")
 
 
-async def test_users_who_may_not_send_multi(flushed_server):
+async def test_users_without_multi_are_served(flushed_server):
     with redis.Redis(**flushed_server.settings) as admin:
         admin.acl_setuser("plain", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-multi"], reset=True)
         own = {"username": "plain", "password": "x"}
@@ -157,14 +157,14 @@ async def test_users_who_may_not_send_multi(flushed_server):
     ],
     ids=lambda command: str(command.args[:1]),
 )
-async def test_commands_that_can_not_travel_together_are_refused(fleet, command):
+async def test_commands_that_can_not_be_pipelined_are_refused(fleet, command):
     with pytest.raises(ImplementationError, match="over one connection"):
         fleet.fan_out(command)
     with pytest.raises(ImplementationError, match="over one connection"):
         await fleet.afan_out(command)
 
 
-async def test_failures_and_policies(fleet):
+async def test_error_policies_of_a_fan_out_command(fleet):
     fleet.database_for("t3").connection.lpush("x", 1)
     for error in await modes(fleet, Command("INCR", "x")):
         assert isinstance(error, FanOutError)
@@ -176,14 +176,14 @@ async def test_failures_and_policies(fleet):
         assert error.tenant == "t3"
 
 
-async def test_servers_that_fail_hold_up_their_own_tenants(broken, names_of_broken):
+async def test_failing_servers_affect_only_their_own_tenants(broken, names_of_broken):
     for outcomes in await modes(broken, Command("PING"), on_error="collect", timeout=0.3):
         assert {tenant for tenant, outcome in outcomes.items() if not outcome.ok} == names_of_broken
         assert "not finished within 0.3 s" in str(outcomes["hangs"].error)
         assert all(outcome.value is True for outcome in outcomes.values() if outcome.ok)
 
 
-async def test_a_dead_server_costs_one_attempt_however_many_tenants_it_has(misbehaving):
+async def test_dead_server_costs_one_attempt_however_many_tenants_it_has(misbehaving):
     server = misbehaving(lambda peer, stop: stop.wait(10))
     router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=server.port, db=n) for n in range(500)})
     for outcomes in await modes(router, Command("PING"), on_error="collect", timeout=0.2):
@@ -191,7 +191,7 @@ async def test_a_dead_server_costs_one_attempt_however_many_tenants_it_has(misbe
     assert server.accepted <= 16
 
 
-async def test_a_tenant_removed_meanwhile_is_not_asked(fleet):
+async def test_tenant_removed_during_a_fan_out_gets_no_command(fleet):
     jobs = fleet.jobs(["t1", "t2"], allow_switch=False)
     fleet.remove("t1")
     from tenantlimpyd._fanout.commands import acall_all, call_all
@@ -206,12 +206,12 @@ async def test_a_tenant_removed_meanwhile_is_not_asked(fleet):
     await fleet.aclose()
 
 
-async def test_no_tenants():
+async def test_fan_out_command_without_tenants_is_empty():
     for outcomes in await modes(DatabaseRouter(), Command("PING")):
         assert outcomes == {}
 
 
-async def test_a_server_that_does_not_queue_is_told_by_its_tenants_outcomes(misbehaving):
+async def test_server_that_does_not_queue_fails_its_tenants(misbehaving):
     """It says OK to everything; nothing of that is a reply to what was asked."""
 
     def agrees(peer, _stop):

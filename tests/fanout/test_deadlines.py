@@ -62,7 +62,7 @@ async def test_broken_servers_are_named_and_the_others_complete(broken, names_of
 
 
 @pytest.mark.usefixtures("stopwatch")
-async def test_walks_keep_their_deadline(broken, names_of_broken):
+async def test_scans_keep_their_deadline(broken, names_of_broken):
     walk = broken.scan_pages(on_error="collect", timeout=1)
     awalk = broken.ascan_pages(on_error="collect", timeout=1)
     both = await asyncio.gather(asyncio.to_thread(list, walk), _collected(awalk))
@@ -108,7 +108,7 @@ def test_many_tenants_of_a_hanging_server_do_not_wait_for_one_another_forever(mi
 
 @pytest.mark.usefixtures("stopwatch")
 @pytest.mark.parametrize("after", [0, 12])
-def test_a_function_that_does_not_return_is_given_up(fleet, after):
+def test_function_that_does_not_return_is_abandoned(fleet, after):
     """Also one that starts late, when the caller waits already and nothing else is going on."""
     release, calls = threading.Event(), iter(range(100))
 
@@ -127,7 +127,7 @@ def test_a_function_that_does_not_return_is_given_up(fleet, after):
 
 
 @pytest.mark.usefixtures("stopwatch")
-async def test_a_coroutine_that_does_not_return_is_cancelled(fleet):
+async def test_coroutine_that_does_not_return_is_cancelled(fleet):
     cancelled = []
 
     async def work(database):
@@ -145,7 +145,7 @@ async def test_a_coroutine_that_does_not_return_is_cancelled(fleet):
 
 
 @pytest.mark.usefixtures("stopwatch")
-def test_a_given_up_function_reaches_the_server_no_more(fleet):
+def test_abandoned_function_sends_no_more_commands(fleet):
     proceed, refused = threading.Event(), threading.Event()
 
     def work(database):
@@ -164,7 +164,7 @@ def test_a_given_up_function_reaches_the_server_no_more(fleet):
 
 
 @pytest.mark.usefixtures("stopwatch")
-def test_several_commands_share_the_time(fleet):
+def test_commands_of_a_function_share_the_deadline(fleet):
     def work(database):
         for _ in range(100):
             database.connection.blpop("nothing", 0.05)
@@ -174,7 +174,7 @@ def test_several_commands_share_the_time(fleet):
     assert fleet.database_for("t1").connection.ping()
 
 
-def test_the_time_left_ends_with_the_fan_out(fleet):
+def test_deadline_of_a_fan_out_ends_with_it(fleet):
     fleet.fan_out(ping, timeout=0.2)
     pool = fleet.database_for("t1").connection.connection_pool
     assert pool._available_connections
@@ -184,7 +184,7 @@ def test_the_time_left_ends_with_the_fan_out(fleet):
 
 
 @pytest.mark.usefixtures("stopwatch")
-def test_leaving_a_walk_wakes_threads_that_wait_for_a_server(broken, no_thread_is_left):
+def test_leaving_a_scan_wakes_threads_that_wait_for_a_server(broken, no_thread_is_left):
     walk = broken.scan_keys()  # no deadline but 10 s for each answer
     next(walk)
     walk.close()
@@ -192,7 +192,7 @@ def test_leaving_a_walk_wakes_threads_that_wait_for_a_server(broken, no_thread_i
 
 
 @pytest.mark.usefixtures("stopwatch")
-async def test_leaving_an_asyncio_walk_cancels_tasks_that_wait_for_a_server(broken):
+async def test_leaving_an_async_scan_cancels_tasks_that_wait_for_a_server(broken):
     async with broken.ascan_keys() as walk:
         await anext(walk)
     assert len(asyncio.all_tasks()) == 1
@@ -200,7 +200,7 @@ async def test_leaving_an_asyncio_walk_cancels_tasks_that_wait_for_a_server(brok
 
 
 @pytest.mark.usefixtures("stopwatch")
-async def test_a_server_that_falls_silent_in_mid_reply(flushed_server, mode):
+async def test_server_that_becomes_silent_within_a_reply_fails_by_the_deadline(flushed_server, mode):
     with redis.Redis(**flushed_server.settings) as client:
         client.mset({f"key:{number}": 1 for number in range(5000)})
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
@@ -258,7 +258,7 @@ def test_deadlines_hold_on_unix_sockets(flushed_server):
 
 
 @pytest.mark.usefixtures("stopwatch")
-async def test_a_coroutine_that_suppresses_a_cancellation_is_cancelled_again(fleet):
+async def test_coroutine_that_suppresses_a_cancellation_is_cancelled_again(fleet):
     suppressed = []
 
     async def work(_):
@@ -282,7 +282,7 @@ async def test_a_coroutine_that_suppresses_a_cancellation_is_cancelled_again(fle
     assert asyncio.current_task().cancelling() == 0
 
 
-def test_work_handed_on_does_not_inherit_the_deadline(fleet):
+def test_work_passed_to_another_thread_does_not_inherit_the_deadline(fleet):
     """What a fan-out's function gives to a thread of its own is no longer bound by the fan-out."""
     answers = []
 
@@ -301,7 +301,7 @@ def test_work_handed_on_does_not_inherit_the_deadline(fleet):
     assert answers == [True]
 
 
-def test_a_hanging_server_leaves_room_for_the_others(fleet, misbehaving, flushed_server):
+def test_hanging_server_leaves_workers_for_the_others(fleet, misbehaving, flushed_server):
     silent = misbehaving(lambda peer, stop: stop.wait(5))
     for number in range(8):
         fleet.add(f"hung{number}", RedisDatabase(host="127.0.0.1", port=silent.port, db=number))

@@ -60,7 +60,7 @@ class Held:
 
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
 @pytest.mark.parametrize("free", [1, 2])
-async def test_lanes_share_the_places_that_are_free(full, mode, on_full, free):
+async def test_workers_share_the_free_permits(full, mode, on_full, free):
     """Further lanes are worth a connection of their own, not a failure."""
     budget = Budget(per_server=4, on_full=on_full)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(LARGE)})
@@ -85,7 +85,7 @@ async def test_lanes_share_the_places_that_are_free(full, mode, on_full, free):
     await router.aclose()
 
 
-async def test_with_no_place_at_all_the_budget_decides(full, mode):
+async def test_without_a_free_permit_the_budget_decides(full, mode):
     budget = Budget(per_server=2, timeout=0.1)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(3)})
     held = Held(router.database_for("t1"), mode)
@@ -101,7 +101,7 @@ async def test_with_no_place_at_all_the_budget_decides(full, mode):
     await router.aclose()
 
 
-def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
+def test_deadline_error_says_that_no_permit_was_free(full):
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=1))})
     pool = router.database_for("t").server.pools()[0]
     held = pool.checkout(User())
@@ -115,7 +115,7 @@ def test_the_error_of_a_deadline_says_that_there_was_no_place(full):
 
 
 @pytest.mark.parametrize("arguments", [{"timeout": 0.5}, {}], ids=["deadline", "budget"])
-async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(full, mode, arguments):
+async def test_slow_consumer_with_the_only_permit_does_not_consume_deadline(full, mode, arguments):
     """The second server's turn comes when the first is through, however long the consumer takes."""
     with EmbeddedServer() as other, redis.Redis(**other.settings) as client:
         client.mset({f"k{key}": 1 for key in range(60)})
@@ -143,7 +143,7 @@ async def test_the_consumers_time_is_nobodys_while_a_walk_holds_the_only_place(f
         await router.aclose()
 
 
-async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full, mode):
+async def test_returned_work_is_resumed_with_its_database_number_verified(full, mode):
     """Two lanes and one place; among the work that one puts back is a number that isn't there."""
     settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
     numbers = [5000, *range(LARGE)]
@@ -164,7 +164,7 @@ async def test_work_that_was_put_back_is_taken_up_with_its_number_verified(full,
     await router.aclose()
 
 
-async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
+async def test_workers_without_a_permit_retry_at_intervals(full, mode, monkeypatch):
     """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
     tried = []
     for owner in (Pool, AsyncPool):
@@ -194,7 +194,7 @@ async def test_lanes_without_a_place_try_now_and_then(full, mode, monkeypatch):
         await router.aclose()
 
 
-async def test_a_database_that_nobody_could_confirm_is_scanned_again_and_says_so(full, monkeypatch, mode):
+async def test_unconfirmed_database_is_scanned_again_and_reported(full, monkeypatch, mode):
     """Its last page had come as the connection was lost, and there was no place for another one."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
     lost = []

@@ -60,7 +60,7 @@ async def modes(router, function, afunction, **arguments):
     return results
 
 
-async def test_values_of_all_tenants_in_their_order(fleet):
+async def test_outcomes_of_all_tenants_are_in_order(fleet):
     for outcomes in await modes(
         fleet, lambda database: database.connection.dbsize(), lambda database: database.aconnection.dbsize()
     ):
@@ -70,7 +70,7 @@ async def test_values_of_all_tenants_in_their_order(fleet):
         assert all(outcome.error is None and 0 <= outcome.seconds < 10 for outcome in outcomes.values())
 
 
-async def test_some_tenants_each_once_in_the_order_asked_for(fleet):
+async def test_given_tenants_are_called_once_in_the_given_order(fleet):
     for outcomes in (
         fleet.fan_out(lambda _: current_tenant(), tenants=iter(["t3", "t1", "t3"])),
         await fleet.afan_out(_current, tenants=iter(["t3", "t1", "t3"])),
@@ -83,7 +83,7 @@ async def _current(_database):
     return current_tenant()
 
 
-async def test_the_tenant_is_current_inside_and_models_and_context_variables_follow(fleet):
+async def test_function_runs_with_its_tenant_and_the_context_of_the_caller(fleet):
     word.set("carried")
     with fleet.use_tenant("t5"):
         outcomes = await fleet.afan_out(_current)
@@ -100,7 +100,7 @@ async def test_the_tenant_is_current_inside_and_models_and_context_variables_fol
     await fleet.aclose()
 
 
-async def test_defer_finishes_the_others_then_raises(fleet):
+async def test_defer_raises_after_all_tenants_finished(fleet):
     for error in await modes(fleet, odd_fails, aodd_fails):
         assert isinstance(error, FanOutError)
         assert isinstance(error, LimpydException)
@@ -128,7 +128,7 @@ async def test_collect_never_raises(fleet):
         assert outcomes["t1"].value is None
 
 
-async def test_raise_stops_at_the_first(fleet):
+async def test_raise_stops_at_the_first_failure(fleet):
     for error in await modes(fleet, odd_fails, aodd_fails, on_error="raise", concurrency=1):
         assert type(error) is ValueError
         assert error.tenant == "t1"
@@ -148,7 +148,7 @@ async def test_raise_stops_at_the_first(fleet):
     await fleet.aclose()
 
 
-async def test_one_exception_object_for_many_tenants(fleet):
+async def test_exception_object_shared_by_tenants_names_each_tenant(fleet):
     def fail(_):
         raise SHARED
 
@@ -160,7 +160,7 @@ async def test_one_exception_object_for_many_tenants(fleet):
         assert {type(outcome.error) for outcome in outcomes.values()} == {ValueError}
 
 
-async def test_exceptions_that_can_not_be_copied(fleet):
+async def test_exceptions_that_can_not_be_copied_are_outcomes(fleet):
     shared = TwoError(1, 2)
 
     def fail(_):
@@ -171,7 +171,7 @@ async def test_exceptions_that_can_not_be_copied(fleet):
     assert all("TwoError: 1" in str(outcome.error) or outcome.error is shared for outcome in outcomes.values())
 
 
-async def test_sys_exit_and_its_like_end_one_tenants_work_only(fleet):
+async def test_system_exit_fails_one_tenant_only(fleet):
     class Odd(BaseException):
         pass
 
@@ -195,7 +195,7 @@ async def test_sys_exit_and_its_like_end_one_tenants_work_only(fleet):
         assert sum(outcome.ok for outcome in outcomes.values()) == 18 - number
 
 
-async def test_an_error_of_the_server_is_the_outcome_as_it_is(fleet):
+async def test_server_error_is_the_unchanged_outcome(fleet):
     for outcomes in await modes(
         fleet,
         lambda database: database.connection.execute_command("NONSENSE"),
@@ -206,7 +206,7 @@ async def test_an_error_of_the_server_is_the_outcome_as_it_is(fleet):
         assert isinstance(outcomes["t1"].error, redis.ResponseError)
 
 
-async def test_no_tenants_at_all():
+async def test_fan_out_without_tenants_is_empty():
     router = DatabaseRouter()
     assert router.fan_out(odd_fails) == {}
     assert await router.afan_out(aodd_fails) == {}
@@ -235,7 +235,7 @@ async def test_no_tenants_at_all():
     ],
     ids=repr,
 )
-async def test_bad_arguments_are_errors_of_the_call(fleet, arguments, error):
+async def test_wrong_arguments_are_errors_of_the_call(fleet, arguments, error):
     def never(_):
         pytest.fail("ran")
 
@@ -248,7 +248,7 @@ async def test_bad_arguments_are_errors_of_the_call(fleet, arguments, error):
             walk(**arguments)
 
 
-async def test_a_blocking_function_is_refused_by_the_asyncio_twin(fleet):
+async def test_sync_function_is_refused_by_afan_out(fleet):
     with pytest.raises(TypeError, match="must return an awaitable"):
         await fleet.afan_out(lambda database: 5, on_error="collect")
 
@@ -288,7 +288,7 @@ async def test_concurrency_is_bounded_overall_and_on_one_server(fleet, concurren
     assert blocking.most > 1 or most == 1
 
 
-def test_servers_take_turns_so_that_a_slow_one_holds_up_its_own_tenants_only(fleet, flushed_server):
+def test_slow_server_delays_only_its_own_tenants(fleet, flushed_server):
     from tenantlimpyd.database import RedisDatabase
 
     for number in range(4):
@@ -328,7 +328,7 @@ async def test_cancelling_a_fan_out_cancels_its_tasks(fleet):
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_fan_out_inside_a_fan_out(fleet):
+async def test_fan_out_inside_a_fan_out_works(fleet):
     outcomes = fleet.fan_out(
         lambda _: len(fleet.fan_out(lambda inner: inner.connection.ping(), tenants=["t1", "t2"])), tenants=["t3", "t4"]
     )

@@ -59,7 +59,7 @@ async def test_afan_out_refuses_functions_whose_body_it_would_not_run(router, fu
         await router.afan_out(function)
 
 
-def test_a_returned_coroutine_is_a_failure_of_the_tenant(router):
+def test_returned_coroutine_is_a_failed_outcome(router):
     with pytest.raises(FanOutError) as caught:
         router.fan_out(lambda database: [coroutine_function(database)][0])
     assert "returned a coroutine" in str(caught.value.exceptions[0])
@@ -82,7 +82,7 @@ async def test_commands_beyond_their_database_are_refused(router, words):
         await router.afan_out(Command(*words))
 
 
-async def test_a_command_for_a_whole_database_is_refused_for_tenants_by_prefix(flushed_server):
+async def test_command_for_a_whole_database_is_refused_for_tenants_by_prefix(flushed_server):
     settings = {**flushed_server.settings, "db": 1}
     with DatabaseRouter(
         {name: RedisDatabase(**settings, key_prefix=f"{name}:") for name in ("acme", "globex")}

@@ -49,7 +49,7 @@ async def test_each_command_does_what_redis_does_and_the_index_follows(call, per
         assert_indexes_right(raw, person)
 
 
-async def test_an_amount_must_be_a_whole_number(call, person):
+async def test_amount_must_be_a_whole_number(call, person):
     p = await call.create(person, age=1, city=1)
     for field in (p.age, p.city):
         for amount in (1.5, "1", True):
@@ -64,7 +64,7 @@ async def test_instance_hash_fields_have_no_expiring_commands(person):
 
 
 @pytest.mark.parametrize("command", ["hset", "hsetnx"])
-async def test_a_taken_unique_value_is_refused(call, person, raw, command):
+async def test_used_unique_value_is_refused(call, person, raw, command):
     await call.create(person, badge="taken")
     p = await call.create(person, age=1)
     with pytest.raises(UniquenessError):
@@ -73,7 +73,7 @@ async def test_a_taken_unique_value_is_refused(call, person, raw, command):
     assert_indexes_right(raw, person)
 
 
-async def test_the_hash_is_read_as_a_whole(call, person):
+async def test_hash_is_read_with_all_its_fields(call, person):
     p = await call.create(person, city="Rome", age=30)
     assert await call(p, "hmget", "age", "badge", "city") == ["30", None, "Rome"]
     assert await call(p, "hgetall") == {"city": "Rome", "age": "30"}
@@ -100,7 +100,7 @@ async def test_several_fields_are_written_at_once_with_their_indexes(call, perso
     assert_indexes_right(raw, person)
 
 
-async def test_one_taken_value_of_several_writes_none(call, person, raw):
+async def test_write_of_several_values_with_a_used_one_writes_none(call, person, raw):
     await call.create(person, badge="taken")
     p = await call.create(person, city="Rome", age=1)
     before = keyspace(raw)
@@ -110,7 +110,7 @@ async def test_one_taken_value_of_several_writes_none(call, person, raw):
 
 
 @pytest.mark.parametrize("command", ["hmget", "hmset", "hdel"])
-async def test_only_instance_hash_fields_are_taken(call, person, raw, command):
+async def test_only_instance_hash_fields_are_accepted(call, person, raw, command):
     p = await call.create(person, city="Rome", note="n")
     before = keyspace(raw)
 
@@ -130,7 +130,7 @@ async def test_only_instance_hash_fields_are_taken(call, person, raw, command):
     assert keyspace(raw) == before
 
 
-async def test_a_lazy_object_that_is_not_there_is_not_written(call, person, raw):
+async def test_missing_lazy_object_is_not_written(call, person, raw):
     z = person.lazy_connect(999)
     for command, args, kwargs in [
         ("hmset", (), {"age": 1}),

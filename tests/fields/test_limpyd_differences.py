@@ -17,7 +17,8 @@ def everything(raw):
     return {key: raw.dump(key) for key in raw.scan_iter()}
 
 
-async def test_p04_a_list_keeps_its_entry_until_the_last_copy_is_gone(call, made):
+@pytest.mark.pitfall(4)
+async def test_list_keeps_its_index_entry_until_the_last_copy_is_removed(call, made):
     thing = made(values=fields.ListField(indexable=True))
     p = await call.create(thing, values=["x", "y", "x"])
     await call(p.values, "rpop")
@@ -26,7 +27,8 @@ async def test_p04_a_list_keeps_its_entry_until_the_last_copy_is_gone(call, made
     assert list(thing.collection(values="x")) == []
 
 
-async def test_p05_what_failed_leaves_entries_that_were_there(call, made, raw):
+@pytest.mark.pitfall(5)
+async def test_failed_command_keeps_existing_entries(call, made, raw):
     thing = made(values=fields.ListField(unique=True))
     await call.create(thing, values=["taken"])
     p = await call.create(thing, values=["z"])
@@ -41,7 +43,8 @@ async def test_p05_what_failed_leaves_entries_that_were_there(call, made, raw):
     ("command", "argument", "before", "after"),
     [("hincrby", 2, "5", "7"), ("hincrbyfloat", 0.5, "5", "5.5"), ("hsetnx", "new", None, "new")],
 )
-async def test_p06_the_index_follows_each_command(call, made, command, argument, before, after):
+@pytest.mark.pitfall(6)
+async def test_index_follows_each_command(call, made, command, argument, before, after):
     thing = made(f=fields.InstanceHashField(unique=True), note=fields.StringField())
     p = await call.create(thing, note="n", **({} if before is None else {"f": before}))
     await call(p.f, command, argument)
@@ -51,7 +54,8 @@ async def test_p06_the_index_follows_each_command(call, made, command, argument,
         await call.create(thing, f=after)
 
 
-async def test_p07_a_scored_unique_value_is_freed(call, made):
+@pytest.mark.pitfall(7)
+async def test_removed_value_of_a_scored_unique_field_can_be_used_again(call, made):
     index = ScoredEqualIndex.configure(score_field="score")
     thing = made(f=fields.InstanceHashField(unique=True, indexes=[index]), score=fields.InstanceHashField())
     p = await call.create(thing, f="U", score=1)
@@ -62,7 +66,8 @@ async def test_p07_a_scored_unique_value_is_freed(call, made):
     assert list(thing.collection(f="U")) == [q._pk]
 
 
-async def test_p13_a_text_is_one_value(call, made):
+@pytest.mark.pitfall(13)
+async def test_text_is_one_value_of_a_multi_value_field(call, made):
     thing = made(values=fields.ListField(unique=True), more=fields.SetField(unique=True))
     await call.create(thing, values=["a"], more=["b"])
     p = await call.create(thing, values="abc", more="abc")
@@ -71,7 +76,8 @@ async def test_p13_a_text_is_one_value(call, made):
         await call.create(thing, values="a")
 
 
-async def test_p20_a_failing_command_undoes_nothing_done_by_hand(call, made):
+@pytest.mark.pitfall(20)
+async def test_failing_command_keeps_manually_added_entries(call, made):
     thing = made(values=fields.SetField(indexable=True))
     p = await call.create(thing, values=["a"])
     await call(p.values, "index", ["by hand"])
@@ -81,14 +87,16 @@ async def test_p20_a_failing_command_undoes_nothing_done_by_hand(call, made):
     assert list(thing.collection(values="by hand")) == list(thing.collection(values="a")) == ["1"]
 
 
-def test_p31_options_are_known():
+@pytest.mark.pitfall(31)
+def test_unknown_field_options_are_refused():
     with pytest.raises(TypeError):
         fields.StringField(indexeable=True)
     with pytest.raises(TypeError):
         fields.StringField(True)
 
 
-async def test_p34_keys_stay_limpyds_and_nothing_is_lost_by_it(call, made, raw):
+@pytest.mark.pitfall(34)
+async def test_key_layout_equals_limpyd_without_losing_data(call, made, raw):
     thing = made(h=fields.HashField(indexable=True))
     p = await call.create(thing, h={"a:b": "c", "a": "b:c"})
     assert list(thing.collection(h__a="b:c")) == ["1"]
@@ -105,7 +113,8 @@ async def test_p34_keys_stay_limpyds_and_nothing_is_lost_by_it(call, made, raw):
     assert (await call(p.name, "get"), await call(p.color, "get")) == (None, "red")
 
 
-async def test_p38_any_name_is_a_subkey_or_a_member(call, made):
+@pytest.mark.pitfall(38)
+async def test_any_name_may_be_a_subkey_or_member(call, made):
     names = ["name", "command", "self", "value", "key"]
     thing = made(h=fields.HashField(indexable=True), z=fields.SortedSetField(indexable=True))
     p = await call.create(thing, h=dict.fromkeys(names, "x"), z=dict.fromkeys(names, 1))
@@ -115,7 +124,8 @@ async def test_p38_any_name_is_a_subkey_or_a_member(call, made):
     assert await call(p.z, "zrange", 0, -1, withscores=True) == [(name, 2.0) for name in sorted(names)]
 
 
-def test_p40_indexes_of_several_fields_are_inherited_and_used_again(made, database):
+@pytest.mark.pitfall(40)
+def test_multi_field_indexes_are_inherited_and_reusable(made, database):
     scored = ScoredEqualIndex.configure(score_field="score")
     together = EqualIndexWith.configure(other_fields=["score"], unique=True)
     body = {"score": fields.InstanceHashField()}
@@ -129,7 +139,8 @@ def test_p40_indexes_of_several_fields_are_inherited_and_used_again(made, databa
             each(f="x", score=3)
 
 
-async def test_p42_the_same_number_again_touches_no_index(call, made, raw):
+@pytest.mark.pitfall(42)
+async def test_writing_an_equal_number_does_not_change_the_index(call, made, raw):
     thing = made(f=fields.StringField(indexable=True))
     p = await call.create(thing, f=12)
     user = f"p42-{call.is_async}".lower()
@@ -144,7 +155,8 @@ async def test_p42_the_same_number_again_touches_no_index(call, made, raw):
         raw.acl_deluser(user)
 
 
-async def test_p43_popping_several_of_an_indexed_list(call, made):
+@pytest.mark.pitfall(43)
+async def test_popping_several_of_an_indexed_list(call, made):
     thing = made(values=fields.ListField(indexable=True))
     p = await call.create(thing, values=["a", "b", "c", "d"])
     assert await call(p.values, "lpop", 2) == ["a", "b"]
@@ -152,7 +164,8 @@ async def test_p43_popping_several_of_an_indexed_list(call, made):
     assert [list(thing.collection(values=value)) for value in "abcd"] == [[], [], ["1"], []]
 
 
-async def test_p46_an_error_in_a_transform_is_its_own(call, made, raw):
+@pytest.mark.pitfall(46)
+async def test_error_in_a_transform_propagates(call, made, raw):
     def transform(_index, value):
         raise TypeError(f"not {value}: argument")
 
@@ -162,7 +175,8 @@ async def test_p46_an_error_in_a_transform_is_its_own(call, made, raw):
     assert keyspace(raw).keys() <= {"p:thing:max_pk"}
 
 
-async def test_p47_each_number_is_found_and_what_is_none_is_not_unique(call, made):
+@pytest.mark.pitfall(47)
+async def test_numbers_are_found_and_values_that_are_not_numbers_are_not_unique(call, made):
     thing = made(
         hours=fields.SetField(indexable=True, indexes=[NumberRangeIndex]),
         one=fields.StringField(unique=True, indexes=[NumberRangeIndex]),
@@ -175,7 +189,8 @@ async def test_p47_each_number_is_found_and_what_is_none_is_not_unique(call, mad
         await call(p.one, "set", "none")
 
 
-def test_p50_an_index_of_the_very_class_wins(made):
+@pytest.mark.pitfall(50)
+def test_index_of_the_exact_class_is_preferred(made):
     class Own(EqualIndex):
         key = "own"
 
@@ -188,7 +203,8 @@ def test_p50_an_index_of_the_very_class_wins(made):
 
 
 @pytest.mark.parametrize("value", [True, None, [], object()])
-async def test_p54_a_value_that_can_not_be_sent_sends_nothing(call, made, value):
+@pytest.mark.pitfall(54)
+async def test_unsendable_value_sends_no_command(call, made, value):
     thing = made(f=fields.StringField(indexable=True), g=fields.InstanceHashField(), s=fields.SetField(indexable=True))
     p = await call.create(thing, f="x")
     with count_commands(thing.database) as counted:
@@ -199,14 +215,16 @@ async def test_p54_a_value_that_can_not_be_sent_sends_nothing(call, made, value)
     assert list(thing.collection(f="x")) == ["1"]
 
 
-async def test_p56_an_aggressive_clear_deletes_no_value(call, numbered):
+@pytest.mark.pitfall(56)
+async def test_aggressive_clear_deletes_no_value(call, numbered):
     p = await call.create(numbered, code="f", f="kept")
     await call(numbered.get_field("f"), "clear_indexes", aggressive=True)
     assert await call(p.f, "get") == "kept"
     assert list(numbered.collection(f="kept")) == []
 
 
-def test_p57_a_prefix_is_part_of_the_filter(made):
+@pytest.mark.pitfall(57)
+def test_index_prefix_is_part_of_the_filter(made):
     index = EqualIndexWith.configure(prefix="pp", other_fields=["b"])
     thing = made(a=fields.StringField(indexable=True, indexes=[index]), b=fields.StringField())
     thing(a=1, b=2)

@@ -43,7 +43,7 @@ def acquired(field):
     return False
 
 
-async def test_a_field_is_locked_for_all_objects_and_for_others_only(call, person, raw):
+async def test_lock_covers_a_field_of_all_objects_for_other_clients(call, person, raw):
     p, q = await call.create(person, note="n"), await call.create(person)
     async with locked(call, FieldLock(p.note)) as lock:
         assert 0 < raw.pttl("spec:person:lock-for-update:note") <= 5000
@@ -59,7 +59,7 @@ async def test_a_field_is_locked_for_all_objects_and_for_others_only(call, perso
     assert await elsewhere(acquired, q.note)
 
 
-async def test_it_can_be_entered_again_by_who_has_it(call, person, raw):
+async def test_lock_is_reentrant(call, person, raw):
     p, q = await call.create(person), await call.create(person)
     lock = FieldLock(p.note)
     async with locked(call, lock):
@@ -76,7 +76,7 @@ async def test_it_can_be_entered_again_by_who_has_it(call, person, raw):
     assert not raw.exists(lock.name)
 
 
-async def test_tasks_exclude_one_another_and_those_started_inside_are_let_in(person):
+async def test_tasks_exclude_each_other_and_child_tasks_share_the_lock(person):
     p = await person.acreate(note="0")
     inside = 0
 
@@ -113,7 +113,8 @@ async def test_tasks_exclude_one_another_and_those_started_inside_are_let_in(per
         assert await task is False
 
 
-async def test_p17_a_lost_lock_is_told_and_forgotten(call, person, raw):
+@pytest.mark.pitfall(17)
+async def test_lost_lock_raises_and_is_forgotten(call, person, raw):
     p = await call.create(person)
     with pytest.raises(LockNotOwnedError):
         async with locked(call, FieldLock(p.note)) as lock:
@@ -128,7 +129,8 @@ async def test_p17_a_lost_lock_is_told_and_forgotten(call, person, raw):
     assert not raw.exists(lock.name)
 
 
-async def test_p17_a_failed_acquisition_leaves_no_mark(call, person, raw):
+@pytest.mark.pitfall(17)
+async def test_failed_acquisition_leaves_no_state(call, person, raw):
     p = await call.create(person)
     name = FieldLock(p.note).name
     raw.hset(name, "not", "a lock")  # SET NX fails
@@ -149,7 +151,8 @@ async def test_p17_a_failed_acquisition_leaves_no_mark(call, person, raw):
         await call(FieldLock(p.note), "release")
 
 
-async def test_p18_holding_it_in_one_database_is_not_holding_it_in_another(call, flushed_server, raw):
+@pytest.mark.pitfall(18)
+async def test_lock_of_one_database_does_not_hold_in_another(call, flushed_server, raw):
     databases = [RedisDatabase(**flushed_server.settings, db=0, key_prefix=prefix) for prefix in ("a:", "b:")]
     things = [define(database, value=fields.StringField()) for database in databases]
     a, b = [await call.create(thing, value="v") for thing in things]
@@ -176,7 +179,7 @@ async def test_fields_and_models_that_are_not_lockable_are_not_locked(call, data
         assert raw.exists(lock.name)  # the class's own field goes by its own flag
 
 
-async def test_locks_of_tenants_are_apart_and_stay_with_them(call, flushed_server):
+async def test_locks_of_tenants_are_independent(call, flushed_server):
     router = DatabaseRouter(
         {
             "acme": RedisDatabase(**flushed_server.settings, db=1),
@@ -203,7 +206,8 @@ async def test_locks_of_tenants_are_apart_and_stay_with_them(call, flushed_serve
     router.close()
 
 
-async def test_p15_hmset_of_a_unique_value_has_one_winner_without_a_lock(person):
+@pytest.mark.pitfall(15)
+async def test_hmset_of_a_unique_value_has_one_winner_without_a_lock(person):
     people = [await person.acreate() for _ in range(8)]
     results = await asyncio.gather(*(p.ahmset(badge="b", age=1) for p in people), return_exceptions=True)
     assert results.count(True) == 1
@@ -213,7 +217,7 @@ async def test_p15_hmset_of_a_unique_value_has_one_winner_without_a_lock(person)
     assert outcomes.count(None) == 1
 
 
-async def test_a_lock_is_taken_at_once_inside_a_pipeline(call, person, database, raw):
+async def test_lock_inside_a_pipeline_is_acquired_at_once(call, person, database, raw):
     p = await call.create(person, note="n")
     with database.pipeline() as pipe:
         async with locked(call, FieldLock(p.note)) as lock:

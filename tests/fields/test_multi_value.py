@@ -218,7 +218,7 @@ async def test_spop_takes_values_that_were_there(call, bag, raw, field):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-async def test_picks_at_random_change_nothing(call, bag, raw, field):
+async def test_random_member_commands_change_nothing(call, bag, raw, field):
     kind = field.partition("_")[0]
     given = {"a": 1, "b": 2, "c": 3}
     p = await call.create(bag, **{field: given if kind in ("zset", "hash") else list(given)})
@@ -245,7 +245,7 @@ async def test_picks_at_random_change_nothing(call, bag, raw, field):
 
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
-async def test_limpyds_additions(call, bag, raw, how):
+async def test_additional_commands_of_limpyd(call, bag, raw, how):
     p = await call.create(bag, **{f"list_{how}": ["a", "b", "a", "5"], f"zset_{how}": {"x": 2, "y": 1}})
     values = getattr(p, f"list_{how}")
     assert [await call(values, "lrank", value) for value in ("a", "b", 5, "no")] == [0, 1, 3, None]
@@ -286,7 +286,7 @@ async def test_hmset_takes_a_mapping_and_any_keyword(call, bag, raw, how):
 
 
 @pytest.mark.parametrize("how", ["plain", "indexed", "unique"])
-async def test_zadd_takes_all_of_limpyds_forms(call, bag, raw, how):
+async def test_zadd_accepts_every_form_of_limpyd(call, bag, raw, how):
     exams = getattr(await call.create(bag, note="n"), f"zset_{how}")
     assert await call(exams, "zadd", {"a": 1}) == 1
     assert await call(exams, "zadd", {"a": 2}, True) == 1

@@ -39,7 +39,7 @@ async def test_hgetdel_of_a_hash_deletes_and_returns_and_the_index_follows(call,
     assert_entries_right(raw, bag)
 
 
-async def test_hgetdel_of_a_hash_with_very_many_sub_keys(call, bag, raw):
+async def test_hgetdel_of_a_hash_with_many_sub_keys(call, bag, raw):
     values = {str(number): number for number in range(9000)}
     p = await call.create(bag, hash_plain=values, hash_indexed=values)
     assert await call(p.hash_plain, "hgetdel", *values) == [*map(str, values.values())]
@@ -94,7 +94,7 @@ async def test_hgetex_and_hsetex_of_a_hash(call, bag, raw):
     assert everything(raw) == before
 
 
-async def test_an_instance_hash_field_expires_unless_it_is_indexed(call, person, raw):
+async def test_instance_hash_field_expires_unless_it_is_indexed(call, person, raw):
     p = await call.create(person, city="Rome", age=3)
     in_an_hour = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
     for command, when in [
@@ -129,7 +129,7 @@ def old(tmp_path_factory):
         yield server
 
 
-async def test_a_server_that_lacks_a_command_is_told_by_name(call, old):
+async def test_error_of_an_unsupported_command_names_the_servers_that_have_it(call, old):
     database = RedisDatabase(**old.settings)
     with redis.Redis(**old.settings, decode_responses=True) as raw:
         raw.flushall()

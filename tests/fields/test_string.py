@@ -63,7 +63,7 @@ async def test_each_command_does_what_redis_does_and_the_index_follows(call, per
 
 
 @pytest.mark.parametrize("field", ["note", "name", "email"])
-async def test_another_handle_that_knows_nothing_sees_and_moves_the_same(call, person, raw, field):
+async def test_object_loaded_again_reads_and_writes_the_same_value_and_index(call, person, raw, field):
     await call.create(person, age=1)
     for command, args, reply, value in STEPS:
         other = await call(person, "get", 1)
@@ -72,7 +72,7 @@ async def test_another_handle_that_knows_nothing_sees_and_moves_the_same(call, p
         assert_indexes_right(raw, person)
 
 
-async def test_a_value_expires_by_each_command(call, person, raw):
+async def test_value_expires_by_each_command(call, person, raw):
     note = (await call.create(person, note="a")).note
     key = "spec:person:1:note"
     in_an_hour = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
@@ -131,7 +131,7 @@ async def test_expiring_tells_when_there_is_no_value(call, person):
         ("set", ("b",), {"px": 1}),
     ],
 )
-async def test_an_indexed_value_never_expires(call, person, raw, field, command, args, options):
+async def test_indexed_value_never_expires(call, person, raw, field, command, args, options):
     p = await call.create(person, **{field: "a"})
     with pytest.raises(ImplementationError, match="index entries"):
         await call(getattr(p, field), command, *args, **options)
@@ -140,7 +140,7 @@ async def test_an_indexed_value_never_expires(call, person, raw, field, command,
 
 
 @pytest.mark.parametrize("field", ["note", "name"])
-async def test_arguments_that_make_no_sense_are_refused(call, person, raw, field):
+async def test_contradictory_arguments_are_refused(call, person, raw, field):
     p = await call.create(person, **{field: "1"})
     value = getattr(p, field)
     for error, command, args, options in [
@@ -163,7 +163,7 @@ async def test_arguments_that_make_no_sense_are_refused(call, person, raw, field
     ("command", "args"),
     [("set", ("taken",)), ("getset", ("taken",)), ("setnx", ("taken",)), ("append", ("n",)), ("setrange", (4, "n"))],
 )
-async def test_a_taken_unique_value_is_refused_by_each_command(call, person, raw, command, args):
+async def test_used_unique_value_is_refused_by_each_command(call, person, raw, command, args):
     await call.create(person, email="taken")
     if command in ("append", "setrange"):
         p = await call.create(person, email="take")

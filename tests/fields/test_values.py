@@ -36,7 +36,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("how", ["created", "set", "set blindly"])
-async def test_a_value_is_stored_found_and_removed_under_the_text_it_is(call, person, raw, how):
+async def test_value_is_stored_found_and_removed_by_its_text(call, person, raw, how):
     for value, text in VALUES:
         if how == "created":
             p = await call.create(person, name=value, email=value, city=value, badge=value, note=value)
@@ -58,7 +58,7 @@ async def test_a_value_is_stored_found_and_removed_under_the_text_it_is(call, pe
 
 
 @pytest.mark.parametrize("value", [None, True, False, object(), ["a"], ("a",), {"a": 1}, 1j])
-async def test_what_redis_py_refuses_changes_nothing(call, person, raw, value):
+async def test_value_refused_by_redis_py_changes_nothing(call, person, raw, value):
     p = await call.create(person, name="n", email="e", note="o", city="c", badge="b", age=1)
     before = keyspace(raw)
     for handle in (p, person.lazy_connect(1)):
@@ -79,7 +79,7 @@ async def test_what_redis_py_refuses_changes_nothing(call, person, raw, value):
     assert keyspace(raw) == before
 
 
-async def test_bytes_that_are_no_text_are_stored_by_a_plain_field_and_refused_by_its_getter(call, person, raw):
+async def test_bytes_that_are_not_text_are_stored_by_a_plain_field_and_refused_by_its_getter(call, person, raw):
     p = await call.create(person, note="x")
     assert await call(p.note, "set", b"\xff\xfe") is True
     assert await call(p.age, "hset", b"\xff") == 1
@@ -91,7 +91,7 @@ async def test_bytes_that_are_no_text_are_stored_by_a_plain_field_and_refused_by
     assert set(keyspace(raw)) == {"spec:person:max_pk"}
 
 
-async def test_pks_are_text_whatever_they_were(call, database, raw):
+async def test_pks_of_any_type_become_text(call, database, raw):
     hosted_by = database
 
     class Odd(model.RedisModel):
@@ -113,7 +113,7 @@ async def test_pks_are_text_whatever_they_were(call, database, raw):
     assert keyspace(raw) == {}
 
 
-async def test_a_pk_field_may_normalize_in_its_own_way(call, database, raw):
+async def test_pk_field_may_override_normalize(call, database, raw):
     hosted_by = database
 
     class LowerPK(fields.PKField):
@@ -140,7 +140,7 @@ async def test_a_pk_field_may_normalize_in_its_own_way(call, database, raw):
     assert p._pk == "de"
 
 
-def test_from_python_is_what_is_indexed(database, raw):
+def test_result_of_from_python_is_indexed(database, raw):
     class Trimmed(fields.StringField):
         def from_python(self, value):
             return super().from_python(value).strip()

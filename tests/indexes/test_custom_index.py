@@ -40,7 +40,7 @@ class LengthIndex(BaseIndex):
 @pytest.mark.parametrize(
     "index", [LengthIndex, MultiIndexes.compose([LengthIndex]), LengthIndex.configure(name="Mine")]
 )
-async def test_an_index_of_ones_own(call, database, raw, index):
+async def test_custom_index_class_needs_three_methods(call, database, raw, index):
     cls = define(database, "Own", pk=fields.PKField(), f=fields.StringField(unique=True, indexes=[index, EqualIndex]))
     one = await call.create(cls, pk="1", f="abc")
     two = await call.create(cls, pk="2", f="abcdef")

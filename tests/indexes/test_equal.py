@@ -53,7 +53,7 @@ class Callable:
     ids=["value", "self and value", "an option", "a builtin", "to a number", "any", "partial", "an object"],
 )
 @pytest.mark.parametrize("how", ["configured", "in a body"])
-async def test_a_transform_changes_what_is_indexed(call, database, raw, transform, indexed, how):
+async def test_transform_changes_what_is_indexed(call, database, raw, transform, indexed, how):
     index = EqualIndex.configure(transform=transform)
     if how == "in a body":
         index = type("Own", (EqualIndex,), {"transform": transform})
@@ -66,7 +66,7 @@ async def test_a_transform_changes_what_is_indexed(call, database, raw, transfor
     assert keyspace(raw) == {":ix:collection": {"1"}}
 
 
-async def test_an_error_in_a_transform_is_not_swallowed(call, database, raw):
+async def test_error_in_a_transform_is_not_swallowed(call, database, raw):
     def fails(self, value):
         raise TypeError("oops")
 
@@ -76,7 +76,7 @@ async def test_an_error_in_a_transform_is_not_swallowed(call, database, raw):
     assert keyspace(raw) == {}
 
 
-async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(call, database, raw):
+async def test_indexes_of_a_field_are_distinguished_by_prefix_and_key(call, database, raw):
     cls = define(
         database,
         EqualIndex,
@@ -110,7 +110,7 @@ async def test_several_indexes_of_a_field_are_told_apart_by_prefix_and_key(call,
     assert {key for key, held in keyspace(raw).items() if held == {"1"}} == set()
 
 
-async def test_uniqueness_is_that_of_the_first_index_that_handles_it(call, database, raw):
+async def test_first_capable_index_handles_uniqueness(call, database, raw):
     free = EqualIndex.configure(prefix="free", handle_uniqueness=False)
     cls = define(database, free, EqualIndex.configure(transform=str.lower), unique=True)
     await call.create(cls, pk="1", f="Abc")
@@ -125,7 +125,7 @@ async def test_uniqueness_is_that_of_the_first_index_that_handles_it(call, datab
     assert not raw.exists(":ix:f:free:Abc")
 
 
-def test_configure_makes_a_class_and_takes_only_what_there_is():
+def test_configure_returns_a_class_and_refuses_unknown_options():
     made = EqualIndex.configure(key="k", name="Named")
     assert (made.__name__, made.key, EqualIndex.key) == ("Named", "k", None)
     assert EqualIndex.configure(key="k").__name__ == "EqualIndex"
@@ -133,7 +133,7 @@ def test_configure_makes_a_class_and_takes_only_what_there_is():
         EqualIndex.configure(suffix="x", separator="y")
 
 
-def test_a_unique_field_needs_an_index_that_can_tell(database):
+def test_unique_field_needs_an_index_that_handles_uniqueness(database):
     with pytest.raises(ImplementationError, match="can keep it unique"):
         define(database, EqualIndex.configure(handle_uniqueness=False), unique=True)
 

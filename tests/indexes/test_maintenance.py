@@ -57,7 +57,7 @@ async def two_of_every_kind(call, database):
 
 @pytest.mark.parametrize("aggressive", [False, True])
 @pytest.mark.parametrize("name", ALL)
-async def test_clear_and_rebuild(call, database, raw, name, aggressive):
+async def test_indexes_are_cleared_and_rebuilt(call, database, raw, name, aggressive):
     cls = await two_of_every_kind(call, database)
     field = cls.get_field(name)
     before, others = index_keys(raw, name), index_keys(raw, *set(ALL) - {name})
@@ -72,7 +72,7 @@ async def test_clear_and_rebuild(call, database, raw, name, aggressive):
     assert index_keys(raw, name) == before
 
 
-async def test_one_index_is_cleared_and_rebuilt_by_itself(call, database, raw):
+async def test_single_index_is_cleared_and_rebuilt(call, database, raw):
     cls = await two_of_every_kind(call, database)
     before = index_keys(raw, *ALL)
     for field in cls.get_fields():
@@ -87,7 +87,7 @@ async def test_one_index_is_cleared_and_rebuilt_by_itself(call, database, raw):
                 assert index_keys(raw, *ALL) == before
 
 
-async def test_stale_entries_go_with_an_aggressive_clear(call, database, raw):
+async def test_aggressive_clear_removes_stale_entries(call, database, raw):
     cls = model_of(database, f=fields.StringField(indexable=True))
     await call.create(cls, pk="1", f="x")
     raw.sadd(":m:f:stale", "1")
@@ -97,7 +97,7 @@ async def test_stale_entries_go_with_an_aggressive_clear(call, database, raw):
     assert index_keys(raw, "f") == {":m:f:x": {"1"}}
 
 
-async def test_an_aggressive_clear_deletes_no_values_and_no_other_models_keys(call, database, raw):
+async def test_aggressive_clear_keeps_values_and_keys_of_other_models(call, database, raw):
     """P56."""
     cls = model_of(database, f=fields.StringField(indexable=True), t=fields.SetField())
     other = define(database, "X", namespace=":m:f", pk=fields.PKField(), x=fields.StringField(indexable=True))
@@ -111,7 +111,7 @@ async def test_an_aggressive_clear_deletes_no_values_and_no_other_models_keys(ca
     assert raw.smembers(":m:f:x:x:y") == raw.smembers(":m:f:x:collection") == {"1"}
 
 
-async def test_rebuilding_takes_few_trips(call, database, raw):
+async def test_rebuild_takes_few_round_trips(call, database, raw):
     cls = model_of(database, f=fields.StringField(indexable=True), i=fields.InstanceHashField(indexable=True))
     pks = [f"p{number}" for number in range(250)]
     raw.sadd(":m:collection", *pks)
@@ -127,7 +127,7 @@ async def test_rebuilding_takes_few_trips(call, database, raw):
     assert index_keys(raw, "f") == {}
 
 
-async def test_rebuilding_tells_of_values_that_are_not_unique(call, database, raw):
+async def test_rebuild_reports_values_that_are_not_unique(call, database, raw):
     cls = model_of(database, f=fields.StringField(unique=True))
     raw.sadd(":m:collection", "1", "2")
     raw.mset({":m:1:f": "same", ":m:2:f": "same"})
@@ -137,7 +137,7 @@ async def test_rebuilding_tells_of_values_that_are_not_unique(call, database, ra
 
 
 @pytest.mark.parametrize("name", ALL)
-async def test_index_and_deindex_of_an_object(call, database, raw, name):
+async def test_entries_of_one_object_are_added_and_removed(call, database, raw, name):
     cls = await two_of_every_kind(call, database)
     before = index_keys(raw, name)
     field = getattr(cls.lazy_connect("a"), name)
@@ -153,7 +153,7 @@ async def test_index_and_deindex_of_an_object(call, database, raw, name):
     assert index_keys(raw, name) == before or name == "i"
 
 
-async def test_a_failing_command_undoes_no_entry_made_by_hand(call, database, raw):
+async def test_failing_command_keeps_manually_added_entries(call, database, raw):
     """P20."""
     cls = model_of(database, t=fields.SetField(indexable=True))
     thing = await call.create(cls, pk="1", t=["x"])
@@ -163,7 +163,7 @@ async def test_a_failing_command_undoes_no_entry_made_by_hand(call, database, ra
     assert index_keys(raw, "t") == {":m:t:x": {"1"}, ":m:t:zz": {"1"}}
 
 
-async def test_index_objects(call, database, raw):
+async def test_index_objects_add_and_remove_entries(call, database, raw):
     cls = model_of(database, f=fields.StringField(unique=True))
     await call.create(cls, pk="1", f="x")
     await call.create(cls, pk="2")
@@ -194,7 +194,7 @@ async def test_index_objects(call, database, raw):
     await call(field, "check_uniqueness", None)
 
 
-def test_finding_an_index(host):
+def test_get_index_finds_an_index_by_class_key_and_prefix(host):
     """P50."""
 
     class Own(EqualIndex):
@@ -215,7 +215,7 @@ def test_finding_an_index(host):
         cls.get_field("g").get_unique_index()
 
 
-async def test_what_is_refused(call, database):
+async def test_wrong_maintenance_calls_are_refused(call, database):
     cls = model_of(database, f=fields.StringField(indexable=True), g=fields.StringField())
     thing = await call.create(cls, pk="1", f="x", g="y")
     for target, name in [(thing.g, "index"), (thing.f, "clear_indexes"), (cls.get_field("g"), "rebuild_indexes")]:
@@ -225,7 +225,7 @@ async def test_what_is_refused(call, database):
         await call(cls.get_field("f"), "clear_indexes", chunk_size=0)
 
 
-async def test_maintenance_stays_with_its_tenant(call, database, raw):
+async def test_maintenance_keeps_its_tenant(call, database, raw):
     router = DatabaseRouter({"one": database, "two": type(database)(**{**database.connection_settings, "db": 1})})
     cls = define(router, "M", pk=fields.PKField(), f=fields.StringField(indexable=True))
     with router.use_tenant("one"):

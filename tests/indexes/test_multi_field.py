@@ -109,7 +109,7 @@ async def change(call, cls, handles, rows, who, what, value, second, unique):
         row[what] = value
 
 
-async def test_a_unique_value_is_freed(call, database, raw):
+async def test_removed_unique_value_can_be_used_again(call, database, raw):
     """P7."""
     cls = spanning_model(database, unique=True)
     first = await call.create(cls, a="u", score=1)
@@ -136,7 +136,7 @@ async def test_values_are_unique_together(call, database, raw):
     await call(other.c, "set", "z")
 
 
-async def test_filters(call, database, raw):
+async def test_filters_on_all_fields_of_the_index(call, database, raw):
     cls = spanning_model(database)
     await call.create(cls, a="x", b="1", c="z", score=2)
     await call.create(cls, a="x", b="2", c="z", score=1)
@@ -150,7 +150,7 @@ async def test_filters(call, database, raw):
         cls.collection(score="1")
 
 
-async def test_trips(call, database, raw):
+async def test_round_trips_of_writes_to_indexed_fields(call, database, raw):
     cls = spanning_model(database)
     with count_commands(database) as counted:
         thing = await call.create(cls, a="x", b="y", c="z", score=1)
@@ -166,7 +166,7 @@ async def test_trips(call, database, raw):
         assert counted.trips == trips
 
 
-async def test_another_clients_write_is_seen(call, database, raw):
+async def test_write_of_another_client_is_noticed(call, database, raw):
     cls = spanning_model(database)
     thing = await call.create(cls, a="x", b="y", c="z", score=1)
     await call(cls.lazy_connect(thing._pk).a, "set", "new")
@@ -174,7 +174,7 @@ async def test_another_clients_write_is_seen(call, database, raw):
     assert stored(raw) == expected({"1": {"a": "new", "b": "y", "c": "z", "score": 2}})
 
 
-async def test_a_score_is_a_number(call, database, raw):
+async def test_score_must_be_a_number(call, database, raw):
     cls = spanning_model(database)
     thing = await call.create(cls, a="x")
     with pytest.raises(ValueError, match="score of 'a'"):
@@ -182,7 +182,7 @@ async def test_a_score_is_a_number(call, database, raw):
     assert await call(thing.score, "hget") is None
 
 
-async def test_one_class_of_index_serves_several_models_and_their_submodels(call, database, raw):
+async def test_index_class_serves_several_models_and_their_submodels(call, database, raw):
     """P40."""
     scored = ScoredEqualIndex.configure(score_field="score")
     body = {"a": fields.StringField(indexable=True, indexes=[scored]), "score": fields.StringField()}
@@ -211,13 +211,13 @@ async def test_one_class_of_index_serves_several_models_and_their_submodels(call
         (MultiIndexes.compose([EqualIndex, EqualIndexWith.configure(other_fields="gone")]), "needs the field 'gone'"),
     ],
 )
-def test_what_a_model_needs(host, index, message):
+def test_model_must_have_the_fields_of_the_index(host, index, message):
     body = {"b": fields.StringField(), "many": fields.SetField(), "hashed": fields.HashField()}
     with pytest.raises(ImplementationError, match=message):
         define(host, "Wrong", a=fields.StringField(indexable=True, indexes=[index]), **body)
 
 
-def test_what_must_be_configured():
+def test_index_without_its_options_is_refused():
     with pytest.raises(TypeError, match="score_field"):
         ScoredEqualIndex.configure(key="k")
     with pytest.raises(TypeError, match="other_fields"):

@@ -92,7 +92,7 @@ given_values = st.fixed_dictionaries(
     values=st.lists(given_values, min_size=2, max_size=2),
     awaiting=st.booleans(),
 )
-async def test_any_history_leaves_the_entries_that_values_call_for(database, raw, program, values, awaiting):
+async def test_random_writes_leave_entries_that_match_the_values(database, raw, program, values, awaiting):
     raw.flushdb()
     song, call = make_song(database), Caller(is_async=awaiting)
     songs = [await call.create(song, **{"plays": 1, **each}) for each in values]
@@ -133,7 +133,7 @@ async def test_filters_by_sub_keys(call, database):
         await found(links__u="v")
 
 
-async def test_trips(call, database):
+async def test_round_trips_of_writes_to_hashes(call, database):
     song = make_song(database)
     writes = [
         ("credits", "hset", ("a", "c")),
@@ -154,7 +154,7 @@ async def test_trips(call, database):
         assert counted.trips <= 2, (target, command)
 
 
-def test_what_hashes_can_not_be(database):
+def test_unsupported_uses_of_hashes_are_refused(database):
     for body in [
         {
             "h": fields.HashField(indexable=True, indexes=[EqualIndexWith.configure(other_fields="s", unique=True)]),

@@ -119,7 +119,7 @@ async def test_entries_follow_all_fields(database, raw, awaiting, start, program
     assert set(raw.scan_iter()) == {":shelf:max_pk"}
 
 
-async def test_values_are_unique_together_each_with_each(call, database, raw):
+async def test_every_combination_of_values_is_unique(call, database, raw):
     shelf = make_shelf(database, together=True)
     await call.create(shelf, tags=["a", "b"], words=["x"], place="p")
     q = await call.create(shelf, tags=["a"], words=["y"], place="p")
@@ -139,7 +139,7 @@ async def test_values_are_unique_together_each_with_each(call, database, raw):
     assert_right(raw)
 
 
-async def test_a_scored_unique_value_of_many_is_freed(call, database):
+async def test_removed_value_of_a_scored_unique_field_can_be_used_again(call, database):
     shelf = make_shelf(database, unique=True)
     p = await call.create(shelf, tags=["a", "b"], score=1)
     with pytest.raises(UniquenessError):
@@ -151,7 +151,7 @@ async def test_a_scored_unique_value_of_many_is_freed(call, database):
         await call(p.score, "hset", "none")
 
 
-async def test_a_value_changed_by_another_client_is_noticed(call, database, raw):
+async def test_change_by_another_client_is_noticed(call, database, raw):
     shelf = make_shelf(database)
     p = await call.create(shelf, tags=["a"], words=["x"], place="p")
     await call(shelf.lazy_connect(1).words, "rpush", "y")
@@ -161,7 +161,7 @@ async def test_a_value_changed_by_another_client_is_noticed(call, database, raw)
     assert_right(raw)
 
 
-async def test_trips(call, database):
+async def test_round_trips_of_writes_with_several_values(call, database):
     shelf = make_shelf(database)
     await call.create(shelf, tags=["a"])  # the server knows the script now
     with count_commands(database) as counted:

@@ -63,7 +63,7 @@ numbers = st.one_of(
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(awaiting=st.booleans(), values=st.lists(numbers, min_size=1, max_size=8), wanted=numbers)
-async def test_numbers_compare_as_such(database, raw, awaiting, values, wanted):
+async def test_numbers_compare_by_value(database, raw, awaiting, values, wanted):
     raw.flushdb()
     call = Caller(is_async=awaiting)
     cls = ranged(database, NumberRangeIndex)
@@ -75,7 +75,7 @@ async def test_numbers_compare_as_such(database, raw, awaiting, values, wanted):
     assert await call.list(cls.collection(f__in=[])) == []
 
 
-async def test_keys_are_limpyds(call, database, raw):
+async def test_keys_of_range_indexes_equal_those_of_limpyd(call, database, raw):
     cls = ranged(
         database,
         TextRangeIndex,
@@ -95,7 +95,7 @@ async def test_keys_are_limpyds(call, database, raw):
     assert raw.keys("*") == []
 
 
-async def test_a_hash_has_a_range_for_each_subkey(call, database, raw):
+async def test_hash_has_a_range_for_each_subkey(call, database, raw):
     cls = ranged(database, NumberRangeIndex, kind=fields.HashField)
     thing = await call.create(cls, pk="1", f={"a": 1, "b": 5})
     assert raw.zrange(":ranged:f:a:number-range", 0, -1, withscores=True) == [("1", 1)]
@@ -105,7 +105,7 @@ async def test_a_hash_has_a_range_for_each_subkey(call, database, raw):
     assert await call.list(cls.collection(f__a__gte=6)) == ["1"]
 
 
-async def test_a_field_of_many_values_has_all_its_numbers(call, database, raw):
+async def test_multi_value_field_is_found_by_each_of_its_numbers(call, database, raw):
     """P47."""
     cls = ranged(database, NumberRangeIndex, kind=fields.SetField)
     thing = await call.create(cls, pk="1:x", f=[3, 5])

@@ -120,9 +120,8 @@ def get(opened, path="/", **headers):
 
 
 @pytest.mark.parametrize(("middleware", "app", "running"), SERVERS)
-def test_invariant_5_requests_do_not_inherit_the_tenant_in_which_the_server_was_started(
-    router, middleware, app, running
-):
+@pytest.mark.invariant(5)
+def test_requests_do_not_inherit_the_tenant_in_which_the_server_was_started(router, middleware, app, running):
     around = set()
     wrapped = middleware(app, router=router, identify=from_header("X-Tenant-ID"), exempt=("/healthz",))
     with running(router, Around(wrapped, around)) as port, connection(port) as opened:

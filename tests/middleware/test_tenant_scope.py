@@ -36,7 +36,8 @@ def start_response(status, headers, exc_info=None):
 # The previous tenant is current again afterwards
 
 
-def test_invariant_5_previous_tenant_is_current_again_after_a_wsgi_request(router):
+@pytest.mark.invariant(5)
+def test_previous_tenant_is_current_again_after_a_wsgi_request(router):
     middleware = wsgi.TenantMiddleware(lambda *_: [current_tenant()], router=router, identify=HEADER)
     with router.use_tenant("globex"):
         assert middleware(environ(), start_response) == ["acme"]
@@ -45,7 +46,8 @@ def test_invariant_5_previous_tenant_is_current_again_after_a_wsgi_request(route
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
-def test_invariant_5_previous_tenant_is_current_again_after_an_error_of_a_wsgi_application(router, error):
+@pytest.mark.invariant(5)
+def test_previous_tenant_is_current_again_after_an_error_of_a_wsgi_application(router, error):
     def app(environ, start_response):
         raise error
 
@@ -56,7 +58,8 @@ def test_invariant_5_previous_tenant_is_current_again_after_an_error_of_a_wsgi_a
         assert current_tenant() == "globex"
 
 
-async def test_invariant_5_previous_tenant_is_current_again_after_an_asgi_request_a_refusal_and_an_error(router):
+@pytest.mark.invariant(5)
+async def test_previous_tenant_is_current_again_after_an_asgi_request_a_refusal_and_an_error(router):
     async def app(scope, receive, send):
         assert current_tenant() == "acme"
         if receive:
@@ -73,7 +76,8 @@ async def test_invariant_5_previous_tenant_is_current_again_after_an_asgi_reques
         assert current_tenant() == "globex"
 
 
-async def test_invariant_5_previous_tenant_is_current_again_after_a_cancelled_request(router):
+@pytest.mark.invariant(5)
+async def test_previous_tenant_is_current_again_after_a_cancelled_request(router):
     inside = asyncio.Event()
     after = []
 
@@ -101,7 +105,8 @@ async def test_invariant_5_previous_tenant_is_current_again_after_a_cancelled_re
 # The context is set on every request, also to none
 
 
-async def test_invariant_5_requests_do_not_inherit_the_tenant_of_the_server(router):
+@pytest.mark.invariant(5)
+async def test_requests_do_not_inherit_the_tenant_of_the_server(router):
     seen = []
 
     async def app(scope, receive, send):
@@ -117,7 +122,8 @@ async def test_invariant_5_requests_do_not_inherit_the_tenant_of_the_server(rout
     assert seen == [("lifespan", None, None), ("http", None, None), ("something.new", None, None)]
 
 
-def test_invariant_5_requests_do_not_inherit_the_tenant_of_another_router(router, server):
+@pytest.mark.invariant(5)
+def test_requests_do_not_inherit_the_tenant_of_another_router(router, server):
     other = DatabaseRouter({"umbrella": RedisDatabase(**server.settings, db=9)})
     middleware = wsgi.TenantMiddleware(
         lambda *_: [current_tenant()], router=router, identify=HEADER, exempt=("/healthz",)
@@ -127,7 +133,8 @@ def test_invariant_5_requests_do_not_inherit_the_tenant_of_another_router(router
         assert middleware(environ(), start_response) == ["acme"]
 
 
-async def test_invariant_5_server_started_inside_a_request_does_not_lock_the_requests_it_serves(router):
+@pytest.mark.invariant(5)
+async def test_server_started_inside_a_request_does_not_lock_the_requests_it_serves(router):
     seen = []
 
     async def app(scope, receive, send):
@@ -145,7 +152,8 @@ async def test_invariant_5_server_started_inside_a_request_does_not_lock_the_req
 # Tasks inherit, threads don't
 
 
-async def test_invariant_5_tasks_of_a_request_keep_its_tenant_after_it_ended(router):
+@pytest.mark.invariant(5)
+async def test_tasks_of_a_request_keep_its_tenant_after_it_ended(router):
     tasks = []
     go = asyncio.Event()
 
@@ -161,7 +169,8 @@ async def test_invariant_5_tasks_of_a_request_keep_its_tenant_after_it_ended(rou
     assert await tasks[0] == "acme"
 
 
-def test_invariant_5_threads_of_a_request_have_its_tenant_only_if_it_is_carried(ask):
+@pytest.mark.invariant(5)
+def test_threads_of_a_request_have_its_tenant_only_if_it_is_carried(ask):
     def handle():
         seen = []
         for target in (lambda: seen.append(current_tenant())), carry_tenant(lambda: seen.append(current_tenant())):
@@ -173,7 +182,8 @@ def test_invariant_5_threads_of_a_request_have_its_tenant_only_if_it_is_carried(
     assert ask(HEADER, handle, headers=[(b"X-Tenant-ID", b"acme")]).seen[0]["value"] == [None, "acme"]
 
 
-async def test_invariant_5_concurrent_requests_have_their_own_tenants(router):
+@pytest.mark.invariant(5)
+async def test_concurrent_requests_have_their_own_tenants(router):
     arrived = asyncio.Barrier(20)
     seen = []
 
@@ -192,7 +202,8 @@ async def test_invariant_5_concurrent_requests_have_their_own_tenants(router):
 # Another tenant inside a request
 
 
-def test_invariant_5_entering_another_tenant_inside_a_request_is_refused(ask, router):
+@pytest.mark.invariant(5)
+def test_entering_another_tenant_inside_a_request_is_refused(ask, router):
     def handle():
         with router.use_tenant("acme"), pytest.raises(TenantSwitchError, match="allow_switch=True"):
             router.use_tenant("globex").__enter__()
@@ -205,7 +216,8 @@ def test_invariant_5_entering_another_tenant_inside_a_request_is_refused(ask, ro
     assert ask(HEADER, handle, headers=[(b"X-Tenant-ID", b"acme")]).seen[0]["value"] == "acme"
 
 
-def test_invariant_5_allow_switch_permits_another_tenant_inside_a_request(ask, router):
+@pytest.mark.invariant(5)
+def test_allow_switch_permits_another_tenant_inside_a_request(ask, router):
     def handle():
         with router.use_tenant("globex"):
             return current_tenant()
@@ -239,7 +251,8 @@ class Body:
         self.seen.append(("close", current_tenant()))
 
 
-def test_invariant_5_streamed_body_and_server_each_keep_their_tenant(router):
+@pytest.mark.invariant(5)
+def test_streamed_body_and_server_each_keep_their_tenant(router):
     seen = []
     middleware = wsgi.TenantMiddleware(lambda *_: Body(seen), router=router, identify=HEADER)
     body = middleware(environ(), start_response)
@@ -251,7 +264,8 @@ def test_invariant_5_streamed_body_and_server_each_keep_their_tenant(router):
     assert seen == steps
 
 
-def test_invariant_5_streamed_body_keeps_its_tenant_in_any_thread_or_context(router):
+@pytest.mark.invariant(5)
+def test_streamed_body_keeps_its_tenant_in_any_thread_or_context(router):
     seen = []
     middleware = wsgi.TenantMiddleware(lambda *_: Body(seen), router=router, identify=HEADER)
     body = contextvars.Context().run(middleware, environ(), start_response)
@@ -263,7 +277,8 @@ def test_invariant_5_streamed_body_keeps_its_tenant_in_any_thread_or_context(rou
     assert seen == [("iter", "acme"), (0, "acme"), (1, "acme"), ("close", "acme")]
 
 
-def test_invariant_5_streamed_body_can_not_enter_another_tenant(router):
+@pytest.mark.invariant(5)
+def test_streamed_body_can_not_enter_another_tenant(router):
     def app(environ, start_response):
         with pytest.raises(TenantSwitchError):
             router.use_tenant("globex").__enter__()
@@ -272,7 +287,8 @@ def test_invariant_5_streamed_body_can_not_enter_another_tenant(router):
     assert list(wsgi.TenantMiddleware(app, router=router, identify=HEADER)(environ(), start_response)) == ["acme"]
 
 
-def test_invariant_5_streamed_body_keeps_a_tenant_that_it_entered(router):
+@pytest.mark.invariant(5)
+def test_streamed_body_keeps_a_tenant_that_it_entered(router):
     def app(environ, start_response):
         with router.use_tenant("globex"):
             yield current_tenant()
@@ -284,7 +300,8 @@ def test_invariant_5_streamed_body_keeps_a_tenant_that_it_entered(router):
     assert seen == [("globex", None), ("globex", None), ("acme", None)]
 
 
-def test_invariant_5_streamed_body_that_fails_or_is_closed_early_leaves_its_tenant(router):
+@pytest.mark.invariant(5)
+def test_streamed_body_that_fails_or_is_closed_early_leaves_its_tenant(router):
     closed = []
 
     def app(environ, start_response):

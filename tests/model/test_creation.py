@@ -38,7 +38,7 @@ async def test_values_and_defaults_are_stored_together(call, country, raw):
     }
 
 
-async def test_a_value_given_replaces_the_default(call, country, raw):
+async def test_value_given_replaces_the_default(call, country, raw):
     await call.create(country, code="fr", continent="Europe", visits=7)
     assert raw.hgetall("geo:country:fr:hash") == {"continent": "Europe"}
     assert raw.get("geo:country:fr:visits") == "7"
@@ -81,7 +81,7 @@ async def test_nothing_is_stored_before_the_first_write(call, person, raw):
     assert_indexes_right(raw, person)
 
 
-async def test_asking_an_allocated_pk_stores_the_object(call, country, person, raw):
+async def test_reading_the_pk_of_a_new_object_stores_it(call, country, person, raw):
     p = person()
     assert await call(p.pk, "get") == "1"
     assert await call(p.pk, "proxy_get") == "1"
@@ -91,7 +91,7 @@ async def test_asking_an_allocated_pk_stores_the_object(call, country, person, r
         await call(country().pk, "get")
 
 
-async def test_getters_of_an_object_that_is_not_stored_store_nothing(call, person, country, raw):
+async def test_getters_of_a_new_object_store_nothing(call, person, country, raw):
     p, c = person(), country()
     for target, command in [(p.name, "get"), (p.note, "strlen"), (p.age, "hget"), (p, "hgetall"), (p, "connect")]:
         with pytest.raises(DoesNotExist, match="not stored yet"):
@@ -106,7 +106,7 @@ async def test_getters_of_an_object_that_is_not_stored_store_nothing(call, perso
     assert keyspace(raw) == {}
 
 
-async def test_a_pk_can_be_set_on_an_object_without_one(call, country, raw):
+async def test_pk_can_be_set_on_an_object_without_one(call, country, raw):
     c = country()
     with pytest.raises(ValueError, match="no pk yet"):
         await call(c.visits, "set", 1)
@@ -122,7 +122,7 @@ async def test_a_pk_can_be_set_on_an_object_without_one(call, country, raw):
     assert raw.smembers("geo:country:collection") == {"fr"}
 
 
-async def test_an_allocated_pk_is_not_given(call, person, raw):
+async def test_pk_of_an_auto_pk_field_can_not_be_given(call, person, raw):
     for values in ({"pk": 5}, {"pk": 5, "name": "x"}):
         with pytest.raises(ValueError, match="allocated"):
             await call.create(person, **values)
@@ -147,13 +147,13 @@ async def test_an_allocated_pk_is_not_given(call, person, raw):
         ({"code": b""}, "can't be None or empty"),
     ],
 )
-async def test_what_makes_no_object_stores_nothing(call, country, raw, values, message):
+async def test_invalid_creation_stores_nothing(call, country, raw, values, message):
     with pytest.raises(ValueError, match=message):
         await call.create(country, **values)
     assert keyspace(raw) == {}
 
 
-async def test_positional_arguments_are_a_pk_alone(country, raw):
+async def test_only_a_pk_may_be_positional(country, raw):
     country(code="fr")
     before = keyspace(raw)
     for args, kwargs in [(("fr", "de"), {}), (("fr",), {"visits": 1})]:
@@ -165,7 +165,7 @@ async def test_positional_arguments_are_a_pk_alone(country, raw):
     assert keyspace(raw) == before
 
 
-async def test_a_taken_pk_or_value_stores_nothing(call, country, raw):
+async def test_creation_with_a_used_pk_or_unique_value_stores_nothing(call, country, raw):
     await call.create(country, code="fr", name="France")
     before = keyspace(raw)
     for values in ({"code": "fr"}, {"code": "fr", "name": "Other"}, {"code": "de", "name": "France"}):
@@ -175,7 +175,7 @@ async def test_a_taken_pk_or_value_stores_nothing(call, country, raw):
     assert (await call.create(country, code="de", name="Germany"))._pk == "de"
 
 
-def test_a_failed_creation_leaves_the_object_as_it_was(person, raw):
+def test_failed_creation_leaves_the_object_as_it_was(person, raw):
     person(email="taken")
     p = person()
     with pytest.raises(UniquenessError):
@@ -187,7 +187,7 @@ def test_a_failed_creation_leaves_the_object_as_it_was(person, raw):
 
 
 @pytest.mark.parametrize("value", [None, True, object(), ["a"], {"a": 1}])
-async def test_a_value_redis_py_refuses_stores_nothing(call, country, raw, value):
+async def test_value_redis_py_refuses_stores_nothing(call, country, raw, value):
     with pytest.raises(DataError):
         await call.create(country, code="fr", visits=value)
     with pytest.raises(DataError):
@@ -195,7 +195,7 @@ async def test_a_value_redis_py_refuses_stores_nothing(call, country, raw, value
     assert keyspace(raw) == {}
 
 
-async def test_a_default_redis_py_refuses_stores_nothing(call, database, raw):
+async def test_default_redis_py_refuses_stores_nothing(call, database, raw):
     hosted_by = database
 
     class Wrong(model.RedisModel):

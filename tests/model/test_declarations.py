@@ -10,7 +10,7 @@ from tenantlimpyd.exceptions import ImplementationError
 from tests.support.models import define
 
 
-def test_fields_stand_in_the_order_of_declaration_after_the_pk(host):
+def test_fields_follow_the_pk_in_the_order_of_declaration(host):
     class Thing(model.RedisModel):
         database = host
         zebra = fields.StringField()
@@ -32,7 +32,7 @@ def test_fields_stand_in_the_order_of_declaration_after_the_pk(host):
             getattr(Thing, name)
 
 
-def test_an_object_has_fields_of_its_own(database):
+def test_each_object_has_its_own_fields(database):
     hosted_by = database
 
     class Thing(model.RedisModel):
@@ -57,7 +57,7 @@ def test_an_object_has_fields_of_its_own(database):
     assert one.name.get() == "a"
 
 
-def test_a_redeclared_field_is_there_once_and_the_last_one_counts(host):
+def test_redeclared_field_replaces_the_first(host):
     base = define(host, "Base", abstract=True, a=fields.StringField(), b=fields.StringField())
     child = define(host, "Child", (base,), a=fields.InstanceHashField(indexable=True))
     assert child._fields == ["pk", "b", "a"]
@@ -66,7 +66,7 @@ def test_a_redeclared_field_is_there_once_and_the_last_one_counts(host):
     assert child._instancehash_fields == ["a"]
 
 
-def test_none_takes_an_inherited_field_away(host):
+def test_none_removes_an_inherited_field(host):
     base = define(host, "Base", abstract=True, a=fields.StringField(), b=fields.StringField())
     child = define(host, "Child", (base,), a=None)
     grandchild = define(host, "Grandchild", (child,))
@@ -75,7 +75,7 @@ def test_none_takes_an_inherited_field_away(host):
     assert base._fields == ["pk", "a", "b"]
 
 
-def test_several_bases_and_plain_mixins_all_give_their_fields(host):
+def test_fields_of_several_bases_and_plain_mixins_are_inherited(host):
     class Mixin:
         mixed = fields.StringField(default="x")
 
@@ -93,7 +93,7 @@ def test_several_bases_and_plain_mixins_all_give_their_fields(host):
     assert define(host, "Second", (Mixin, left)).get_field("mixed") is not both.get_field("mixed")
 
 
-def test_of_two_bases_the_nearer_declaration_wins_as_for_any_attribute(host):
+def test_field_of_the_nearer_base_wins(host):
     root = define(host, "Root", abstract=True, x=fields.StringField(), y=fields.StringField(default="root"))
     left = define(host, "Left", (root,), abstract=True)
     right = define(
@@ -106,7 +106,7 @@ def test_of_two_bases_the_nearer_declaration_wins_as_for_any_attribute(host):
         assert sorted(diamond._fields) == ["pk", "x", "y"]
 
 
-def test_a_declared_pk_is_not_lost_beside_a_base_without_one(host):
+def test_declared_pk_wins_over_a_base_without_one(host):
     with_pk = define(host, "WithPk", abstract=True, pk=fields.PKField())
     with_code = define(host, "WithCode", abstract=True, code=fields.PKField())
     without = define(host, "Without", abstract=True, name=fields.StringField())
@@ -123,7 +123,7 @@ def test_a_declared_pk_is_not_lost_beside_a_base_without_one(host):
     assert define(host, "Redeclared", (with_code,), code=fields.AutoPKField()).get_field("pk").auto
 
 
-def test_one_field_object_in_two_models_is_two_fields(host):
+def test_field_object_used_in_two_models_is_copied(host):
     shared = fields.StringField(indexable=True)
     one, two = define(host, "One", name=shared), define(host, "Two", title=shared)
     assert (one.get_field("name").name, two.get_field("title").name) == ("name", "title")
@@ -146,7 +146,7 @@ def test_reserved_names_are_refused(host, name):
             define(host, "Mixed", (model.RedisModel, Mixin))
 
 
-def test_pk_is_the_name_of_a_primary_key_only(host):
+def test_pk_is_reserved_for_a_primary_key_field(host):
     with pytest.raises(ImplementationError, match="primary key's name"):
         define(host, pk=fields.StringField())
 
@@ -154,11 +154,11 @@ def test_pk_is_the_name_of_a_primary_key_only(host):
 @pytest.mark.parametrize(
     "name", ["storage", "change", "remember", "create", "seen", "placement", "placed", "value", "set"]
 )
-def test_names_that_applications_have_are_free(host, name):
+def test_names_that_applications_use_are_allowed(host, name):
     assert define(host, **{name: fields.StringField()})._fields == ["pk", name]
 
 
-def test_something_else_under_a_fields_name_is_refused(host):
+def test_other_attribute_under_the_name_of_a_field_is_refused(host):
     base = define(host, "Base", abstract=True, name=fields.StringField())
 
     class Mixin:
@@ -171,7 +171,7 @@ def test_something_else_under_a_fields_name_is_refused(host):
         define(host, "Child", (Mixin, base))
 
 
-def test_options_that_contradict_one_another_are_refused():
+def test_contradictory_field_options_are_refused():
     for options in (
         {"unique": True, "default": "x"},
         {"unique": True, "default": None},
@@ -187,7 +187,7 @@ def test_options_that_contradict_one_another_are_refused():
     assert fields.InstanceHashField(unique=True).indexable
 
 
-def test_default_indexes_are_the_fields_then_the_models_then_the_databases(host):
+def test_default_indexes_are_those_of_the_field_the_model_or_the_database(host):
     first, second, third = (indexes.EqualIndex.configure(key=key) for key in ("first", "second", "third"))
 
     class OwnField(fields.StringField):

@@ -11,7 +11,7 @@ from tenantlimpyd.exceptions import ImplementationError
 from tests.support.models import define
 
 
-def test_names_come_of_namespace_and_class(host):
+def test_model_name_is_made_of_namespace_and_class_name(host):
     assert define(host)._name == ":thing"
     assert define(host, "Empty", namespace="")._name == ":empty"
     assert define(host, "CamelCase", namespace="Sales:EU")._name == "Sales:EU:camelcase"
@@ -20,14 +20,14 @@ def test_names_come_of_namespace_and_class(host):
     assert define(host, "Other", (base,), namespace="own")._name == "own:other"
 
 
-def test_a_model_needs_a_database():
+def test_model_needs_a_database():
     for body in ({}, {"database": None}, {"database": "redis://"}):
         with pytest.raises(ImplementationError, match="needs a database"):
             model.MetaRedisModel("Homeless", (model.RedisModel,), body)
     assert model.MetaRedisModel("Base", (model.RedisModel,), {"abstract": True}).abstract
 
 
-def test_abstract_is_not_inherited_and_registers_nothing(host):
+def test_abstract_is_not_inherited_and_registers_no_model(host):
     base = define(host, "Base", abstract=True, name=fields.StringField(indexable=True))
     assert host._models == {}
     child = define(host, "Child", (base,))
@@ -37,7 +37,7 @@ def test_abstract_is_not_inherited_and_registers_nothing(host):
     assert child.get_field("name") is not base.get_field("name")
 
 
-def test_one_model_for_a_name_in_one_database(host):
+def test_second_model_of_the_same_name_in_a_database_is_refused(host):
     define(host, "Foo")
     for name in ("Foo", "FOO", "foo"):
         with pytest.raises(ImplementationError, match="':foo'"):
@@ -46,7 +46,7 @@ def test_one_model_for_a_name_in_one_database(host):
     assert define(type(host)(), "FOO")._name == ":foo"
 
 
-def test_the_same_statement_run_again_gives_the_same_class(host):
+def test_class_statement_that_runs_again_returns_the_first_class(host):
     def module():
         class Person(model.RedisModel):
             database = host
@@ -70,7 +70,7 @@ def test_the_same_statement_run_again_gives_the_same_class(host):
     assert host._models == {":person": first}
 
 
-def test_a_statement_with_super_run_again_gives_a_class_that_takes_the_place_of_the_first(host):
+def test_class_statement_with_super_that_runs_again_replaces_the_first_class(host):
     def module():
         class Person(model.RedisModel):
             database = host
@@ -91,7 +91,7 @@ def test_a_statement_with_super_run_again_gives_a_class_that_takes_the_place_of_
 @pytest.mark.parametrize(
     "what", ["a field", "an option", "a default", "a method", "a constant", "a closure", "a transform", "a base"]
 )
-def test_one_statement_that_makes_different_models_is_refused_the_second_time(host, what):
+def test_class_statement_that_defines_another_model_when_run_again_is_refused(host, what):
     """limpyd silently gives the first one back."""
 
     def make(varied):
@@ -138,7 +138,7 @@ def test_one_statement_that_makes_different_models_is_refused_the_second_time(ho
     assert host._models == {":person": first}
 
 
-def test_a_refused_class_leaves_no_trace(host):
+def test_refused_class_is_not_registered(host):
     gc.disable()  # so that Python still knows the refused classes
     try:
         base = define(host, "Base", abstract=True)

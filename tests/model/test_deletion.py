@@ -11,7 +11,7 @@ VALUES = {"name": "Ann", "email": "a@x", "note": "n", "city": "Rome", "badge": "
 
 
 @pytest.mark.parametrize("how", ["made", "looked up", "lazy", "read"])
-async def test_nothing_is_left_of_a_deleted_object(call, person, raw, how):
+async def test_deletion_removes_every_key_and_index_entry(call, person, raw, how):
     p = await call.create(person, **VALUES)
     await call.create(person, name="Ann", city="Rome")
     if how != "made":
@@ -29,7 +29,7 @@ async def test_nothing_is_left_of_a_deleted_object(call, person, raw, how):
     }
 
 
-async def test_what_another_client_wrote_is_deleted_too(call, person, raw):
+async def test_values_written_by_another_client_are_deleted_too(call, person, raw):
     p = await call.create(person, **VALUES)
     other = await call(person, "get", 1)
     await call(other.name, "set", "Bob")
@@ -39,7 +39,7 @@ async def test_what_another_client_wrote_is_deleted_too(call, person, raw):
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_a_deleted_object_answers_that_it_was_deleted(call, person, raw):
+async def test_use_of_a_deleted_object_says_that_it_was_deleted(call, person, raw):
     p = await call.create(person, **VALUES)
     await call(p, "delete")
     assert not p.connected
@@ -67,7 +67,7 @@ async def test_a_deleted_object_answers_that_it_was_deleted(call, person, raw):
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_a_deleted_objects_own_pk_can_not_be_set_again(call, database, raw):
+async def test_pk_of_a_deleted_object_can_not_be_set_again(call, database, raw):
     from tenantlimpyd import fields, model
 
     hosted_by = database
@@ -84,7 +84,7 @@ async def test_a_deleted_objects_own_pk_can_not_be_set_again(call, database, raw
     assert (await call.create(Country, code="fr")).connected
 
 
-async def test_what_was_never_stored_is_not_deleted(call, person, raw):
+async def test_deleting_an_object_that_was_never_stored_is_refused(call, person, raw):
     with pytest.raises(DoesNotExist):
         await call(person(), "delete")
     with pytest.raises(DoesNotExist):
@@ -92,7 +92,7 @@ async def test_what_was_never_stored_is_not_deleted(call, person, raw):
     assert keyspace(raw) == {}
 
 
-async def test_a_pk_alone_is_not_deleted(person):
+async def test_pk_field_can_not_be_deleted(person):
     p = person(**VALUES)
     with pytest.raises(ImplementationError, match="delete the object"):
         p.pk.delete()
@@ -100,7 +100,7 @@ async def test_a_pk_alone_is_not_deleted(person):
         _ = p.pk.key
 
 
-async def test_a_freed_unique_value_can_be_taken(call, person, raw):
+async def test_unique_value_of_a_deleted_object_can_be_used_again(call, person, raw):
     p = await call.create(person, **VALUES)
     await call(p.email, "delete")
     await call(p.badge, "delete")
@@ -111,7 +111,7 @@ async def test_a_freed_unique_value_can_be_taken(call, person, raw):
     assert_indexes_right(raw, person)
 
 
-async def test_the_class_of_a_pk_field_knows_all_pks(call, person):
+async def test_pk_field_of_the_class_has_all_pks(call, person):
     for _ in range(3):
         await call.create(person, age=1)
     await call(await call(person, "get", 2), "delete")

@@ -37,7 +37,7 @@ def hooked(database, noted):
     return Hooked
 
 
-async def test_the_hook_sees_each_command_with_its_result(call, hooked, noted):
+async def test_post_command_gets_each_command_with_its_result(call, hooked, noted):
     p = await call.create(hooked, note="x")
     for target, command, args, kwargs, seen in [
         (p.name, "set", ("a",), {}, ("name", "set", True, ("a",))),
@@ -68,7 +68,7 @@ async def test_the_hook_sees_each_command_with_its_result(call, hooked, noted):
         assert noted == [seen]
 
 
-async def test_existence_pks_and_deletion_are_none_of_its_business(call, hooked, noted):
+async def test_post_command_is_not_called_for_existence_pks_and_deletion(call, hooked, noted):
     p = await call.create(hooked, note="x")
     await call(p.pk, "get")
     await call(p.note, "exists")
@@ -77,7 +77,7 @@ async def test_existence_pks_and_deletion_are_none_of_its_business(call, hooked,
     assert noted == []
 
 
-async def test_what_the_hook_returns_is_the_result_and_not_what_is_known(call, hooked, raw):
+async def test_post_command_replaces_the_result_but_not_the_known_value(call, hooked, raw):
     p = await call.create(hooked, loud="abc")
     assert await call(p.loud, "get") == "ABC"
     assert await call(p.loud, "getset", "def") == "ABC"
@@ -89,7 +89,7 @@ async def test_what_the_hook_returns_is_the_result_and_not_what_is_known(call, h
     assert keyspace(raw) == {":hooked:max_pk": "1"}
 
 
-async def test_an_init_of_ones_own_is_run_for_found_objects_too(call, database):
+async def test_overridden_init_runs_for_found_objects_too(call, database):
     hosted_by = database
 
     class Own(model.RedisModel):
@@ -111,7 +111,7 @@ async def test_an_init_of_ones_own_is_run_for_found_objects_too(call, database):
         assert await call(found.name, "get") == "a"
 
 
-async def test_a_hook_may_make_anything_of_a_value(call, database, raw):
+async def test_post_command_may_return_any_type(call, database, raw):
     hosted_by = database
 
     class Parsed(model.RedisModel):

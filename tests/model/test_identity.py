@@ -12,7 +12,7 @@ from tenantlimpyd.testing import count_commands
 from tests.support.models import keyspace, make_person
 
 
-def test_nothing_but_commands_talks_to_the_server(person, raw):
+def test_python_operators_on_objects_send_no_command(person, raw):
     stored = person(name="Ann")
     unsaved, lazy, other = person(), person.lazy_connect(1), person(name="Ann")
     deleted = person(name="Bob")
@@ -35,7 +35,7 @@ def test_nothing_but_commands_talks_to_the_server(person, raw):
     assert keyspace(raw) == before
 
 
-def test_equal_objects_have_equal_hashes_and_others_none(person):
+def test_equal_objects_have_equal_hashes_and_new_objects_have_none(person):
     stored = person(name="Ann")
     assert {stored, person(1), person.lazy_connect("1"), person.get(name="Ann")} == {stored}
     assert len({stored, person(name="Ann")}) == 2
@@ -70,7 +70,7 @@ def test_objects_are_neither_copied_nor_pickled(person):
             refused(p)
 
 
-def test_a_repr_shows_a_hostile_pk_escaped(database):
+def test_repr_escapes_control_characters_of_the_pk(database):
     from tenantlimpyd import fields, model
 
     hosted_by = database

@@ -46,7 +46,7 @@ async def test_without_a_namespace_names_start_with_a_colon(call, database, raw)
     assert keyspace(raw) == {":plain:collection": {"1"}, ":plain:max_pk": "1"}
 
 
-async def test_prefix_and_key_of_an_index_stand_before_the_value(call, database, raw):
+async def test_index_key_has_prefix_and_key_before_the_value(call, database, raw):
     hosted_by = database
 
     class Ix(model.RedisModel):
@@ -71,7 +71,7 @@ async def test_prefix_and_key_of_an_index_stand_before_the_value(call, database,
 
 
 @pytest.mark.parametrize("prefix", ["t1:", "glob*[x]?:", "{tag}", "é:"])
-async def test_a_key_prefix_stands_before_every_key_and_separates(call, raw, flushed_server, prefix):
+async def test_key_prefix_precedes_every_key_and_separates_tenants(call, raw, flushed_server, prefix):
     with (
         RedisDatabase(**flushed_server.settings, key_prefix=prefix) as one,
         RedisDatabase(**flushed_server.settings, key_prefix=f"{prefix}other:") as two,

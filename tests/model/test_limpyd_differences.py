@@ -16,7 +16,8 @@ from tenantlimpyd.testing import count_commands
 from tests.support.models import define, keyspace
 
 
-async def test_p01_a_given_pk_and_a_unique_value_together(call, made):
+@pytest.mark.pitfall(1)
+async def test_object_is_created_with_a_given_pk_and_a_unique_value(call, made):
     coded = made(code=fields.PKField(), badge=fields.StringField(unique=True))
     assert await call((await call.create(coded, badge="b", code="a")).badge, "get") == "b"
     with pytest.raises(UniquenessError):
@@ -24,7 +25,8 @@ async def test_p01_a_given_pk_and_a_unique_value_together(call, made):
     assert list(coded.collection()) == ["a"]
 
 
-async def test_p02_a_refused_creation_leaves_nothing(call, made, raw):
+@pytest.mark.pitfall(2)
+async def test_refused_creation_stores_nothing(call, made, raw):
     thing = made(badge=fields.StringField(unique=True), rank=fields.StringField(default="low"))
     await call.create(thing, badge="taken")
     before = keyspace(raw)
@@ -34,7 +36,8 @@ async def test_p02_a_refused_creation_leaves_nothing(call, made, raw):
     assert {**after, "p:thing:max_pk": None} == {**before, "p:thing:max_pk": None}
 
 
-async def test_p03_looking_at_an_object_stores_nothing(call, person, raw):
+@pytest.mark.pitfall(3)
+async def test_reading_a_new_object_stores_nothing(call, person, raw):
     fresh = person()
     assert repr(fresh) == "<Person not stored>"
     assert fresh == fresh  # noqa: PLR0124 - what is asked is whether it stores
@@ -50,7 +53,8 @@ async def test_p03_looking_at_an_object_stores_nothing(call, person, raw):
     assert not keyspace(raw)
 
 
-def test_p16_of_two_clients_one_creates_a_pk(made):
+@pytest.mark.pitfall(16)
+def test_only_one_of_two_clients_creates_a_pk(made):
     thing = made(code=fields.PKField(), note=fields.StringField())
 
     def create(number):
@@ -65,7 +69,8 @@ def test_p16_of_two_clients_one_creates_a_pk(made):
     assert thing("k").note.get() == made_by[0]
 
 
-async def test_p30_a_second_class_from_one_line_is_the_first_only_with_its_fields(database):
+@pytest.mark.pitfall(30)
+async def test_class_statement_that_runs_again_returns_the_first_class_only_if_fields_are_equal(database):
     def make(**body):
         class Made(model.RedisModel):
             namespace = "p"
@@ -81,7 +86,8 @@ async def test_p30_a_second_class_from_one_line_is_the_first_only_with_its_field
     assert not first.has_field("b")
 
 
-async def test_p32_a_lazy_object_that_is_not_there_stays_so(call, person, raw):
+@pytest.mark.pitfall(32)
+async def test_writing_to_a_missing_lazy_object_is_refused(call, person, raw):
     nobody = person.lazy_connect("999")
     for write in (lambda: call(nobody.name, "set", "x"), lambda: call(nobody, "hmset", city="Rome")):
         with pytest.raises(DoesNotExist):
@@ -90,7 +96,8 @@ async def test_p32_a_lazy_object_that_is_not_there_stays_so(call, person, raw):
     assert not keyspace(raw)
 
 
-async def test_p33_a_deleted_object_is_written_by_nobody(call, person, raw):
+@pytest.mark.pitfall(33)
+async def test_deleted_object_can_not_be_written(call, person, raw):
     mine, other = await call.create(person, name="x"), person.lazy_connect("1")
     await call(other, "connect")
     await call(mine, "delete")
@@ -103,7 +110,8 @@ async def test_p33_a_deleted_object_is_written_by_nobody(call, person, raw):
     assert not person.exists(pk=1)
 
 
-async def test_p39_each_name_is_looked_at(call, person):
+@pytest.mark.pitfall(39)
+async def test_every_field_name_of_hash_commands_is_checked(call, person):
     someone = await call.create(person, name="x", age=1)
     for command, arguments in (("hmget", ("age", "note")), ("hdel", ("age", "note")), ("hmget", ())):
         with pytest.raises(ValueError, match="instance hash field"):
@@ -115,7 +123,8 @@ async def test_p39_each_name_is_looked_at(call, person):
     assert await call(someone, "hgetall") == {"age": "1"}
 
 
-def test_p41_no_field_is_lost_or_there_twice(database):
+@pytest.mark.pitfall(41)
+def test_inherited_fields_are_neither_lost_nor_duplicated(database):
     class Mixin:
         mixed = fields.StringField()
 
@@ -132,28 +141,32 @@ def test_p41_no_field_is_lost_or_there_twice(database):
     assert both(a="x", b="y", mixed="z").get_field("mixed").get() == "z"
 
 
-def test_p44_several_positional_arguments(person, raw):
+@pytest.mark.pitfall(44)
+def test_several_positional_arguments_are_refused(person, raw):
     with pytest.raises(ValueError, match="one pk"):
         person(1, 2)
     assert not keyspace(raw)
 
 
 @pytest.mark.slow
-def test_p48_importing_needs_what_is_declared():
+@pytest.mark.pitfall(48)
+def test_import_needs_only_declared_dependencies():
     blocked = "import sys; sys.modules.update(pkg_resources=None, setuptools=None, future=None, six=None)"
     program = f"{blocked}; import tenantlimpyd.contrib.database, tenantlimpyd.contrib.indexes, tenantlimpyd.model"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("default", [None, lambda: "x"])
-async def test_p49_a_default_that_is_no_value_stores_nothing(call, made, raw, default):
+@pytest.mark.pitfall(49)
+async def test_invalid_default_stores_nothing(call, made, raw, default):
     thing = made(a=fields.StringField(default="first"), b=fields.StringField(default=default), c=fields.StringField())
     with pytest.raises(DataError):
         await call.create(thing, c="1")
     assert keyspace(raw).keys() <= {"p:thing:max_pk"}
 
 
-async def test_p51_an_entry_whose_object_is_gone_is_not_believed(call, person, raw):
+@pytest.mark.pitfall(51)
+async def test_index_entry_of_a_deleted_object_is_ignored(call, person, raw):
     raw.sadd("spec:person:name:ghost", "77")
     assert await call(person, "exists", name="ghost") is False
     found, created = await call(person, "get_or_connect", name="ghost")
@@ -161,7 +174,8 @@ async def test_p51_an_entry_whose_object_is_gone_is_not_believed(call, person, r
     assert (await call(person, "get_or_connect", name="ghost")) == (found, False)
 
 
-async def test_p52_a_pk_and_filters(call, person):
+@pytest.mark.pitfall(52)
+async def test_pk_and_filters_must_match_the_same_object(call, person):
     await call.create(person, name="x")
     with pytest.raises(ValueError, match=r"get takes|pk"):
         await call(person, "get", 1, name="another")
@@ -169,14 +183,16 @@ async def test_p52_a_pk_and_filters(call, person):
         await call(person, "get", pk=1, name="another")
 
 
-async def test_p53_a_list_is_no_value_of_one(call, person, raw):
+@pytest.mark.pitfall(53)
+async def test_list_is_refused_as_a_single_value(call, person, raw):
     for field in ("note", "name", "age"):
         with pytest.raises(DataError):
             await call.create(person, **{field: ["a", 10]})
     assert not keyspace(raw)
 
 
-def test_p55_a_diamond_moves_once(flushed_server, database):
+@pytest.mark.pitfall(55)
+def test_diamond_of_base_classes_moves_once(flushed_server, database):
     class Top(model.RedisModel):
         namespace = "p"
         abstract = True
@@ -197,7 +213,8 @@ def test_p55_a_diamond_moves_once(flushed_server, database):
         assert all(each.database is elsewhere for each in moved)
 
 
-async def test_p58_thousands_that_are_gone_are_left_out_in_one_step(call, person, raw):
+@pytest.mark.pitfall(58)
+async def test_thousands_of_deleted_objects_are_left_out_in_one_step(call, person, raw):
     raw.sadd("spec:person:name:ghost", *range(1000, 4000))
     alive = await call.create(person, name="ghost")
     with count_commands(person.database) as counted:

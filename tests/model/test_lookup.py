@@ -29,7 +29,7 @@ async def test_one_object_is_found_by_pk_or_by_indexed_values(call, person):
         assert await call(found.email, "get") == "b@x"
 
 
-async def test_none_or_more_than_one_is_an_error(call, person):
+async def test_get_of_no_object_or_several_is_an_error(call, person):
     await call.create(person, name="Ann", email="a@x")
     await call.create(person, name="Ann", email="b@x")
     for args, filters in [
@@ -55,7 +55,7 @@ async def test_none_or_more_than_one_is_an_error(call, person):
             await call(person, "get", *args, **filters)
 
 
-async def test_a_pk_under_two_names_must_be_one(call, database):
+async def test_pk_and_pk_field_of_a_filter_must_be_equal(call, database):
     from tenantlimpyd import fields, model
 
     hosted_by = database
@@ -71,7 +71,7 @@ async def test_a_pk_under_two_names_must_be_one(call, database):
         await call(Country, "get", pk="fr", code="de")
 
 
-async def test_wrong_filters_ask_nothing(call, person):
+async def test_wrong_filters_are_refused_before_any_command(call, person):
     with count_commands() as sent:
         for error, filters in [
             (AttributeError, {"nothing": 1}),
@@ -88,7 +88,7 @@ async def test_wrong_filters_ask_nothing(call, person):
     assert sent.trips == 0
 
 
-async def test_exists(call, person):
+async def test_exists_tells_whether_an_object_matches(call, person):
     await call.create(person, name="Ann", email="a@x", city="Rome")
     for filters, there in [
         ({"pk": 1}, True),
@@ -104,7 +104,7 @@ async def test_exists(call, person):
         await call(person, "exists")
 
 
-async def test_index_entries_of_no_object_are_not_believed(call, person, raw):
+async def test_index_entries_of_deleted_objects_are_ignored(call, person, raw):
     raw.sadd("spec:person:name:Ann", "7", "8", "9")
     raw.sadd("spec:person:email:a@x", "7")
     for filters in ({"name": "Ann"}, {"email": "a@x"}):
@@ -116,7 +116,7 @@ async def test_index_entries_of_no_object_are_not_believed(call, person, raw):
     assert (await call(person, "get", name="Ann"))._pk == "1"
 
 
-async def test_get_or_connect(call, person, raw):
+async def test_get_or_connect_finds_an_object_or_creates_it(call, person, raw):
     first, created = await call(person, "get_or_connect", email="a@x", name="Ann")
     assert (first._pk, created, first.connected) == ("1", True, True)
     second, created = await call(person, "get_or_connect", email="a@x")
@@ -132,7 +132,7 @@ async def test_get_or_connect(call, person, raw):
     assert_indexes_right(raw, person)
 
 
-async def test_a_lazy_object_is_looked_up_by_its_first_write(call, person, raw):
+async def test_lazy_object_is_looked_up_by_its_first_write(call, person, raw):
     await call.create(person, name="Ann", note="n")
     with count_commands() as sent:
         p = person.lazy_connect(1)
@@ -149,7 +149,7 @@ async def test_a_lazy_object_is_looked_up_by_its_first_write(call, person, raw):
     assert_indexes_right(raw, person)
 
 
-async def test_a_lazy_object_that_is_not_there_stays_so(call, person, raw):
+async def test_writing_to_a_missing_lazy_object_is_refused(call, person, raw):
     z = person.lazy_connect(999)
     for target, command, args in [
         (z.note, "set", ("x",)),
@@ -170,7 +170,7 @@ async def test_a_lazy_object_that_is_not_there_stays_so(call, person, raw):
     assert keyspace(raw) == {}
 
 
-async def test_from_pks_keeps_the_order_and_leaves_out_what_is_not_there(call, person, raw):
+async def test_from_pks_keeps_the_order_and_leaves_out_missing_objects(call, person, raw):
     for _ in range(3):
         await call.create(person, age=1)
     found = await call.list(objects_of(call, person, [3, "9", 1, b"2"]))
@@ -192,7 +192,7 @@ def objects_of(call, person, pks, **options):
     return person.afrom_pks(pks, **options) if call.is_async else person.from_pks(pks, **options)
 
 
-async def test_keys_of_an_object_and_of_the_model(call, person, raw):
+async def test_scan_of_the_keys_of_an_object_and_of_a_model(call, person, raw):
     await call.create(person, name="Ann", age=1)
     p = await call.create(person, name="Bob", note="n", city="Rome")
     assert await call.scan(p, "scan_keys") == {f"spec:person:2:{end}" for end in ("name", "note", "hash")}
@@ -200,7 +200,7 @@ async def test_keys_of_an_object_and_of_the_model(call, person, raw):
     assert await call.scan(person, "scan_model_keys") == {key for key in raw.scan_iter() if "persona" not in key}
 
 
-async def test_a_pk_with_glob_characters_has_only_its_own_keys(call, database):
+async def test_key_scan_of_a_pk_with_glob_characters_finds_only_its_own_keys(call, database):
     from tenantlimpyd import fields, model
 
     hosted_by = database

@@ -24,7 +24,7 @@ def pks(flushed_server):
         yield router, Named.get_field("pk")
 
 
-async def test_an_answer_awaited_under_another_tenant_is_of_the_first(pks):
+async def test_query_awaited_under_another_tenant_reads_the_first_tenant(pks):
     router, pk = pks
     with router.use_tenant("one"):
         everything, there = pk.acollection(), pk.aexists("of other")
@@ -34,7 +34,7 @@ async def test_an_answer_awaited_under_another_tenant_is_of_the_first(pks):
     await router.aclose()
 
 
-def test_blocking_it_is_the_current_tenants(pks):
+def test_sync_query_reads_the_current_tenant(pks):
     router, pk = pks
     with router.use_tenant("other"):
         assert pk.collection() == {"of other"}

@@ -26,13 +26,13 @@ from tests.support.models import define
         (fields.StringField, "aset"),
     ],
 )
-def test_a_field_that_overrides_a_setter_is_refused(database, base, name):
+def test_field_that_overrides_a_setter_is_refused(database, base, name):
     changed = type("Changed", (base,), {name: lambda self, *args, **kwargs: None, "__module__": "application"})
     with pytest.raises(ImplementationError, match=rf"overrides {name}, .*Override stored\(value\)"):
         define(database, "Letter", s=changed())
 
 
-async def test_stored_is_called_by_every_write(call, database, raw):
+async def test_overridden_stored_is_called_by_every_write(call, database, raw):
     class Sealed(fields.StringField):
         def stored(self, value):
             return f"sealed:{value}"
@@ -46,7 +46,7 @@ async def test_stored_is_called_by_every_write(call, database, raw):
 
 
 @pytest.mark.parametrize("name", ["connection", "aconnection"])
-def test_a_database_that_overrides_its_client_is_refused(name):
+def test_database_class_that_overrides_its_client_is_refused(name):
     with pytest.raises(ImplementationError, match=f"overrides {name}"):
         type("Chosen", (RedisDatabase,), {name: property(lambda self: redis.Redis())})
 
@@ -62,7 +62,7 @@ def test_indexes_that_name_each_other_are_refused(database):
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**53) - 1, str(2**60 + 1), 10**400, "9" * 500])
-async def test_a_number_index_refuses_whole_numbers_that_it_would_round(call, database, value):
+async def test_number_index_refuses_whole_numbers_that_it_would_round(call, database, value):
     tweet = define(database, "Tweet", n=fields.InstanceHashField(indexable=True, indexes=[NumberRangeIndex]))
     with pytest.raises(ValueError, match="not stored exactly"):
         await call.create(tweet, n=value)
@@ -74,7 +74,7 @@ async def test_a_number_index_refuses_whole_numbers_that_it_would_round(call, da
     assert await call.list(tweet.collection(n=2**53)) == [await call(one.pk, "get")]
 
 
-async def test_sorting_by_what_is_no_field_is_refused_with_the_names_there_are(call, database):
+async def test_sort_by_an_unknown_field_is_refused_with_the_field_names(call, database):
     thing = define(database, "Thing", created=fields.InstanceHashField(), tags=fields.SetField())
     for by in ("createdd", "-nothing"):
         with pytest.raises(ImplementationError, match="it can be sorted by pk, created"):
@@ -103,7 +103,7 @@ async def test_zadd_refuses_two_mappings(call, database):
         await call(one.z, "zadd", {"a": 1}, mapping={"b": 2})
 
 
-async def test_an_object_equals_itself_whatever_type_its_pk_is_normalized_to(call, database):
+async def test_object_equals_itself_for_any_type_of_normalized_pk(call, database):
     class Whole(fields.AutoPKField):
         def normalize(self, value):
             return int(value)
@@ -118,7 +118,7 @@ async def test_an_object_equals_itself_whatever_type_its_pk_is_normalized_to(cal
     assert all(each == made and hash(each) == hash(made) for each in found)
 
 
-async def test_a_number_beyond_floats_and_a_date_that_is_no_text_are_refused(call, database):
+async def test_number_beyond_floats_and_date_that_is_not_text_are_refused(call, database):
     model = define(
         database,
         size=fields.StringField(indexable=True, indexes=[NumberRangeIndex]),
@@ -132,7 +132,7 @@ async def test_a_number_beyond_floats_and_a_date_that_is_no_text_are_refused(cal
     await call.create(model, size="inf", day="2015-12-16")
 
 
-async def test_a_sort_by_text_as_numbers_says_what_to_write(call, database):
+async def test_error_of_a_numeric_sort_by_text_says_what_to_write(call, database):
     model = define(database, name=fields.StringField())
     for name in ("b", "a"):
         await call.create(model, name=name)

@@ -30,7 +30,7 @@ async def trips(call, expected, target, command, /, *args, **kwargs):
     return result
 
 
-async def test_creating_and_deleting(call, warm):
+async def test_round_trips_of_creating_and_deleting(call, warm):
     with count_commands() as sent:
         p = await call.create(warm, name="Ann", email="a@x", city="Rome", note="n")
     assert sent.trips == 2, sent
@@ -41,7 +41,7 @@ async def test_creating_and_deleting(call, warm):
     await trips(call, 2, other, "delete")
 
 
-async def test_writing_an_indexed_field(call, warm):
+async def test_round_trips_of_writing_an_indexed_field(call, warm):
     p = await call.create(warm, name="Ann", city="Rome", email="a@x")
     for command, args in [("set", ("b",)), ("append", ("c",)), ("set", ("5",)), ("incr", ()), ("delete", ())]:
         await trips(call, 1, p.name, command, *args)
@@ -56,7 +56,7 @@ async def test_writing_an_indexed_field(call, warm):
     await trips(call, 1, q.city, "hset", "Rome")
 
 
-async def test_a_plain_field_takes_one_round_trip(call, warm):
+async def test_plain_field_takes_one_round_trip(call, warm):
     p = await call.create(warm, note="n", age=1)
     for target, command, args in [
         (p.note, "set", ("m",)),
@@ -68,7 +68,7 @@ async def test_a_plain_field_takes_one_round_trip(call, warm):
         await trips(call, 1, target, command, *args)
 
 
-async def test_finding(call, warm):
+async def test_finding_takes_one_round_trip(call, warm):
     for number in range(100):
         await call.create(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
     await trips(call, 1, warm, "get", pk=5)
@@ -101,7 +101,7 @@ async def test_finding(call, warm):
     assert sorted(map(int, ages)) == list(range(100))
 
 
-def test_an_evaluated_collection_is_kept_and_a_call_gives_a_fresh_one(warm):
+def test_evaluated_collection_keeps_its_result_and_a_call_gives_a_new_one(warm):
     warm(name="Ann")
     found = warm.collection(name="Ann")
     first = list(found)
@@ -136,13 +136,13 @@ async def thing(request, database):
     return thing
 
 
-async def test_three_fields_two_of_them_indexed_are_two_trips(call, thing):
+async def test_creating_an_object_of_three_fields_takes_two_round_trips(call, thing):
     with count_commands() as sent:
         await call.create(thing, code="1", size="2", note="n")
     assert sent.trips == 2, sent
 
 
-async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_two(call, thing):
+async def test_unique_write_takes_one_round_trip_if_the_old_value_is_known_else_two(call, thing):
     p = await call.create(thing, code="1", size="2", note="n")
     await call.create(thing, code="5")
     await trips(call, 1, p.code, "set", "2")
@@ -157,20 +157,20 @@ async def test_a_unique_value_is_one_trip_where_the_old_one_is_known_and_else_tw
         await trips(call, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
 
 
-async def test_a_value_that_another_client_changed_is_one_trip_more(call, thing):
+async def test_write_after_a_change_by_another_client_takes_one_more_round_trip(call, thing):
     p = await call.create(thing, code="1", size="2")
     await call(thing.lazy_connect(p._pk).code, "set", "2")
     await trips(call, 2, p.code, "set", "3")
     await trips(call, 1, p.code, "set", "4")
 
 
-async def test_deleting_is_one_trip_where_the_values_are_known_and_else_two(call, thing):
+async def test_deleting_takes_one_round_trip_if_the_values_are_known_else_two(call, thing):
     await trips(call, 1, await call.create(thing, code="1", size="2", note="n"), "delete")
     p = await call.create(thing, code="1", size="2", note="n")
     await trips(call, 2, thing.lazy_connect(p._pk), "delete")
 
 
-async def test_found_objects_are_read_in_one_trip_or_with_their_getters_in_two(call, warm):
+async def test_found_objects_are_read_in_one_or_two_round_trips(call, warm):
     for number in range(100):
         await call.create(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
     wanted = sorted(("Ann", "Rome", str(number)) for number in range(100))

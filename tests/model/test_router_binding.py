@@ -31,7 +31,8 @@ def routed(router):
     return make_person(router)
 
 
-async def test_invariant_1_without_a_tenant_nothing_is_made_found_or_built(call, routed, router):
+@pytest.mark.invariant(1)
+async def test_routed_model_without_a_tenant_is_refused(call, routed, router):
     with router.use_tenant("acme"):
         p = await call.create(routed, name="Ann")
     with count_commands() as sent:
@@ -63,7 +64,8 @@ async def test_invariant_1_without_a_tenant_nothing_is_made_found_or_built(call,
     assert await call(p.name, "get") == "Ann"  # what was made for a tenant stays its
 
 
-def test_invariant_2_defining_and_entering_touches_no_class(routed, router):
+@pytest.mark.invariant(2)
+def test_defining_models_and_entering_tenants_changes_no_class(routed, router):
     before = {key: value for key, value in vars(routed).items() if not key.startswith("__")}
     with router.use_tenant("acme"):
         routed(name="x").name.set("y")
@@ -73,7 +75,8 @@ def test_invariant_2_defining_and_entering_touches_no_class(routed, router):
     assert routed.database is router
 
 
-async def test_invariant_3_what_was_made_for_a_tenant_stays_its(call, routed, router):
+@pytest.mark.invariant(3)
+async def test_object_keeps_the_tenant_it_was_made_under(call, routed, router):
     with router.use_tenant("acme"):
         p, found = await call.create(routed, name="Ann"), routed.collection(name="Ann")
         objects = routed.instances(name="Ann")
@@ -92,7 +95,8 @@ async def test_invariant_3_what_was_made_for_a_tenant_stays_its(call, routed, ro
     assert "acme" in repr(p)
 
 
-async def test_invariant_3_under_another_tenant_it_is_refused(call, routed, router):
+@pytest.mark.invariant(3)
+async def test_object_is_refused_under_another_tenant(call, routed, router):
     with router.use_tenant("acme"):
         p, found = await call.create(routed, name="Ann"), routed.collection(name="Ann")
         evaluated = await call.list(found)
@@ -130,7 +134,7 @@ async def test_invariant_3_under_another_tenant_it_is_refused(call, routed, rout
     assert evaluated == ["1"]
 
 
-async def test_a_coroutine_is_of_the_tenant_it_was_made_under(routed, router):
+async def test_coroutine_keeps_the_tenant_it_was_made_under(routed, router):
     with router.use_tenant("acme"):
         making, existing = routed.acreate(name="Ann"), routed.aexists(name="Ann")
     with router.use_tenant("globex"):
@@ -139,7 +143,7 @@ async def test_a_coroutine_is_of_the_tenant_it_was_made_under(routed, router):
         assert await routed.aexists(name="Ann") is False
 
 
-async def test_tasks_of_two_tenants_side_by_side_keep_apart(routed, router):
+async def test_concurrent_tasks_of_two_tenants_use_their_own_databases(routed, router):
     async def work(tenant):
         async with router.use_tenant(tenant):
             for number in range(10):
@@ -153,7 +157,7 @@ async def test_tasks_of_two_tenants_side_by_side_keep_apart(routed, router):
             assert sorted(p.name.get() for p in routed.instances()) == sorted(f"{tenant}{n}" for n in range(10))
 
 
-def test_names_are_kept_once_on_the_router(routed, router):
+def test_router_registers_each_model_name_once(routed, router):
     for tenant in ("acme", "globex"):
         with router.use_tenant(tenant), pytest.raises(ImplementationError, match="has that name"):
 

@@ -33,7 +33,7 @@ def made_of(value):
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_operation_has_both_modes(cls):
+def test_every_operation_has_a_sync_and_an_async_form(cls):
     members = {name: made_of(inspect.getattr_static(cls, name)) for name in dir(cls)}
     pairs = 0
     for name, (body, blocking) in ((name, made) for name, made in members.items() if made):
@@ -55,11 +55,11 @@ def test_every_operation_has_both_modes(cls):
         (collection.CollectionManager, "count list item slice contains"),
     ],
 )
-def test_those_written_twice_have_both_modes_too(cls, names):
+def test_methods_without_a_common_operation_have_an_async_form(cls, names):
     assert [name for name in names.split() if not callable(getattr(cls, f"a{name}", None))] == []
 
 
-async def test_describing_asks_nothing(database, raw):
+async def test_describing_objects_sends_no_command(database, raw):
     thing = define(
         database,
         namespace="p",
@@ -92,7 +92,7 @@ async def test_describing_asks_nothing(database, raw):
     assert raw.scard("p:thing:collection") == 1
 
 
-async def test_what_python_asks_of_a_collection_can_be_awaited(database):
+async def test_length_item_and_membership_of_a_collection_have_async_forms(database):
     thing = define(database, namespace="p", f=fields.StringField(indexable=True))
     first, second = await thing.acreate(f="x"), await thing.acreate(f="x")
     found = thing.collection(f="x")

@@ -28,7 +28,7 @@ def family():
 
 
 @pytest.mark.parametrize("kind", [RedisDatabase, DatabaseRouter])
-def test_a_base_moves_with_the_submodels_of_its_database(family, kind):
+def test_base_moves_with_the_submodels_of_its_database(family, kind):
     here, elsewhere, base, child, grandchild, stranger, returned = family
     target = kind()
     assert base.use_database(target) == [base, child, grandchild]
@@ -43,14 +43,14 @@ def test_a_base_moves_with_the_submodels_of_its_database(family, kind):
     assert target._models[":later"] is later
 
 
-def test_a_child_moves_without_its_base(family):
+def test_child_moves_without_its_base(family):
     here, _, base, child, grandchild, _, _ = family
     target = RedisDatabase()
     assert child.use_database(target) == [child, grandchild]
     assert base.database is here
 
 
-def test_a_name_taken_there_moves_none(family):
+def test_model_name_used_in_the_new_database_moves_no_model(family):
     here, _, base, child, grandchild, _, _ = family
     target = RedisDatabase()
     taken = define("GrandChild", database=target)
@@ -62,7 +62,7 @@ def test_a_name_taken_there_moves_none(family):
     assert {each.database for each in (base, child, grandchild)} == {here}
 
 
-def test_diamonds_move_once():
+def test_diamond_of_base_classes_moves_once():
     here, target = RedisDatabase(), RedisDatabase()
     root = define("Root", database=here)
     left, right = define("Left", root), define("Right", root)
@@ -73,14 +73,14 @@ def test_diamonds_move_once():
     assert set(target._models.values()) == {root, left, right, diamond}
 
 
-def test_an_abstract_base_without_a_database_gives_its_children_one():
+def test_abstract_base_without_a_database_gives_its_children_one():
     target = RedisDatabase()
     base = define("Base", abstract=True)
     assert base.use_database(target) == [base]
     assert define("Child", base).database is target
 
 
-def test_a_model_whose_database_was_assigned_can_still_be_moved():
+def test_model_whose_database_was_assigned_can_still_be_moved():
     here, assigned, target = RedisDatabase(), RedisDatabase(), RedisDatabase()
     thing = define("Thing", database=here)
     thing.database = assigned
@@ -89,13 +89,13 @@ def test_a_model_whose_database_was_assigned_can_still_be_moved():
 
 
 @pytest.mark.parametrize("wrong", [None, "redis://", object()])
-def test_only_databases_and_routers_are_taken(wrong):
+def test_only_databases_and_routers_are_accepted(wrong):
     thing = define("Thing", database=RedisDatabase())
     with pytest.raises(TypeError, match="RedisDatabase or a DatabaseRouter"):
         thing.use_database(wrong)
 
 
-async def test_new_objects_go_to_the_new_database_and_old_ones_stay(call, person, database, raw, flushed_server):
+async def test_new_objects_use_the_new_database_and_existing_ones_the_old(call, person, database, raw, flushed_server):
     p = await call.create(person, name="Ann")
     found = person.collection(name="Ann")
     with RedisDatabase(**flushed_server.settings, db=1) as target:
@@ -115,7 +115,7 @@ async def test_new_objects_go_to_the_new_database_and_old_ones_stay(call, person
         await target.aclose()
 
 
-async def test_a_model_moved_to_a_router_needs_a_tenant(call, person, flushed_server):
+async def test_model_moved_to_a_router_needs_a_tenant(call, person, flushed_server):
     with RedisDatabase(**flushed_server.settings, db=1) as tenant_database:
         router = DatabaseRouter({"acme": tenant_database})
         person.use_database(router)

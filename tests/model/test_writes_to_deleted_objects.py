@@ -72,7 +72,7 @@ async def write(call, handle, field, command, args):
 
 @pytest.mark.parametrize("found", ["read", "lazy"])
 @pytest.mark.parametrize(("field", "command", "args"), WRITES, ids=IDS)
-async def test_a_write_to_an_object_deleted_by_another_client_is_refused_in_one_round_trip(
+async def test_write_to_an_object_deleted_by_another_client_is_refused_in_one_round_trip(
     call, item, raw, field, command, args, found
 ):
     kept = await call.create(item)
@@ -91,9 +91,7 @@ async def test_a_write_to_an_object_deleted_by_another_client_is_refused_in_one_
 
 
 @pytest.mark.parametrize("transaction", [False, True])
-async def test_a_pipeline_writes_to_the_objects_that_exist_and_refuses_the_others(
-    call, item, raw, database, transaction
-):
+async def test_pipeline_writes_to_the_objects_that_exist_and_refuses_the_others(call, item, raw, database, transaction):
     there, gone = await stored(call, item), await stored(call, item)
     handle = item.lazy_connect(gone.known_pk)
     await call(handle, "connect")
@@ -112,7 +110,7 @@ async def test_a_pipeline_writes_to_the_objects_that_exist_and_refuses_the_other
 
 
 @pytest.mark.parametrize(("field", "command", "args"), WRITES, ids=IDS)
-async def test_a_write_stores_a_new_object_first(call, item, raw, field, command, args):
+async def test_write_stores_a_new_object_first(call, item, raw, field, command, args):
     made = await call.create(item)
     await write(call, made, field, command, args)
     assert raw.smembers("spec:item:collection") == {"1"}
@@ -145,7 +143,7 @@ async def test_content_larger_than_a_script_takes_is_written_whole_or_refused(ca
     assert keyspace(raw) == before
 
 
-async def test_an_expiry_for_more_sub_keys_than_a_script_takes_is_refused_for_a_deleted_object(call, item, raw):
+async def test_expiry_for_more_sub_keys_than_a_script_takes_is_refused_for_a_deleted_object(call, item, raw):
     made = await stored(call, item)
     handle = item.lazy_connect(made.known_pk)
     await call(handle, "connect")
@@ -158,7 +156,7 @@ async def test_an_expiry_for_more_sub_keys_than_a_script_takes_is_refused_for_a_
     assert keyspace(raw).keys() == {"spec:item:max_pk"}
 
 
-async def test_a_value_of_another_type_is_refused_by_the_server_and_stays(call, item, raw):
+async def test_value_of_another_type_is_refused_by_the_server_and_stays(call, item, raw):
     made = await stored(call, item)
     raw.set("spec:item:1:queue", "text")
     with pytest.raises(ResponseError, match="WRONGTYPE"):

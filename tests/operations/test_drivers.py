@@ -39,13 +39,13 @@ def one(step):
     return (yield step)
 
 
-def test_a_command(run, database):
+def test_command_returns_its_reply(run, database):
     assert run(one(Command("SET", "k", "v"))) is True
     assert run(one(Command("GET", "k"))) == "v"
     assert run(one(Command("GET", "k", **{NEVER_DECODE: True}))) == b"v"
 
 
-def test_an_operation_without_steps(run):
+def test_operation_without_steps_returns_its_value(run):
     def nothing():
         return 5
         yield
@@ -53,7 +53,7 @@ def test_an_operation_without_steps(run):
     assert run(nothing()) == 5
 
 
-def test_an_error_is_thrown_in_where_the_operation_waits(run, database):
+def test_error_is_raised_inside_the_operation(run, database):
     database.connection.set("text", "x")
 
     def careful():
@@ -69,7 +69,7 @@ def test_an_error_is_thrown_in_where_the_operation_waits(run, database):
         run(one(Command("LPUSH", "text", 1)))
 
 
-def test_what_an_operation_raises_passes_through(run):
+def test_error_of_an_operation_propagates(run):
     def failing():
         yield Command("PING")
         raise LookupError("here")
@@ -78,7 +78,7 @@ def test_what_an_operation_raises_passes_through(run):
         run(failing())
 
 
-def test_a_script_is_sent_by_digest_and_by_source_when_the_server_does_not_have_it(run, database):
+def test_script_is_sent_by_digest_and_by_source_when_the_server_does_not_have_it(run, database):
     script = Script(f"-- {id(run)}\n" + WRITE, ["k"], ["v"])
     with count_commands() as sent:
         assert run(one(script)) == "v"
@@ -88,12 +88,12 @@ def test_a_script_is_sent_by_digest_and_by_source_when_the_server_does_not_have_
     assert sent.names == ["EVALSHA"]
 
 
-def test_a_script_that_fails(run):
+def test_failing_script_raises(run):
     with pytest.raises(redis.ResponseError):
         run(one(Script("return redis.error_reply('no')")))
 
 
-def test_a_batch_is_one_trip_and_errors_stand_in_it(run, database):
+def test_batch_takes_one_round_trip_and_returns_errors_as_values(run, database):
     database.connection.set("text", "x")
     script = Script(WRITE, ["s"], ["1"])
     with count_commands() as sent:
@@ -106,11 +106,11 @@ def test_a_batch_is_one_trip_and_errors_stand_in_it(run, database):
     assert replies[2:] == ["1", "1", 1]
 
 
-def test_an_empty_batch(run):
+def test_empty_batch_returns_no_replies(run):
     assert run(one(Batch([]))) == []
 
 
-def test_a_transaction_gives_replies_as_commands_do(run, database):
+def test_transaction_returns_converted_replies(run, database):
     replies = run(
         one(
             Transaction(
@@ -130,13 +130,13 @@ def test_a_transaction_gives_replies_as_commands_do(run, database):
     assert replies[5] == "v"
 
 
-def test_a_transaction_the_server_refuses_does_nothing(run, database):
+def test_transaction_refused_by_the_server_changes_nothing(run, database):
     with pytest.raises(redis.ResponseError, match="unknown command"):
         run(one(Transaction([Command("SET", "k", 1), Command("NONSENSE")])))
     assert database.connection.exists("k") == 0
 
 
-def test_transactions_in_a_batch_keep_apart(run, database):
+def test_transactions_in_a_batch_are_separate(run, database):
     replies = run(
         one(
             Batch(
@@ -155,7 +155,7 @@ def test_transactions_in_a_batch_keep_apart(run, database):
     assert replies[3] == "3"
 
 
-def test_operations_together_share_their_trips(run, database):
+def test_operations_run_together_share_round_trips(run, database):
     def two_steps(name, value):
         yield Command("SET", name, value)
         got = yield Command("GET", name)
@@ -189,7 +189,7 @@ def test_operations_together_share_their_trips(run, database):
     assert results[5]
 
 
-def test_nothing_together(run):
+def test_together_without_operations_is_empty(run):
     assert run(together([])) == []
 
 
@@ -212,7 +212,7 @@ class Counter:
     add, aadd = twins(_add)
 
 
-async def test_twins(database):
+async def test_twins_have_a_sync_and_an_async_form(database):
     counter = Counter(database)
     assert counter.add() == 1
     assert await counter.aadd(amount=4) == 5
@@ -223,7 +223,7 @@ async def test_twins(database):
     await database.aclose()
 
 
-async def test_the_asyncio_twin_resolves_when_it_is_called(database):
+async def test_async_form_resolves_its_database_when_called(database):
     counter = Counter(database)
     coroutine = counter.aadd()
     assert counter.resolved == 1
@@ -233,7 +233,7 @@ async def test_the_asyncio_twin_resolves_when_it_is_called(database):
     await database.aclose()
 
 
-async def test_an_operation_can_clean_up_when_it_is_cancelled(database):
+async def test_operation_can_clean_up_when_it_is_cancelled(database):
     cleaned = []
 
     def waiting():
@@ -251,7 +251,7 @@ async def test_an_operation_can_clean_up_when_it_is_cancelled(database):
     await database.aclose()
 
 
-def test_a_failing_connection_is_raised_not_collected():
+def test_failing_connection_is_raised_not_collected():
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 

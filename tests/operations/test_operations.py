@@ -44,14 +44,14 @@ def steps(*wanted):
     return replies
 
 
-async def test_a_thousand_operations_of_two_steps_are_two_trips(run):
+async def test_a_thousand_operations_of_two_steps_take_two_round_trips(run):
     with count_commands() as sent:
         results = await run(together(steps(Command("SET", f"k{n}", n), Command("INCR", f"k{n}")) for n in range(1000)))
     assert results == [[True, n + 1] for n in range(1000)]
     assert (sent.trips, sent.commands) == (2, 2000)
 
 
-async def test_short_ones_end_while_long_ones_go_on(run):
+async def test_short_operations_finish_before_long_ones(run):
     lengths = [0, 3, 1, 0, 2]
     with count_commands() as sent:
         results = await run(together(steps(*[Command("INCR", f"k{n}")] * n) for n in lengths))
@@ -59,7 +59,7 @@ async def test_short_ones_end_while_long_ones_go_on(run):
     assert (sent.trips, sent.commands) == (3, 6)
 
 
-async def test_nothing_to_do_takes_no_trip(run):
+async def test_no_operations_take_no_round_trip(run):
     with count_commands() as sent:
         assert await run(together([])) == []
         assert await run(together([steps(), steps()])) == [[], []]
@@ -87,7 +87,7 @@ async def test_every_kind_of_step_gets_its_own_reply(run, runner):
     assert runner.connection.get("a") == "18"
 
 
-async def test_errors_are_kept_apart(run, runner):
+async def test_error_of_one_operation_does_not_affect_others(run, runner):
     runner.connection.set("text", "x")
 
     def failing():
@@ -131,7 +131,7 @@ async def test_errors_are_kept_apart(run, runner):
     assert runner.connection.get("m") == "2"  # the refused transaction did nothing
 
 
-async def test_an_error_of_a_transaction_or_batch_alone(run, runner):
+async def test_transaction_returns_errors_and_raises_if_aborted(run, runner):
     runner.connection.set("text", "x")
     replies = (await run(steps(Transaction([Command("INCR", "text"), Command("INCR", "m")]))))[0]
     assert [type(each) for each in replies] == [ResponseError, int]
@@ -140,7 +140,7 @@ async def test_an_error_of_a_transaction_or_batch_alone(run, runner):
     assert runner.connection.get("m") == "1"
 
 
-async def test_a_connection_that_fails_fails_all(flushed_server):
+async def test_failed_connection_fails_all_operations(flushed_server):
     database = RedisDatabase(**{**flushed_server.settings, "port": 1, "retry": Retry(NoBackoff(), 0)})
     closed = []
 
@@ -168,7 +168,7 @@ async def test_operations_of_one_batch_can_be_nested(run):
     assert (sent.trips, sent.commands) == (1, 9)
 
 
-async def test_a_script_is_sent_by_digest_and_with_its_source_where_it_is_unknown(run, runner):
+async def test_script_is_sent_by_digest_and_with_its_source_where_it_is_unknown(run, runner):
     with count_commands() as sent:
         assert await run(steps(Script(ADD, ["a"], [1]))) == [1]
     assert sent.names == ["EVALSHA", "EVAL"]
@@ -181,7 +181,7 @@ async def test_a_script_is_sent_by_digest_and_with_its_source_where_it_is_unknow
     assert (sent.trips, sent.names) == (1, ["EVAL", "EVALSHA", "EVALSHA"])
 
 
-async def test_an_operation_may_handle_an_error_and_go_on(run, runner):
+async def test_operation_may_handle_an_error_and_go_on(run, runner):
     runner.connection.set("text", "x")
 
     def operation():
@@ -194,7 +194,7 @@ async def test_an_operation_may_handle_an_error_and_go_on(run, runner):
     assert await run(operation()) == 1
 
 
-async def test_twins_resolve_once_when_they_are_called(runner):
+async def test_twins_resolve_their_operation_once_when_called(runner):
     class Thing:
         resolved = 0
 

@@ -22,7 +22,8 @@ def in_a_thread(function):
         return executor.submit(function).result(timeout=30)
 
 
-def test_p21_threads_have_pipelines_of_their_own(person, database):
+@pytest.mark.pitfall(21)
+def test_each_thread_has_its_own_pipeline(person, database):
     p, q = person(note="p"), person(note="q")
     entered, done = threading.Event(), threading.Event()
 
@@ -47,14 +48,14 @@ def test_p21_threads_have_pipelines_of_their_own(person, database):
     assert (p.note.get(), q.note.get()) == ("first!", "other")
 
 
-def test_a_thread_that_carries_the_tenant_has_no_part_in_the_pipeline(person, database):
+def test_thread_that_carries_the_tenant_does_not_use_the_pipeline(person, database):
     p = person(note="n")
     with database.pipeline() as pipe:
         assert in_a_thread(carry_tenant(p.note.get)) == "n"
         assert len(pipe) == 0
 
 
-def test_a_shared_pipeline_queues_the_commands_of_all_threads(person, database):
+def test_shared_pipeline_queues_the_commands_of_all_threads(person, database):
     people = [person(note=str(number)) for number in range(20)]
     unstored = person()
     with database.pipeline(share_in_threads=True) as pipe:
@@ -68,7 +69,7 @@ def test_a_shared_pipeline_queues_the_commands_of_all_threads(person, database):
     assert in_a_thread(people[3].note.get) == "3"
 
 
-async def test_tasks_have_pipelines_of_their_own(person, database):
+async def test_each_task_has_its_own_pipeline(person, database):
     p, q = await person.acreate(note="p"), await person.acreate(note="q")
     turn = asyncio.Event()
 
@@ -91,7 +92,7 @@ async def test_tasks_have_pipelines_of_their_own(person, database):
     assert await asyncio.gather(one(), other()) == [[True, "one"], [True]]
 
 
-async def test_a_task_started_inside_has_no_part_in_it_but_what_is_called_inside_has(person, database):
+async def test_pipeline_queues_awaited_calls_but_not_new_tasks(person, database):
     p = await person.acreate(note="n")
 
     async def started():
@@ -103,7 +104,7 @@ async def test_a_task_started_inside_has_no_part_in_it_but_what_is_called_inside
         assert await pipe.aexecute() == [True, "m"]
 
 
-async def test_a_block_left_in_another_context_is_left(call, person, database):
+async def test_pipeline_block_can_be_left_in_another_context(call, person, database):
     p = await call.create(person, note="n")
 
     def block():
@@ -143,7 +144,7 @@ def thing(router):
     return define(router, "Thing", value=fields.StringField(indexable=True))
 
 
-async def test_a_routers_pipeline_is_the_current_tenants(call, router, thing):
+async def test_pipeline_of_a_router_uses_the_current_tenant(call, router, thing):
     for build in (router.pipeline, router.apipeline, lambda: router.transaction(len)):
         with pytest.raises(NoTenantError):
             build()
@@ -159,7 +160,8 @@ async def test_a_routers_pipeline_is_the_current_tenants(call, router, thing):
             assert await call(t.value, "get") == tenant
 
 
-async def test_invariant_3_a_pipeline_stays_with_its_tenant(call, router, thing):
+@pytest.mark.invariant(3)
+async def test_pipeline_keeps_its_tenant(call, router, thing):
     with router.use_tenant("acme"):
         t = await call.create(thing, value="a")
         late = router.pipeline()

@@ -24,7 +24,7 @@ def transaction(request):
     return request.param
 
 
-async def test_commands_give_the_pipeline_and_execute_gives_their_results_in_order(call, person, database, transaction):
+async def test_commands_return_the_pipeline_and_execute_returns_results_in_order(call, person, database, transaction):
     p = await call.create(person, name="Ann", note="n", age=3)
     async with piped(call, database, transaction) as pipe:
         with count_commands() as sent:
@@ -46,7 +46,7 @@ async def test_commands_give_the_pipeline_and_execute_gives_their_results_in_ord
     assert await call(p.note, "get") == "m!"
 
 
-async def test_a_thousand_objects_are_created_in_two_trips(call, person, database, raw, transaction):
+async def test_a_thousand_objects_are_created_in_two_round_trips(call, person, database, raw, transaction):
     async with piped(call, database, transaction) as pipe:
         with count_commands() as sent:
             people = [
@@ -63,7 +63,7 @@ async def test_a_thousand_objects_are_created_in_two_trips(call, person, databas
     assert await call.count(person.collection(name="n3")) == 143
 
 
-async def test_an_object_not_stored_yet_is_used_after_its_creation(call, person, database, raw):
+async def test_new_object_can_be_used_after_its_queued_creation(call, person, database, raw):
     async with piped(call, database) as pipe:
         p = await call.create(person, name="Ann")
         await call(p.name, "set", "Bea")
@@ -87,7 +87,7 @@ async def test_an_object_not_stored_yet_is_used_after_its_creation(call, person,
     }
 
 
-async def test_an_indexed_write_is_right_though_another_client_was_faster(call, person, database, raw, transaction):
+async def test_indexed_write_is_correct_after_a_write_of_another_client(call, person, database, raw, transaction):
     p = await call.create(person, name="Ann", city="Rome")
     async with piped(call, database, transaction) as pipe:
         await call(p.name, "set", "Bea")
@@ -102,7 +102,7 @@ async def test_an_indexed_write_is_right_though_another_client_was_faster(call, 
     assert_indexes_right(raw, person)
 
 
-async def test_lazy_objects_are_looked_up_first_and_nothing_of_missing_ones_is_written(call, person, database, raw):
+async def test_lazy_objects_are_looked_up_first_and_missing_ones_are_not_written(call, person, database, raw):
     await call.create(person, name="Ann", note="n")
     before = keyspace(raw)
     there, missing = person.lazy_connect(1), person.lazy_connect(9)
@@ -125,7 +125,7 @@ async def test_lazy_objects_are_looked_up_first_and_nothing_of_missing_ones_is_w
                 pipe.execute()
 
 
-async def test_after_a_queued_deletion_there_is_no_object(call, person, database, raw):
+async def test_object_can_not_be_used_after_its_queued_deletion(call, person, database, raw):
     p = await call.create(person, name="Ann", note="n")
     async with piped(call, database) as pipe:
         await call(p.note, "get")
@@ -138,7 +138,8 @@ async def test_after_a_queued_deletion_there_is_no_object(call, person, database
     assert keyspace(raw) == {"spec:person:max_pk": "1"}
 
 
-async def test_p19_what_needs_its_result_at_once_is_refused(call, person, database):
+@pytest.mark.pitfall(19)
+async def test_commands_that_need_a_result_at_once_are_refused(call, person, database):
     p = await call.create(person, name="Ann")
     tagged = define(database, "Tagged", tags=fields.SetField())
     t = await call.create(tagged, tags=["a"])
@@ -174,7 +175,9 @@ async def test_p19_what_needs_its_result_at_once_is_refused(call, person, databa
         assert await call(pipe, "execute") == ["Ann"]
 
 
-async def test_a_failing_command_stops_no_other_and_the_first_error_is_raised(call, person, database, raw, transaction):
+async def test_failing_command_does_not_stop_others_and_the_first_error_is_raised(
+    call, person, database, raw, transaction
+):
     p = await call.create(person, name="Ann", note="n", email="a@x")
     q = await call.create(person, email="b@x")
     async with piped(call, database, transaction) as pipe:
@@ -193,7 +196,7 @@ async def test_a_failing_command_stops_no_other_and_the_first_error_is_raised(ca
     assert_indexes_right(raw, person)
 
 
-async def test_wrong_arguments_are_refused_where_they_are_given(call, person, database):
+async def test_wrong_arguments_are_refused_by_the_call(call, person, database):
     p = await call.create(person, note="n")
     async with piped(call, database) as pipe:
         with pytest.raises(ValueError, match="bit must be"):
@@ -204,7 +207,7 @@ async def test_wrong_arguments_are_refused_where_they_are_given(call, person, da
         assert len(pipe) == 0
 
 
-async def test_a_transaction_the_server_refuses_does_nothing(call, person, database):
+async def test_transaction_refused_by_the_server_changes_nothing(call, person, database):
     p = await call.create(person, note="n")
     async with piped(call, database) as pipe:
         await call(p.note, "set", "m")
@@ -216,7 +219,7 @@ async def test_a_transaction_the_server_refuses_does_nothing(call, person, datab
     assert not q.has_pk
 
 
-async def test_unique_values_go_to_the_first_and_can_be_handed_over(call, person, database, raw, transaction):
+async def test_first_command_gets_a_unique_value_and_can_pass_it_on(call, person, database, raw, transaction):
     p = await call.create(person, email="a@x")
     old = person.lazy_connect(p.known_pk)  # its value is not known here: its first attempt comes too late
     async with piped(call, database, transaction) as pipe:
@@ -230,7 +233,7 @@ async def test_unique_values_go_to_the_first_and_can_be_handed_over(call, person
     assert_indexes_right(raw, person)
 
 
-async def test_leaving_the_block_drops_what_is_queued(call, person, database, raw):
+async def test_leaving_the_block_discards_queued_commands(call, person, database, raw):
     p = await call.create(person, note="n")
     before = keyspace(raw)
     async with piped(call, database):
@@ -247,7 +250,7 @@ async def test_leaving_the_block_drops_what_is_queued(call, person, database, ra
     assert q.has_pk
 
 
-async def test_redis_py_commands_travel_with_the_others(call, flushed_server, raw):
+async def test_redis_py_commands_are_queued_with_the_others(call, flushed_server, raw):
     async with RedisDatabase(**flushed_server.settings, key_prefix="p:") as database:
         thing = define(database, value=fields.StringField())
         t = await call.create(thing, value="1")
@@ -265,7 +268,7 @@ async def test_redis_py_commands_travel_with_the_others(call, flushed_server, ra
         database.close()
 
 
-async def test_hooks_see_results_and_what_they_do_is_not_queued(call, database):
+async def test_post_command_gets_results_and_its_commands_are_not_queued(call, database):
     seen = []
 
     def post_command(self, sender, name, result, args, kwargs):
@@ -286,7 +289,8 @@ async def test_hooks_see_results_and_what_they_do_is_not_queued(call, database):
     assert seen == [("append", 2), ("set", True), ("get", "v!")]
 
 
-async def test_p22_a_pipeline_works_before_the_first_connection_and_only_inside_its_block(call, flushed_server, raw):
+@pytest.mark.pitfall(22)
+async def test_pipeline_works_before_the_first_connection_and_only_inside_its_block(call, flushed_server, raw):
     async with PipelineDatabase(**flushed_server.settings) as database:
         pipe = database.pipeline()
         for attempt in (
@@ -311,7 +315,7 @@ async def test_p22_a_pipeline_works_before_the_first_connection_and_only_inside_
         database.close()
 
 
-async def test_blocks_nest_and_each_executes_its_own(call, person, database, flushed_server):
+async def test_nested_blocks_execute_their_own_commands(call, person, database, flushed_server):
     p = await call.create(person, note="n")
     async with RedisDatabase(**flushed_server.settings, db=1) as other:
         async with piped(call, database) as outer:
@@ -328,7 +332,7 @@ async def test_blocks_nest_and_each_executes_its_own(call, person, database, flu
         other.close()
 
 
-async def test_operations_of_one_object_keep_their_order_where_some_need_several_rounds(call, database):
+async def test_operations_of_one_object_keep_their_order_if_some_take_several_round_trips(call, database):
     thing = define(
         database,
         words=fields.ListField(indexable=True),
@@ -352,7 +356,7 @@ async def test_operations_of_one_object_keep_their_order_where_some_need_several
     assert [await call.count(thing.collection(size=size)) for size in range(1, 5)] == [0, 0, 0, 1]
 
 
-async def test_a_cancelled_execution_leaves_objects_as_they_were(person, database, raw):
+async def test_cancelled_execution_leaves_objects_as_they_were(person, database, raw):
     async with database.apipeline() as pipe:
         p = await person.acreate(name="Ann")
         raw.client_pause(60_000, all=False)
@@ -368,7 +372,7 @@ async def test_a_cancelled_execution_leaves_objects_as_they_were(person, databas
     assert await p.name.aget() == "Bea"
 
 
-async def test_a_lost_connection_leaves_objects_as_they_were(call, person, database, monkeypatch):
+async def test_lost_connection_leaves_objects_as_they_were(call, person, database, monkeypatch):
     def lost(*_):
         raise redis.ConnectionError("lost")
 

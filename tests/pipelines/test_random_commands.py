@@ -107,7 +107,7 @@ def everything(client):
 @pytest.mark.parametrize("transaction", [True, False])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(OBJECTS, COMMANDS), min_size=1, max_size=14))
-def test_a_pipeline_does_what_its_commands_do(transaction, steps, clients, databases, models):
+def test_pipeline_has_the_effect_of_its_commands(transaction, steps, clients, databases, models):
     for client in clients:
         client.flushdb()
     direct, queued = (objects(cls) for cls in models)

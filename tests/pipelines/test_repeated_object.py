@@ -23,7 +23,7 @@ async def test_writes_to_an_object_with_a_given_pk_follow_its_creation(call, dat
     assert await call(one.note, "get") == "x"
 
 
-async def test_deleted_and_created_again_and_unique_values_freed(call, database):
+async def test_object_is_deleted_and_created_again_with_its_unique_value(call, database):
     again = define(
         database,
         "Again",

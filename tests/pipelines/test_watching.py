@@ -35,7 +35,7 @@ async def test_commands_run_at_once_until_multi_and_as_one_transaction_after_it(
     assert_indexes_right(raw, person)
 
 
-async def test_nothing_is_carried_out_when_a_watched_key_has_changed(call, person, database, raw):
+async def test_transaction_is_aborted_if_a_watched_key_changed(call, person, database, raw):
     p = await call.create(person, name="Ann", note="1")
     async with piped(call, database) as pipe:
         await call(pipe, "watch", [p.note])
@@ -59,7 +59,7 @@ async def test_nothing_is_carried_out_when_a_watched_key_has_changed(call, perso
     assert_indexes_right(raw, person)
 
 
-async def test_unwatch_reset_and_leaving_end_the_watch_and_give_the_connection_back(call, person, database, raw):
+async def test_unwatch_reset_and_exit_end_the_watch_and_release_the_connection(call, person, database, raw):
     p = await call.create(person, note="1")
     pool = (database._clients.aclient if call.is_async else database._clients.client).connection_pool
     for end in ("unwatch", "reset"):
@@ -81,7 +81,7 @@ async def test_unwatch_reset_and_leaving_end_the_watch_and_give_the_connection_b
     assert await call(p.note, "get") == "reset"
 
 
-async def test_the_order_of_watch_multi_and_commands_is_redis_pys(call, person, database):
+async def test_wrong_order_of_watch_multi_and_commands_is_refused_as_by_redis_py(call, person, database):
     p = await call.create(person, note="1")
     async with piped(call, database) as pipe:
         pipe.multi()
@@ -96,7 +96,7 @@ async def test_the_order_of_watch_multi_and_commands_is_redis_pys(call, person, 
             pipe.multi()
 
 
-async def test_modes_of_a_watch_are_not_mixed(person, database):
+async def test_watch_in_sync_refuses_commands_in_async_and_vice_versa(person, database):
     with database.pipeline() as pipe:
         with pytest.raises(ImplementationError, match="async with"):
             await pipe.awatch("a")
@@ -109,7 +109,7 @@ async def test_modes_of_a_watch_are_not_mixed(person, database):
             pipe.execute()
 
 
-async def test_transaction_begins_again_until_nobody_interferes(call, person, database, raw):
+async def test_transaction_is_repeated_until_no_other_client_interferes(call, person, database, raw):
     p = await call.create(person, name="Ann", note="1")
     attempts = []
 

@@ -25,15 +25,16 @@ async def both(router, **arguments):
     return found
 
 
-async def test_all_is_well(router):
+async def test_check_of_distinct_servers_finds_no_problem(router):
     assert await both(router) == []
 
 
-async def test_a_router_without_tenants():
+async def test_check_of_a_router_without_tenants_finds_no_problem():
     assert await both(DatabaseRouter()) == []
 
 
-async def test_invariant_6_two_names_of_one_server(flushed_server):
+@pytest.mark.invariant(6)
+async def test_two_names_of_one_server(flushed_server):
     settings = flushed_server.settings
     router = DatabaseRouter(
         {
@@ -49,7 +50,8 @@ async def test_invariant_6_two_names_of_one_server(flushed_server):
     assert "run id" in problem.message
 
 
-async def test_invariant_6_aliases_and_prefixes(flushed_server):
+@pytest.mark.invariant(6)
+async def test_aliases_and_prefixes(flushed_server):
     tcp = flushed_server.settings
     unix = {"unix_socket_path": flushed_server.unix_socket}
     router = DatabaseRouter(
@@ -69,7 +71,7 @@ async def test_invariant_6_aliases_and_prefixes(flushed_server):
     }
 
 
-async def test_unreachable(router, flushed_server):
+async def test_unreachable_servers_are_reported(router, flushed_server):
     router.add("dead", RedisDatabase(host="127.0.0.1", port=1, retry=ONCE))
     router.add("range", RedisDatabase(**flushed_server.settings, db=4000, retry=ONCE))
     router.add(
@@ -83,7 +85,7 @@ async def test_unreachable(router, flushed_server):
     assert "hunter2" not in "".join(map(str, found.values()))
 
 
-async def test_a_user_without_info_is_said_to_be_unverified(router, flushed_server):
+async def test_server_of_a_user_without_info_is_reported_as_unverified(router, flushed_server):
     with redis.Redis(**flushed_server.settings) as admin:
         admin.execute_command("ACL", "SETUSER", "checker", "on", ">pw", "~*", "+@all", "-info")
         router.add("secretive", RedisDatabase(**flushed_server.settings, db=9, username="checker", password="pw"))
@@ -92,7 +94,7 @@ async def test_a_user_without_info_is_said_to_be_unverified(router, flushed_serv
     assert (problem.kind, problem.tenants) == ("unverified", ("secretive",))
 
 
-async def test_some_tenants_only(router):
+async def test_check_may_be_limited_to_some_tenants(router):
     router.add("dead", RedisDatabase(host="127.0.0.1", port=1, retry=ONCE))
     assert await both(router, tenants=["acme", "globex"]) == []
     with pytest.raises(UnknownTenantError):

@@ -14,7 +14,7 @@ from tenantlimpyd.context import frames
 from tenantlimpyd.exceptions import UnknownTenantError
 
 
-def test_functions(paper):
+def test_function_runs_under_the_tenant(paper):
     @paper.use_tenant("a")
     def work(x, *, y=2):
         """Work."""
@@ -29,7 +29,7 @@ def test_functions(paper):
     assert frames.get() is None
 
 
-def test_recursion(paper):
+def test_recursive_function_runs_under_the_tenant(paper):
     @paper.use_tenant("a")
     def down(depth):
         return [current_tenant(), *(down(depth - 1) if depth else [])]
@@ -39,7 +39,7 @@ def test_recursion(paper):
         assert current_tenant() == "b"
 
 
-async def test_coroutines(paper):
+async def test_coroutine_function_runs_under_the_tenant(paper):
     @paper.use_tenant("a")
     async def work(x):
         await asyncio.sleep(0)
@@ -77,7 +77,7 @@ def talk(log):
         log.append(current_tenant())
 
 
-def test_generators_send_throw_and_return(paper):
+def test_generator_runs_under_the_tenant_for_send_throw_and_return(paper):
     log = []
     decorated = paper.use_tenant("a")(talk)
     assert inspect.isgeneratorfunction(decorated)
@@ -94,7 +94,7 @@ def test_generators_send_throw_and_return(paper):
     assert log == ["a"]
 
 
-def test_generators_closed_half_consumed(paper):
+def test_generator_closed_early_runs_its_cleanup_under_the_tenant(paper):
     log = []
     generator = paper.use_tenant("a")(talk)(log)
     next(generator)
@@ -108,7 +108,7 @@ def test_generators_closed_half_consumed(paper):
     assert frames.get() is None
 
 
-def test_generators_that_raise(paper):
+def test_generator_that_raises_restores_the_tenant(paper):
     @paper.use_tenant("a")
     def broken():
         yield 1
@@ -125,7 +125,7 @@ def test_generators_that_raise(paper):
         generator.throw(KeyError("k"))
 
 
-def test_what_a_generator_enters_inside_stays_inside(paper):
+def test_tenant_entered_inside_a_generator_is_not_current_outside(paper):
     @paper.use_tenant("a")
     def entering():
         with paper.use_tenant("b"):
@@ -141,14 +141,14 @@ def test_what_a_generator_enters_inside_stays_inside(paper):
     assert frames.get() is None
 
 
-def test_generators_side_by_side(paper):
+def test_interleaved_generators_keep_their_own_tenants(paper):
     generators = [paper.use_tenant(name)(talk)([]) for name in "abcabc"]
     for _ in range(3):
         assert [next(generator)[0] for generator in generators] == list("abcabc")
         assert current_tenant() is None
 
 
-def test_yield_from_a_decorated_generator(paper):
+def test_yield_from_a_decorated_generator_keeps_both_tenants(paper):
     def outer():
         returned = yield from paper.use_tenant("a")(talk)([])
         yield returned, current_tenant()
@@ -158,7 +158,7 @@ def test_yield_from_a_decorated_generator(paper):
     assert generator.send("stop") == ("a", None)
 
 
-def test_a_generator_of_an_unknown_tenant_fails_at_its_first_step(paper):
+def test_generator_of_an_unknown_tenant_fails_at_its_first_step(paper):
     generator = paper.use_tenant("nobody")(talk)([])
     with pytest.raises(UnknownTenantError):
         next(generator)
@@ -179,7 +179,7 @@ async def atalk(log):
         log.append(current_tenant())
 
 
-async def test_async_generators_send_throw_and_close(paper):
+async def test_async_generator_runs_under_the_tenant_for_send_throw_and_close(paper):
     log = []
     decorated = paper.use_tenant("a")(atalk)
     assert inspect.isasyncgenfunction(decorated)
@@ -201,7 +201,7 @@ async def test_async_generators_send_throw_and_close(paper):
     assert frames.get() is None
 
 
-async def test_what_an_async_generator_enters_inside_stays_inside(paper):
+async def test_tenant_entered_inside_an_async_generator_is_not_current_outside(paper):
     @paper.use_tenant("a")
     async def entering():
         async with paper.use_tenant("b"):
@@ -216,7 +216,7 @@ async def test_what_an_async_generator_enters_inside_stays_inside(paper):
     assert frames.get() is None
 
 
-async def test_an_async_generator_abandoned_half_consumed(paper):
+async def test_abandoned_async_generator_runs_its_cleanup_under_the_tenant(paper):
     log = []
 
     async def consume():
@@ -233,7 +233,7 @@ async def test_an_async_generator_abandoned_half_consumed(paper):
     assert frames.get() is None
 
 
-async def test_an_async_generator_consumed_in_another_task(paper):
+async def test_async_generator_consumed_in_another_task_keeps_its_tenant(paper):
     log = []
     generator = paper.use_tenant("a")(atalk)(log)
     assert (await anext(generator))[0] == "a"
@@ -243,7 +243,7 @@ async def test_an_async_generator_consumed_in_another_task(paper):
     assert frames.get() is None
 
 
-async def test_an_async_generator_cancelled_inside_a_step(paper):
+async def test_async_generator_cancelled_inside_a_step_restores_the_tenant(paper):
     log = []
 
     @paper.use_tenant("a")
@@ -265,7 +265,7 @@ async def test_an_async_generator_cancelled_inside_a_step(paper):
     assert frames.get() is None
 
 
-def test_methods(paper):
+def test_methods_of_every_kind_run_under_the_tenant(paper):
     class Service:
         @paper.use_tenant("a")
         def plain(self):
@@ -288,7 +288,7 @@ def test_methods(paper):
     assert paper.use_tenant("b")(service.plain)() == (service, "a")
 
 
-def test_partial_and_builtin_functions(paper):
+def test_partial_and_builtin_functions_run_under_the_tenant(paper):
     def work(x):
         return x, current_tenant()
 
@@ -319,13 +319,13 @@ class Caller:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_it_can_not_wrap_is_refused(paper, thing, said):
+def test_objects_that_are_not_functions_are_refused(paper, thing, said):
     with pytest.raises(TypeError, match="use_tenant") as caught:
         paper.use_tenant("a")(thing)
     assert said in str(caught.value)
 
 
-def test_a_function_that_returns_what_would_run_later_is_refused_when_called(paper):
+def test_function_that_returns_a_coroutine_or_generator_is_refused_when_called(paper):
     async def coroutine():
         pytest.fail("ran")
 

@@ -31,7 +31,7 @@ def lines_of(router, ends):
 
 
 @pytest.mark.parametrize("_", range(5))
-def test_a_generator_that_the_event_loop_closes_ends_in_its_tenant(router, _):
+def test_generator_closed_by_the_event_loop_runs_its_cleanup_under_its_tenant(router, _):
     ends, complaints, kept = [], [], []
 
     async def main():
@@ -43,7 +43,7 @@ def test_a_generator_that_the_event_loop_closes_ends_in_its_tenant(router, _):
     assert (ends, complaints) == (["acme"], [])
 
 
-async def test_a_generator_that_the_garbage_collector_finds_ends_in_its_tenant(router):
+async def test_generator_closed_by_the_garbage_collector_runs_its_cleanup_under_its_tenant(router):
     ends = []
     generator = lines_of(router, ends)()
     await anext(generator)

@@ -30,7 +30,7 @@ def router(server):
         yield made
 
 
-async def test_what_is_found(router, server, mode):
+async def test_health_report_has_servers_and_tenants(router, server, mode):
     report = await health(router, mode)
     assert not report.ok
     well, gone = report.servers
@@ -50,7 +50,7 @@ async def test_what_is_found(router, server, mode):
     assert router.database_for("gone-0").server.breaker.status.failures <= before.failures + 1
 
 
-async def test_a_server_that_is_back_is_well_at_once_and_used_again(mode):
+async def test_health_check_closes_the_breaker_of_a_recovered_server(mode):
     with EmbeddedServer() as server:
         database = RedisDatabase(**server.settings, breaker={"seconds": 3600, "max_open_seconds": 3600})
         router = DatabaseRouter({"acme": database})
@@ -65,7 +65,7 @@ async def test_a_server_that_is_back_is_well_at_once_and_used_again(mode):
         await router.aclose()
 
 
-async def test_one_question_a_server(server, mode):
+async def test_health_check_sends_one_command_to_each_server(server, mode):
     router = DatabaseRouter({f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(60)})
     commands = router.database_for("t0").connection
     before = commands.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
@@ -74,7 +74,7 @@ async def test_one_question_a_server(server, mode):
     await router.aclose()
 
 
-async def test_some_tenants_only(router, mode):
+async def test_health_check_may_be_limited_to_some_tenants(router, mode):
     report = await health(router, mode, tenants=["well-1", "well-2"])
     assert report.ok
     assert [server.tenants for server in report.servers] == [("well-1", "well-2")]
@@ -85,7 +85,7 @@ async def test_some_tenants_only(router, mode):
         assert (await health(router, mode, tenants=["well-2"])).ok
 
 
-async def test_tenants_that_a_resolver_has_to_find(server):
+async def test_health_check_resolves_unknown_tenants(server):
     async def resolver(tenant):
         return RedisDatabase(**server.settings, db=1) if tenant == "found" else None
 
@@ -94,7 +94,7 @@ async def test_tenants_that_a_resolver_has_to_find(server):
     await router.aclose()
 
 
-async def test_a_server_that_hangs_takes_the_time_it_is_given(server, mode):
+async def test_health_check_of_a_silent_server_takes_its_timeout(server, mode):
     with silent() as port:
         router = DatabaseRouter(
             {"hangs": RedisDatabase(host="127.0.0.1", port=port), "well": RedisDatabase(**server.settings)}
@@ -107,7 +107,7 @@ async def test_a_server_that_hangs_takes_the_time_it_is_given(server, mode):
         await router.aclose()
 
 
-async def test_an_error_reply_is_a_sign_of_life_but_a_wrong_password_is_none(server, mode):
+async def test_error_reply_is_healthy_but_wrong_password_is_not(server, mode):
     with EmbeddedServer(password="right", acl=["user weak on >weak -@all +hello"]) as other:
         where = {"host": "127.0.0.1", "port": other.port}
         router = DatabaseRouter(
@@ -123,7 +123,7 @@ async def test_an_error_reply_is_a_sign_of_life_but_a_wrong_password_is_none(ser
         await router.aclose()
 
 
-def test_starting_connects_to_nothing(server):
+def test_starting_a_router_opens_no_connection(server):
     with EmbeddedServer() as fresh:
         router = DatabaseRouter({f"t{number}": RedisDatabase(**fresh.settings, db=number) for number in range(10)})
         router.database_for("t1")
@@ -169,29 +169,29 @@ EMPTY = made()
     ],
     ids=str,
 )
-def test_what_is_ready(readiness, expected):
+def test_readiness_policies_judge_reports(readiness, expected):
     assert [readiness.judge(report).ready for report in (WELL, HALF, GONE, EMPTY)] == expected
 
 
-def test_what_is_said():
+def test_readiness_result_says_why():
     assert Readiness.all().judge(HALF).reason == "2 of 4 tenants can be served"
     assert Readiness.named("b-0", servers=["x"]).judge(HALF).reason == "not well: 'b-0', 'x'"
     assert Readiness.named("b-0").wanted == ("b-0",)
     assert Readiness.named("b-0", servers=["x"]).wanted is None
 
 
-def test_one_server_name_with_two_sets_of_credentials():
+def test_server_with_two_sets_of_credentials_must_be_healthy_with_both():
     report = made(("a", True, 1), ("a", False, 1))
     assert not Readiness.named(servers=["a"]).judge(report).ready
 
 
 @pytest.mark.parametrize("given", [0, -1, 1.1, 0.0, True, "half", float("nan")])
-def test_a_quorum_is_a_number(given):
+def test_quorum_must_be_a_number(given):
     with pytest.raises(ConfigurationError, match="a quorum is a number of tenants, or a fraction"):
         Readiness.quorum(given)
 
 
-def test_somebody_is_named():
+def test_named_readiness_needs_tenants_or_servers():
     with pytest.raises(ConfigurationError, match="name tenants or servers"):
         Readiness.named()
     with pytest.raises(ConfigurationError, match="several names"):

@@ -26,7 +26,8 @@ def invoice_model(router):
 # Invariant 1: no tenant, no database
 
 
-async def test_invariant_1_a_routed_model_without_a_tenant(router, invoice_model):
+@pytest.mark.invariant(1)
+async def test_routed_model_without_a_tenant_is_refused(router, invoice_model):
     uses = [
         lambda: invoice_model(number="1"),
         invoice_model.collection,
@@ -50,7 +51,8 @@ async def test_invariant_1_a_routed_model_without_a_tenant(router, invoice_model
     assert all(router.database_for(tenant).connection.dbsize() == 0 for tenant in router.tenants())
 
 
-def test_invariant_1_a_new_thread_has_no_tenant(router, invoice_model):
+@pytest.mark.invariant(1)
+def test_new_thread_has_no_tenant(router, invoice_model):
     raised = []
 
     def work():
@@ -67,19 +69,22 @@ def test_invariant_1_a_new_thread_has_no_tenant(router, invoice_model):
     assert router.database_for("acme").connection.dbsize() == 0
 
 
-def test_invariant_1_one_tenant_is_no_default(router):
+@pytest.mark.invariant(1)
+def test_only_tenant_is_not_the_default(router):
     lonely = DatabaseRouter({"acme": router.database_for("acme")})
     with pytest.raises(NoTenantError):
         _ = lonely.database
 
 
-def test_invariant_1_the_tenant_of_another_router_does_not_count(router, invoice_model):
+@pytest.mark.invariant(1)
+def test_tenant_of_another_router_does_not_count(router, invoice_model):
     other = DatabaseRouter({"acme": router.database_for("acme")})
     with other.use_tenant("acme"), pytest.raises(NoTenantError):
         invoice_model(number="1")
 
 
-def test_invariant_1_a_tenant_that_was_removed_meanwhile(router, invoice_model):
+@pytest.mark.invariant(1)
+def test_removed_tenant_is_refused(router, invoice_model):
     with router.use_tenant("acme"):
         router.remove("acme")
         with pytest.raises(UnknownTenantError):
@@ -96,7 +101,8 @@ def shape(*things):
     return [(thing, {name: id(value) for name, value in vars(thing).items()}) for thing in things]
 
 
-async def test_invariant_2_entering_changes_a_context_variable_and_nothing_else(router, invoice_model):
+@pytest.mark.invariant(2)
+async def test_entering_changes_a_context_variable_and_nothing_else(router, invoice_model):
     with router.use_tenant("globex"):
         invoice = invoice_model(number="1")
         made = [invoice, invoice.number, invoice_model.collection(number="1")]
@@ -114,7 +120,8 @@ async def test_invariant_2_entering_changes_a_context_variable_and_nothing_else(
     assert shape(*watched) == before
 
 
-async def test_invariant_2_resolved_at_each_use(router, invoice_model):
+@pytest.mark.invariant(2)
+async def test_database_is_resolved_at_each_use(router, invoice_model):
     for tenant in router.tenants():
         with router.use_tenant(tenant):
             invoice_model(number=tenant)
@@ -126,7 +133,8 @@ async def test_invariant_2_resolved_at_each_use(router, invoice_model):
     await router.aclose()
 
 
-async def test_invariant_2_tasks_side_by_side_see_their_own(router, invoice_model):
+@pytest.mark.invariant(2)
+async def test_concurrent_tasks_use_their_own_tenants(router, invoice_model):
     async def work(tenant, number):
         async with router.use_tenant(tenant):
             made = await invoice_model.acreate(number=f"{tenant}-{number}")
@@ -141,7 +149,8 @@ async def test_invariant_2_tasks_side_by_side_see_their_own(router, invoice_mode
     await router.aclose()
 
 
-def test_invariant_2_threads_side_by_side_see_their_own(router, invoice_model):
+@pytest.mark.invariant(2)
+def test_concurrent_threads_use_their_own_tenants(router, invoice_model):
     wrong = []
 
     def work(tenant):
@@ -164,7 +173,8 @@ def test_invariant_2_threads_side_by_side_see_their_own(router, invoice_model):
 # Invariant 3: what was made for a tenant stays its
 
 
-async def test_invariant_3_an_object_stays_with_its_tenant(router, invoice_model):
+@pytest.mark.invariant(3)
+async def test_object_keeps_its_tenant(router, invoice_model):
     with router.use_tenant("acme"):
         invoice = invoice_model(number="F-1", amount=3)
         collection = invoice_model.collection(number="F-1")
@@ -176,7 +186,8 @@ async def test_invariant_3_an_object_stays_with_its_tenant(router, invoice_model
     await router.aclose()
 
 
-async def test_invariant_3_used_under_another_tenant_is_refused(router, invoice_model):
+@pytest.mark.invariant(3)
+async def test_object_is_refused_under_another_tenant(router, invoice_model):
     with router.use_tenant("acme"):
         invoice = invoice_model(number="F-1", amount=3)
         collection = invoice_model.collection(number="F-1")
@@ -202,7 +213,8 @@ async def test_invariant_3_used_under_another_tenant_is_refused(router, invoice_
     await router.aclose()
 
 
-async def test_invariant_3_a_coroutine_belongs_to_the_tenant_it_was_made_under(router, invoice_model):
+@pytest.mark.invariant(3)
+async def test_coroutine_keeps_the_tenant_it_was_made_under(router, invoice_model):
     with router.use_tenant("acme"):
         invoice = invoice_model(number="F-1")
         reading, writing = invoice.number.aget(), invoice.number.aset("F-2")
@@ -214,7 +226,8 @@ async def test_invariant_3_a_coroutine_belongs_to_the_tenant_it_was_made_under(r
     await router.aclose()
 
 
-async def test_invariant_3_a_scan_stays_with_its_tenant(router):
+@pytest.mark.invariant(3)
+async def test_scan_keeps_its_tenant(router):
     router.database_for("acme").connection.set("of-acme", 1)
     router.database_for("globex").connection.set("of-globex", 1)
     with router.use_tenant("acme"):
@@ -225,7 +238,8 @@ async def test_invariant_3_a_scan_stays_with_its_tenant(router):
     await router.aclose()
 
 
-def test_invariant_3_the_database_is_part_of_equality_and_hash(router, invoice_model):
+@pytest.mark.invariant(3)
+def test_database_is_part_of_equality_and_hash(router, invoice_model):
     with router.use_tenant("acme"):
         one, again = invoice_model(number="1"), invoice_model.lazy_connect(1)
     with router.use_tenant("globex"):
@@ -237,7 +251,8 @@ def test_invariant_3_the_database_is_part_of_equality_and_hash(router, invoice_m
     assert len({one, again, other}) == 2
 
 
-def test_invariant_3_objects_of_a_tenant_that_was_removed_are_refused(router, invoice_model):
+@pytest.mark.invariant(3)
+def test_objects_of_a_tenant_that_was_removed_are_refused(router, invoice_model):
     with router.use_tenant("acme"):
         invoice = invoice_model(number="1")
         some = invoice_model.collection()
@@ -255,7 +270,8 @@ def test_invariant_3_objects_of_a_tenant_that_was_removed_are_refused(router, in
 # Invariant 4: relations never cross. What relates objects today is a query that names another object
 
 
-def test_invariant_4_an_object_of_another_tenant_is_no_part_of_a_query(router, invoice_model):
+@pytest.mark.invariant(4)
+def test_object_of_another_tenant_is_refused_in_a_query(router, invoice_model):
     with router.use_tenant("acme"):
         invoice = invoice_model(number="1")
         number, some = invoice.number, invoice_model.collection(manager=ExtendedCollectionManager)
@@ -272,7 +288,7 @@ def test_invariant_4_an_object_of_another_tenant_is_no_part_of_a_query(router, i
 # The registry is kept once, on the router
 
 
-def test_names_collide_on_the_router_whatever_is_current(router, invoice_model):
+def test_duplicate_model_name_on_a_router_is_refused_under_any_tenant(router, invoice_model):
     def define(fields_of):
         return type("Invoice", (model.RedisModel,), {"database": router, "__module__": __name__, **fields_of})
 
@@ -284,7 +300,7 @@ def test_names_collide_on_the_router_whatever_is_current(router, invoice_model):
     assert all(not router.database_for(tenant)._models for tenant in router.tenants())
 
 
-def test_a_model_moves_from_a_database_to_a_router(router, database):
+def test_model_moves_from_a_database_to_a_router(router, database):
     main = database
 
     class Note(model.RedisModel):

@@ -12,7 +12,8 @@ from tenantlimpyd.exceptions import InvalidTenantError, TenantSwitchError, Unkno
 from tenantlimpyd.router import DatabaseRouter
 
 
-def test_invariant_5_another_tenant_is_refused(paper):
+@pytest.mark.invariant(5)
+def test_another_tenant_is_refused(paper):
     with paper.request_scope("a"):
         with paper.use_tenant("a"):
             assert current_tenant() == "a"
@@ -28,7 +29,8 @@ def test_invariant_5_another_tenant_is_refused(paper):
     assert frames.get() is None
 
 
-async def test_invariant_5_another_tenant_is_refused_async(paper):
+@pytest.mark.invariant(5)
+async def test_another_tenant_is_refused_async(paper):
     async with paper.request_scope("a"):
         with pytest.raises(TenantSwitchError):
             async with paper.use_tenant("b"):
@@ -38,7 +40,8 @@ async def test_invariant_5_another_tenant_is_refused_async(paper):
         assert current_tenant() == "a"
 
 
-async def test_invariant_5_decorated_functions_and_tasks_are_refused_too(paper):
+@pytest.mark.invariant(5)
+async def test_decorated_functions_and_tasks_are_refused_too(paper):
     @paper.use_tenant("b")
     def plain():
         pytest.fail("ran")
@@ -69,14 +72,16 @@ async def test_invariant_5_decorated_functions_and_tasks_are_refused_too(paper):
         assert current_tenant() == "a"
 
 
-def test_invariant_5_no_tenant_is_a_way_out_but_not_into_another(paper):
+@pytest.mark.invariant(5)
+def test_use_no_tenant_in_a_request_does_not_allow_another_tenant(paper):
     with paper.request_scope("a"), paper.use_no_tenant():
         assert current_tenant() is None
         with pytest.raises(TenantSwitchError), paper.use_tenant("b"):
             pytest.fail("entered")
 
 
-def test_invariant_5_a_request_sets_the_context_also_to_none(paper):
+@pytest.mark.invariant(5)
+def test_request_without_tenant_hides_the_outer_tenant(paper):
     with paper.use_tenant("a"):  # the server was started inside a tenant
         with paper.request_scope(None) as nobody:
             assert nobody is None
@@ -86,12 +91,12 @@ def test_invariant_5_a_request_sets_the_context_also_to_none(paper):
         assert current_tenant() == "a"
 
 
-def test_a_request_that_may_switch(paper):
+def test_request_with_allow_switch_may_enter_another_tenant(paper):
     with paper.request_scope("a", allow_switch=True), paper.use_tenant("b"):
         assert current_tenant() == "b"
 
 
-def test_a_request_that_may_switch_inside_one_that_may_not(paper):
+def test_allow_switch_applies_to_the_inner_request(paper):
     """An application mounted in another one: the inner request decides."""
     with paper.request_scope("a"):
         with paper.request_scope("b", allow_switch=True), paper.use_tenant("c"):
@@ -102,13 +107,13 @@ def test_a_request_that_may_switch_inside_one_that_may_not(paper):
         assert current_tenant() == "a"
 
 
-def test_another_router_is_not_locked(paper):
+def test_request_does_not_restrict_another_router(paper):
     other = DatabaseRouter({"x": paper.database_for("a")})
     with paper.request_scope("a"), other.use_tenant("x"):
         assert current_tenant() == "x"
 
 
-def test_ids_of_requests_are_checked(paper):
+def test_tenant_id_of_a_request_is_validated(paper):
     with pytest.raises(InvalidTenantError):
         paper.request_scope("*")
     with pytest.raises(UnknownTenantError):
@@ -116,7 +121,7 @@ def test_ids_of_requests_are_checked(paper):
     assert frames.get() is None
 
 
-async def test_fleet_work_in_a_request_reaches_its_own_tenant_only(router):
+async def test_bulk_work_in_a_request_is_refused_for_other_tenants(router):
     with router.request_scope("acme"):
         for work in (
             router.scan_keys,

@@ -47,7 +47,7 @@ def recorder():
     return Recorder()
 
 
-def test_what_a_resolver_finds_is_kept(recorder):
+def test_resolved_tenant_is_cached(recorder):
     router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=9)}, resolver=recorder.sync)
     assert "found" not in router
     database = router.database_for("found")
@@ -60,7 +60,7 @@ def test_what_a_resolver_finds_is_kept(recorder):
     assert router.tenants() == ("given", "found")
 
 
-async def test_a_coroutine_function(recorder):
+async def test_resolver_may_be_a_coroutine_function(recorder):
     router = DatabaseRouter(resolver=recorder.awaiting)
     async with router.use_tenant("found"):
         assert router.database.keyspace.db == 1
@@ -68,7 +68,7 @@ async def test_a_coroutine_function(recorder):
     assert recorder.asked == ["found"]
 
 
-async def test_a_blocking_resolver_runs_in_a_thread_for_asyncio(recorder):
+async def test_sync_resolver_runs_in_a_thread_for_async_callers(recorder):
     threads = []
     recorder.answer = lambda tenant: threads.append(threading.current_thread()) or recorder._database(tenant)
     router = DatabaseRouter(resolver=recorder.sync)
@@ -77,7 +77,7 @@ async def test_a_blocking_resolver_runs_in_a_thread_for_asyncio(recorder):
     assert threads != [threading.current_thread()]
 
 
-def test_a_coroutine_function_is_refused_by_blocking_code(recorder):
+def test_async_resolver_is_refused_by_sync_callers(recorder):
     router = DatabaseRouter(resolver=recorder.awaiting)
     with pytest.raises(ConfigurationError, match="async with"):
         router.database_for("found")
@@ -87,7 +87,7 @@ def test_a_coroutine_function_is_refused_by_blocking_code(recorder):
 
 
 @pytest.mark.parametrize("mode", ["sync", "awaiting"])
-async def test_an_id_it_does_not_know_is_remembered(recorder, mode):
+async def test_unknown_id_is_cached(recorder, mode):
     router = DatabaseRouter(resolver=getattr(recorder, mode))
     for _ in range(5):
         with pytest.raises(UnknownTenantError) as caught:
@@ -99,7 +99,7 @@ async def test_an_id_it_does_not_know_is_remembered(recorder, mode):
     assert len(router) == 0
 
 
-def test_an_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
+def test_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
     router = DatabaseRouter(resolver=recorder.sync)
     with pytest.raises(UnknownTenantError):
         router.database_for("nobody")
@@ -110,7 +110,7 @@ def test_an_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
     assert router.database_for("nobody").keyspace.db == 7
 
 
-def test_an_unknown_id_that_is_added_is_known_at_once(recorder):
+def test_unknown_id_that_is_added_is_known_at_once(recorder):
     router = DatabaseRouter(resolver=recorder.sync)
     with pytest.raises(UnknownTenantError):
         router.database_for("nobody")
@@ -122,7 +122,7 @@ def test_an_unknown_id_that_is_added_is_known_at_once(recorder):
     assert recorder.asked == ["nobody", "nobody"]
 
 
-def test_the_memory_of_unknown_ids_is_bounded():
+def test_memory_of_unknown_ids_is_bounded():
     unknown = UnknownIds(60, most=3)
     for number in range(10):
         unknown.remember(str(number))
@@ -137,7 +137,7 @@ def test_the_memory_of_unknown_ids_is_bounded():
 
 
 @pytest.mark.parametrize("tenant", ["found", "nobody"])
-def test_many_threads_ask_once(recorder, tenant):
+def test_concurrent_threads_call_the_resolver_once(recorder, tenant):
     recorder.gate = threading.Event()
     router, got = DatabaseRouter(resolver=recorder.sync), []
 
@@ -161,7 +161,7 @@ def test_many_threads_ask_once(recorder, tenant):
 
 
 @pytest.mark.parametrize("tenant", ["found", "nobody"])
-async def test_many_tasks_ask_once(recorder, tenant):
+async def test_concurrent_tasks_call_the_resolver_once(recorder, tenant):
     router = DatabaseRouter(resolver=recorder.awaiting)
     got = await asyncio.gather(*(router.adatabase_for(tenant) for _ in range(20)), return_exceptions=True)
     assert recorder.asked == [tenant]
@@ -169,7 +169,7 @@ async def test_many_tasks_ask_once(recorder, tenant):
     assert kinds == {RedisDatabase if tenant == "found" else UnknownTenantError}
 
 
-async def test_a_caller_that_is_cancelled_takes_the_answer_from_nobody(recorder):
+async def test_cancelled_caller_does_not_cancel_the_resolution_of_others(recorder):
     router = DatabaseRouter(resolver=recorder.awaiting)
     first, second = (asyncio.create_task(router.adatabase_for("found")) for _ in range(2))
     await asyncio.sleep(0)
@@ -181,7 +181,7 @@ async def test_a_caller_that_is_cancelled_takes_the_answer_from_nobody(recorder)
 
 
 @pytest.mark.parametrize("mode", ["sync", "awaiting"])
-async def test_what_a_resolver_raises_passes_through_and_is_not_remembered(recorder, mode):
+async def test_error_of_a_resolver_propagates_and_is_not_cached(recorder, mode):
     router = DatabaseRouter(resolver=getattr(recorder, mode))
 
     def broken(_):
@@ -200,7 +200,7 @@ async def test_what_a_resolver_raises_passes_through_and_is_not_remembered(recor
 
 @pytest.mark.parametrize("junk", ["redis://h", 5, {"host": "h"}, RedisDatabase, False], ids=repr)
 @pytest.mark.parametrize("mode", ["sync", "awaiting"])
-async def test_a_resolver_that_returns_junk(recorder, mode, junk):
+async def test_resolver_that_returns_another_type_is_refused(recorder, mode, junk):
     router = DatabaseRouter(resolver=getattr(recorder, mode))
     recorder.answer = lambda _: junk
     with pytest.raises(ConfigurationError, match="needs a RedisDatabase"):
@@ -208,18 +208,19 @@ async def test_a_resolver_that_returns_junk(recorder, mode, junk):
     assert len(router) == 0
 
 
-def test_a_function_that_returns_a_coroutine_is_told_so(recorder):
+def test_sync_resolver_that_returns_a_coroutine_is_refused(recorder):
     router = DatabaseRouter(resolver=lambda tenant: recorder.awaiting(tenant))  # noqa: PLW0108 - no coroutine function
     with pytest.raises(ConfigurationError, match="make it an async def"):
         router.database_for("found")
 
 
-def test_a_resolver_is_a_function():
+def test_resolver_must_be_callable():
     with pytest.raises(ConfigurationError, match="resolver must be a function"):
         DatabaseRouter(resolver={"found": RedisDatabase()})
 
 
-def test_invariant_6_a_resolver_can_not_bring_two_tenants_together(recorder):
+@pytest.mark.invariant(6)
+def test_resolved_databases_can_not_share_a_keyspace(recorder):
     router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=1)}, resolver=recorder.sync)
     with pytest.raises(SharedKeyspaceError):
         router.database_for("found")

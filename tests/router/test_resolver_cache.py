@@ -59,7 +59,7 @@ def make(registry, **options):
     return router, Note
 
 
-def test_those_entered_last_are_kept(registry):
+def test_cache_keeps_the_tenants_used_last(registry):
     router, _ = make(registry, resolver_cache=2)
     for tenant in ("t1", "t2", "t1", "t3"):
         with router.use_tenant(tenant):
@@ -72,7 +72,7 @@ def test_those_entered_last_are_kept(registry):
     router.close()
 
 
-def test_tenants_given_or_added_stay(registry):
+def test_configured_and_added_tenants_are_not_evicted(registry):
     settings = registry.server.settings
     router = DatabaseRouter({"given": RedisDatabase(**settings, db=20)}, resolver=registry.resolver, resolver_cache=1)
     router.add("added", RedisDatabase(**settings, db=21))
@@ -81,7 +81,7 @@ def test_tenants_given_or_added_stay(registry):
     assert sorted(router.tenants()) == ["added", "given", "t3"]
 
 
-def test_what_is_let_go_closes_its_connections_once_their_commands_are_done(registry):
+def test_evicted_tenant_closes_its_connections_when_their_commands_are_done(registry):
     router, _ = make(registry, resolver_cache=1)
     database = router.database_for("t1")
     assert database.connection.ping()
@@ -96,7 +96,7 @@ def test_what_is_let_go_closes_its_connections_once_their_commands_are_done(regi
 
 
 @pytest.mark.parametrize("awaiting", [False, True])
-async def test_objects_and_scopes_of_a_tenant_that_was_let_go_go_on(flushed_server, awaiting):
+async def test_objects_and_scopes_of_an_evicted_tenant_remain_usable(flushed_server, awaiting):
     registry = Registry(flushed_server, awaiting=awaiting)
     router, note = make(registry, resolver_cache=1)
     async with router.use_tenant("t1"):
@@ -120,7 +120,7 @@ async def test_objects_and_scopes_of_a_tenant_that_was_let_go_go_on(flushed_serv
     await router.aclose()
 
 
-def test_the_place_of_one_that_was_let_go_may_be_taken(registry):
+def test_keyspace_of_an_evicted_tenant_can_be_used_by_another(registry):
     router, note = make(registry, resolver_cache=1)
     with router.use_tenant("t1"):
         kept = note(text="one")
@@ -137,7 +137,7 @@ def test_the_place_of_one_that_was_let_go_may_be_taken(registry):
     router.close()
 
 
-def test_scans_of_one_that_was_let_go_go_on(registry):
+def test_scans_of_an_evicted_tenant_continue(registry):
     router, _ = make(registry, resolver_cache=1)
     database = router.database_for("t1")
     database.connection.mset({f"key:{number}": 1 for number in range(300)})
@@ -155,7 +155,7 @@ def test_scans_of_one_that_was_let_go_go_on(registry):
 
 
 @pytest.mark.parametrize("awaiting", [False, True])
-async def test_a_forgotten_tenant_is_asked_for_again(flushed_server, awaiting):
+async def test_forgotten_tenant_is_resolved_again(flushed_server, awaiting):
     registry = Registry(flushed_server, awaiting=awaiting)
     router, note = make(registry)
     async with router.use_tenant("t1"):
@@ -174,7 +174,7 @@ async def test_a_forgotten_tenant_is_asked_for_again(flushed_server, awaiting):
     await router.aclose()
 
 
-def test_objects_made_before_use_the_settings_of_now(registry):
+def test_existing_objects_use_the_settings_resolved_last(registry):
     router, note = make(registry)
     with router.use_tenant("t1"):
         kept = note(text="one")
@@ -191,7 +191,7 @@ def test_objects_made_before_use_the_settings_of_now(registry):
 
 
 @pytest.mark.parametrize("awaiting", [False, True])
-async def test_not_mine_is_forgotten_too(flushed_server, awaiting):
+async def test_forget_drops_a_cached_unknown_id(flushed_server, awaiting):
     registry = Registry(flushed_server, awaiting=awaiting)
     router, _ = make(registry)
     with pytest.raises(UnknownTenantError):
@@ -203,7 +203,7 @@ async def test_not_mine_is_forgotten_too(flushed_server, awaiting):
     assert (await router.adatabase_for("new")).keyspace.db == 12
 
 
-def test_an_answer_of_before_is_not_kept(registry):
+def test_result_resolved_before_forget_is_not_cached(registry):
     asked, go_on = threading.Event(), threading.Event()
     answer = registry.blocking
 
@@ -227,7 +227,7 @@ def test_an_answer_of_before_is_not_kept(registry):
     assert registry.asked == ["t1", "t1"]
 
 
-def test_forgetting_one_that_was_let_go_asks_for_it_again(registry):
+def test_forgetting_an_evicted_tenant_resolves_it_again(registry):
     router, note = make(registry, resolver_cache=1)
     with router.use_tenant("t1"):
         kept = note(text="one")
@@ -242,7 +242,7 @@ def test_forgetting_one_that_was_let_go_asks_for_it_again(registry):
 # Replacing
 
 
-def test_replacing_a_tenants_database(registry):
+def test_replace_moves_a_tenant_to_another_database(registry):
     settings = registry.server.settings
     router, note = make(registry)
     old = RedisDatabase(**settings, db=1)
@@ -274,7 +274,7 @@ def test_replacing_a_tenants_database(registry):
     router.close()
 
 
-def test_an_object_follows_no_former_database_to_another_place(registry):
+def test_object_does_not_follow_a_replaced_database(registry):
     settings = registry.server.settings
     router, note = make(registry)
     old = RedisDatabase(**settings, db=1)
@@ -289,7 +289,7 @@ def test_an_object_follows_no_former_database_to_another_place(registry):
     router.close()
 
 
-def test_a_removed_tenants_objects_are_refused_even_if_it_comes_back(registry):
+def test_objects_of_a_removed_tenant_are_refused_even_if_it_is_added_again(registry):
     router, note = make(registry, resolver_cache=1)
     with router.use_tenant("t1"):
         kept = note(text="one")
@@ -310,7 +310,7 @@ def waiting(router):
     return 0 if ask is None else len(ask.future._condition._waiters) + len(ask.future._done_callbacks)
 
 
-def test_a_failure_is_shared_by_those_who_wait_and_kept_from_later_ones(registry):
+def test_failed_resolution_is_shared_by_waiting_callers_and_not_cached(registry):
     go_on, asked = threading.Event(), []
 
     def failing(tenant):
@@ -340,7 +340,7 @@ def test_a_failure_is_shared_by_those_who_wait_and_kept_from_later_ones(registry
 
 
 @pytest.mark.parametrize("awaiting", [False, True])
-def test_several_event_loops_and_threads_ask_once(registry, awaiting):
+def test_concurrent_event_loops_and_threads_call_the_resolver_once(registry, awaiting):
     started, go_on = threading.Event(), threading.Event()
 
     async def slow(tenant):
@@ -373,7 +373,7 @@ def test_several_event_loops_and_threads_ask_once(registry, awaiting):
     assert registry.asked == ["t1"]
 
 
-def test_an_event_loop_that_ends_while_it_asks_leaves_it_to_another(registry):
+def test_resolution_of_an_ended_event_loop_is_taken_over(registry):
     started, first = threading.Event(), []
 
     async def resolver(tenant):
@@ -407,7 +407,7 @@ def test_an_event_loop_that_ends_while_it_asks_leaves_it_to_another(registry):
     assert router._resolving._asking == {}
 
 
-async def test_a_slow_blocking_resolver_holds_up_no_event_loop(registry):
+async def test_slow_sync_resolver_does_not_block_event_loops(registry):
     go_on = threading.Event()
 
     def slow(tenant):
@@ -424,7 +424,7 @@ async def test_a_slow_blocking_resolver_holds_up_no_event_loop(registry):
     assert registry.asked == ["t1"]
 
 
-def test_a_resolver_that_asks_its_own_router_is_told_so():
+def test_resolver_that_calls_its_own_router_is_refused():
     def resolver(tenant):
         return router.database_for(tenant)
 
@@ -434,13 +434,13 @@ def test_a_resolver_that_asks_its_own_router_is_told_so():
 
 
 @pytest.mark.parametrize("given", [0, -1, True, 1.5, "10"])
-def test_the_bound_is_a_number(given):
+def test_cache_size_must_be_a_number(given):
     with pytest.raises(ConfigurationError, match="resolver_cache must be a number of tenants"):
         DatabaseRouter(resolver_cache=given)
 
 
 @pytest.mark.parametrize("awaiting", [False, True], ids=["blocking resolver", "asyncio resolver"])
-async def test_work_for_more_tenants_than_are_kept_in_either_mode(flushed_server, awaiting):
+async def test_work_for_more_tenants_than_the_cache_holds(flushed_server, awaiting):
     registry = Registry(flushed_server, awaiting=awaiting)
     for number in range(1, 9):
         with RedisDatabase(**flushed_server.settings, db=number) as database:

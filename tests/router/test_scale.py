@@ -40,14 +40,14 @@ def bytes_a_tenant(make):
         tracemalloc.stop()
 
 
-def test_the_catalogs_share_of_a_tenant():
+def test_router_takes_little_memory_per_tenant():
     by_number = databases(db=lambda number: number)
     assert bytes_a_tenant(lambda: DatabaseRouter(by_number)) < 300
     by_prefix = databases(key_prefix=lambda number: f"{number}:")
     assert bytes_a_tenant(lambda: DatabaseRouter(by_prefix)) < 300
 
 
-def test_a_tenant_and_its_database():
+def test_tenant_and_its_database_take_little_memory():
     assert bytes_a_tenant(lambda: DatabaseRouter(databases(db=lambda number: number))) < 1_000
 
 
@@ -61,7 +61,7 @@ class Counting(TenantRegistry):
         return super()._prefix_of(tenant)
 
 
-def test_adding_moving_and_removing_look_at_few_others():
+def test_adding_moving_and_removing_compare_with_few_tenants():
     catalog, found = Counting(), databases(key_prefix=lambda number: f"{number:06}:")
     router = DatabaseRouter()
     for tenant, database in found.items():
@@ -75,7 +75,7 @@ def test_adding_moving_and_removing_look_at_few_others():
     assert catalog.looked < 200
 
 
-def test_a_configuration_of_very_many():
+def test_configured_tenants_of_one_server_share_its_settings():
     tenants = {f"tenant-{number}": {"server": "main", "db": number} for number in range(2_000)}
     router = DatabaseRouter.from_config(
         {"servers": {"main": {"host": "192.0.2.1", "password": "p"}}, "tenants": tenants}

@@ -16,7 +16,8 @@ from tenantlimpyd.exceptions import InvalidTenantError, UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter
 
 
-def test_invariant_5_nesting(paper):
+@pytest.mark.invariant(5)
+def test_nested_tenants_are_restored(paper):
     assert current_tenant() is None
     with paper.use_tenant("a") as entered:
         assert entered == "a" == current_tenant() == paper.current_tenant()
@@ -33,7 +34,8 @@ def test_invariant_5_nesting(paper):
     assert frames.get() is None
 
 
-async def test_invariant_5_nesting_async_with(paper):
+@pytest.mark.invariant(5)
+async def test_nested_tenants_are_restored_by_async_with(paper):
     async with paper.use_tenant("a"):
         async with paper.use_tenant("b"):
             assert current_tenant() == "b"
@@ -46,7 +48,8 @@ async def test_invariant_5_nesting_async_with(paper):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
-async def test_invariant_5_the_previous_tenant_comes_back_after_every_exception(paper, error):
+@pytest.mark.invariant(5)
+async def test_previous_tenant_is_restored_after_every_exception(paper, error):
     with paper.use_tenant("a"):
         with pytest.raises(error), paper.use_tenant("b"):
             raise error
@@ -57,7 +60,8 @@ async def test_invariant_5_the_previous_tenant_comes_back_after_every_exception(
         assert current_tenant() == "a"
 
 
-async def test_invariant_5_cancellation(paper):
+@pytest.mark.invariant(5)
+async def test_previous_tenant_is_restored_after_cancellation(paper):
     seen = []
 
     async def work():
@@ -76,7 +80,8 @@ async def test_invariant_5_cancellation(paper):
     assert seen == ["a"]
 
 
-def test_invariant_5_leaving_out_of_order_keeps_what_was_entered_later(paper):
+@pytest.mark.invariant(5)
+def test_leaving_out_of_order_keeps_the_tenant_entered_later(paper):
     one, two, three = (paper.use_tenant(name) for name in "abc")
     for scope in (one, two, three):
         scope.__enter__()
@@ -88,7 +93,8 @@ def test_invariant_5_leaving_out_of_order_keeps_what_was_entered_later(paper):
     assert frames.get() is None
 
 
-def test_invariant_5_leaving_in_another_context(paper):
+@pytest.mark.invariant(5)
+def test_scope_left_in_another_context_changes_only_that_context(paper):
     """Streamed responses are closed in another context than the one they were made in."""
     scope = paper.use_tenant("a")
     elsewhere = contextvars.copy_context()
@@ -101,7 +107,8 @@ def test_invariant_5_leaving_in_another_context(paper):
     assert elsewhere.run(current_tenant) == "a"
 
 
-def test_invariant_5_leaving_twice_is_harmless(paper):
+@pytest.mark.invariant(5)
+def test_leaving_twice_is_harmless(paper):
     scope = paper.use_tenant("a")
     with paper.use_tenant("b"):
         with scope:
@@ -110,7 +117,8 @@ def test_invariant_5_leaving_twice_is_harmless(paper):
         assert current_tenant() == "b"
 
 
-def test_invariant_5_one_scope_nested_in_itself(paper):
+@pytest.mark.invariant(5)
+def test_scope_can_be_nested_in_itself(paper):
     scope = paper.use_tenant("a")
     with scope, paper.use_tenant("b"):
         with scope:
@@ -119,7 +127,8 @@ def test_invariant_5_one_scope_nested_in_itself(paper):
     assert frames.get() is None
 
 
-async def test_invariant_5_one_scope_in_many_tasks_at_once(paper):
+@pytest.mark.invariant(5)
+async def test_scope_can_be_entered_by_many_tasks(paper):
     scopes = {name: paper.use_tenant(name) for name in "abc"}
     wrong = []
 
@@ -137,7 +146,8 @@ async def test_invariant_5_one_scope_in_many_tasks_at_once(paper):
     assert wrong == []
 
 
-def test_invariant_5_one_scope_in_many_threads_at_once(paper):
+@pytest.mark.invariant(5)
+def test_scope_can_be_entered_by_many_threads(paper):
     scope, wrong, gate = paper.use_tenant("a"), [], threading.Barrier(8)
 
     def work():
@@ -157,7 +167,8 @@ def test_invariant_5_one_scope_in_many_threads_at_once(paper):
     assert wrong == []
 
 
-async def test_invariant_5_tasks_inherit_and_do_not_answer_back(paper):
+@pytest.mark.invariant(5)
+async def test_tasks_inherit_the_tenant_and_do_not_change_that_of_their_parent(paper):
     async def child():
         inherited = current_tenant()
         paper.use_tenant("b").__enter__()  # never left: it ends with the task
@@ -171,7 +182,8 @@ async def test_invariant_5_tasks_inherit_and_do_not_answer_back(paper):
         assert await asyncio.to_thread(current_tenant) == "c"
 
 
-def test_invariant_5_threads_start_with_none(paper):
+@pytest.mark.invariant(5)
+def test_threads_start_without_tenant(paper):
     seen = []
     with paper.use_tenant("a"):
         thread = threading.Thread(target=lambda: seen.append(current_tenant()))
@@ -181,7 +193,8 @@ def test_invariant_5_threads_start_with_none(paper):
     assert seen == [None]
 
 
-def test_invariant_5_carry_tenant_takes_it_along(paper):
+@pytest.mark.invariant(5)
+def test_carry_tenant_keeps_the_tenant_in_a_thread(paper):
     seen = []
     other = contextvars.ContextVar("other", default="unset")
 
@@ -204,7 +217,8 @@ def test_invariant_5_carry_tenant_takes_it_along(paper):
     assert sorted(seen, key=str) == [("a", "set", "w", number) for number in range(4)]
 
 
-def test_invariant_5_carried_functions_run_side_by_side_and_keep_apart(paper):
+@pytest.mark.invariant(5)
+def test_concurrent_carried_functions_have_their_own_tenants(paper):
     gate, seen = threading.Barrier(4), []
 
     def work(name):
@@ -236,18 +250,18 @@ async def _async_generator():
 
 
 @pytest.mark.parametrize("function", [_coroutine, _generator, _async_generator])
-def test_carry_tenant_refuses_what_would_run_later(function):
+def test_carry_tenant_refuses_coroutine_and_generator_functions(function):
     with pytest.raises(TypeError, match="carry_tenant takes plain functions"):
         carry_tenant(function)
 
 
-async def test_an_executor_of_a_loop_carries(paper):
+async def test_tenant_executor_in_an_event_loop_keeps_the_tenant(paper):
     loop = asyncio.get_running_loop()
     with TenantThreadPoolExecutor(1) as pool, paper.use_tenant("b"):
         assert await loop.run_in_executor(pool, current_tenant) == "b"
 
 
-def test_two_routers_do_not_see_each_other(paper):
+def test_current_tenants_of_two_routers_are_independent(paper):
     other = DatabaseRouter({"x": paper.database_for("a"), "a": paper.database_for("b")})
     with paper.use_tenant("a"):
         assert (current_tenant(), paper.current_tenant(), other.current_tenant()) == ("a", "a", None)
@@ -259,7 +273,7 @@ def test_two_routers_do_not_see_each_other(paper):
         assert current_tenant() == "a"
 
 
-def test_an_id_is_checked_at_once_and_looked_up_on_entering(paper):
+def test_tenant_id_is_validated_at_once_and_resolved_on_entry(paper):
     for wrong in (None, "", "*", b"a", 5):
         with pytest.raises(InvalidTenantError):
             paper.use_tenant(wrong)
@@ -269,7 +283,7 @@ def test_an_id_is_checked_at_once_and_looked_up_on_entering(paper):
     assert frames.get() is None
 
 
-async def test_an_unknown_tenant_is_not_entered_async(paper):
+async def test_unknown_tenant_is_not_entered_async(paper):
     with pytest.raises(UnknownTenantError) as caught:
         async with paper.use_tenant("unknown"):
             pytest.fail("entered")
@@ -277,7 +291,7 @@ async def test_an_unknown_tenant_is_not_entered_async(paper):
     assert frames.get() is None
 
 
-def test_an_application_whose_logging_fails_is_not_left_inside(paper):
+def test_failing_log_processor_does_not_leave_the_tenant_entered(paper):
     def broken(*_):
         raise OSError("disk full")
 
@@ -295,14 +309,14 @@ def structlog_configured(processors):
         structlog.reset_defaults()
 
 
-def test_a_scope_says_what_it_is(paper):
+def test_repr_of_a_scope_names_the_tenant(paper):
     scope = paper.use_tenant("a")
     assert repr(scope) == "<TenantScope of 'a'>"
     assert scope.tenant == "a"
     assert paper.use_no_tenant().tenant is None
 
 
-def test_a_chain_of_tasks_does_not_slow_down(router):
+def test_lookup_of_the_request_does_not_search_the_stack(router):
     """Each frame knows the request below it: a deep stack is not searched."""
     for _ in range(3000):
         context.enter("acme", router, object())

@@ -69,7 +69,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
-async def test_what_is_no_tenant_id_is_refused_before_any_look_up(number):
+async def test_malformed_tenant_id_is_refused_before_any_lookup(number):
     tenant = HOSTILE[number]
     router = DatabaseRouter(resolver=asked)
     started = time.monotonic()
@@ -99,7 +99,7 @@ async def test_what_is_no_tenant_id_is_refused_before_any_look_up(number):
 @given(
     st.one_of(st.text(max_size=200), st.text("aZ0._-", max_size=140), st.binary(max_size=20), st.integers(), st.none())
 )
-def test_exactly_the_ids_of_the_grammar_are_accepted(tenant):
+def test_only_ids_of_the_grammar_are_accepted(tenant):
     router = DatabaseRouter(resolver=asked)
     if isinstance(tenant, str) and GRAMMAR.fullmatch(tenant):
         assert router.check_id(tenant) == tenant
@@ -110,7 +110,7 @@ def test_exactly_the_ids_of_the_grammar_are_accepted(tenant):
             router.database_for(tenant)
 
 
-def test_a_grammar_of_ones_own():
+def test_custom_grammar_is_used():
     router = DatabaseRouter(grammar=r"[0-9]{3}")
     router.add("123", RedisDatabase())
     for wrong in ("acme", "1234", "123\n", ""):
@@ -120,7 +120,7 @@ def test_a_grammar_of_ones_own():
 
 
 @pytest.mark.parametrize("grammar", ["[", 5, None, b"[a-z]+", re.compile(b"x")], ids=repr)
-def test_a_grammar_that_is_none(grammar):
+def test_invalid_grammar_is_refused(grammar):
     with pytest.raises(ConfigurationError, match="grammar"):
         DatabaseRouter(grammar=grammar)
 
@@ -153,13 +153,13 @@ def test_add_remove_and_ask(paper):
     assert repr(paper) == "<DatabaseRouter of 4 tenants>"
 
 
-async def test_adatabase_for(paper):
+async def test_adatabase_for_returns_the_database_or_raises(paper):
     assert await paper.adatabase_for("b") is paper.database_for("b")
     with pytest.raises(UnknownTenantError):
         await paper.adatabase_for("z")
 
 
-def test_a_tenant_is_never_replaced_silently(paper):
+def test_tenant_is_never_replaced_silently(paper):
     before = paper.database_for("a")
     with pytest.raises(ConfigurationError, match="has a tenant 'a' already"):
         paper.add("a", RedisDatabase(host="192.0.2.1", db=9))
@@ -167,7 +167,7 @@ def test_a_tenant_is_never_replaced_silently(paper):
 
 
 @pytest.mark.parametrize("value", [None, "redis://h", {"host": "h"}, 5], ids=repr)
-def test_a_tenant_needs_a_database(paper, value):
+def test_tenant_needs_a_database(paper, value):
     with pytest.raises(ConfigurationError, match="needs a RedisDatabase"):
         paper.add("z", value)
     with pytest.raises(ConfigurationError, match="needs a RedisDatabase"):
@@ -177,14 +177,14 @@ def test_a_tenant_needs_a_database(paper, value):
     assert "z" not in paper
 
 
-def test_a_router_can_not_be_iterated_over_and_is_always_true():
+def test_router_is_not_iterable_and_always_true():
     router = DatabaseRouter()
     assert bool(router) is True
     with pytest.raises(TypeError, match="not iterable"):
         iter(router)
 
 
-def test_removing_closes_the_idle_connections(router, flushed_server):
+def test_removing_a_tenant_closes_its_idle_connections(router, flushed_server):
     database = router.database_for("acme")
     database.connection.ping()
     pool = database.connection.connection_pool
@@ -193,7 +193,7 @@ def test_removing_closes_the_idle_connections(router, flushed_server):
     assert database.connection.ping()
 
 
-def test_closing_closes_all(router):
+def test_close_closes_all_databases(router):
     with router as entered:
         assert entered is router
         pools = []
@@ -203,7 +203,7 @@ def test_closing_closes_all(router):
     assert not any(connection._sock for pool in pools for connection in pool._available_connections)
 
 
-async def test_aclosing_closes_all(router):
+async def test_aclose_closes_all_databases(router):
     async with router as entered:
         assert entered is router
         clients = []
@@ -242,7 +242,8 @@ def place(server="h", db=0, prefix=""):
         (place(prefix="é"), place(prefix="e"), False),
     ],
 )
-def test_invariant_6_shared_keyspaces_are_refused(one, other, shared):
+@pytest.mark.invariant(6)
+def test_shared_keyspaces_are_refused(one, other, shared):
     router = DatabaseRouter({"one": one})
     if not shared:
         router.add("other", other)
@@ -256,14 +257,16 @@ def test_invariant_6_shared_keyspaces_are_refused(one, other, shared):
     router.add("other", other)
 
 
-def test_invariant_6_one_database_for_two_tenants():
+@pytest.mark.invariant(6)
+def test_one_database_for_two_tenants():
     database = place()
     with pytest.raises(SharedKeyspaceError):
         DatabaseRouter({"one": database, "other": database})
 
 
 @given(st.lists(st.text("ab", max_size=4), min_size=1, max_size=10))
-def test_invariant_6_prefixes_are_accepted_exactly_when_no_one_starts_with_another(prefixes):
+@pytest.mark.invariant(6)
+def test_overlapping_prefixes_are_refused_and_others_accepted(prefixes):
     router, accepted = DatabaseRouter(), []
     for number, prefix in enumerate(prefixes):
         overlaps = any(prefix.startswith(other) or other.startswith(prefix) for other in accepted)
@@ -277,7 +280,8 @@ def test_invariant_6_prefixes_are_accepted_exactly_when_no_one_starts_with_anoth
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=12))
-def test_invariant_6_moving_databases_never_brings_two_together(moves):
+@pytest.mark.invariant(6)
+def test_moved_databases_never_share_a_keyspace(moves):
     databases = [place(db=number, prefix=prefix) for number, prefix in enumerate(("a", "ab", "b", "", "abc"))]
     router = DatabaseRouter({f"t{number}": database for number, database in enumerate(databases)})
     for number, db in moves:
@@ -294,7 +298,8 @@ def test_invariant_6_moving_databases_never_brings_two_together(moves):
     assert len(router) == 5
 
 
-def test_invariant_9_errors_about_keyspaces_show_no_secret():
+@pytest.mark.invariant(9)
+def test_errors_about_keyspaces_show_no_secret():
     one = RedisDatabase(host="h", username="hunter2", password="hunter2")
     with pytest.raises(SharedKeyspaceError) as caught:
         DatabaseRouter({"one": one, "other": RedisDatabase(host="h", password="hunter2x")})

@@ -22,7 +22,7 @@ def router(flushed_server):
 
 
 @pytest.mark.slow
-def test_every_damage_to_one_character_is_refused(router):
+def test_token_with_a_changed_character_is_refused(router):
     with router.scan_keys(count=10) as scan:
         for _ in range(70):
             next(scan)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
     pages=st.lists(st.tuples(st.sampled_from("tu"), st.lists(st.sampled_from("abcdefgh"), max_size=6)), max_size=30),
     most=st.integers(1, 20),
 )
-def test_no_key_is_left_out_and_none_comes_twice_while_exact(pages, most):
+def test_each_key_is_returned_once_while_exact(pages, most):
     unique = KeyDeduplicator(most)
     seen, times = set(), {}
     for tenant, keys in pages:
@@ -30,7 +30,7 @@ def test_no_key_is_left_out_and_none_comes_twice_while_exact(pages, most):
         assert set(times.values()) <= {1}
 
 
-def test_a_tenant_that_is_through_makes_room():
+def test_finished_tenant_frees_memory():
     unique = KeyDeduplicator(3)
     assert unique.new("t", ["a", "b", "a"]) == ["a", "b"]
     unique.forget("t")
@@ -39,7 +39,7 @@ def test_a_tenant_that_is_through_makes_room():
     unique.forget("nobody")
 
 
-def test_it_says_once_when_it_is_not_exact_any_more():
+def test_loss_of_exactness_is_logged_once():
     structlog.configure()
     unique = KeyDeduplicator(2)
     with capture_logs() as events:
@@ -52,13 +52,13 @@ def test_it_says_once_when_it_is_not_exact_any_more():
     assert events[0]["remembered"] == 2
 
 
-def test_long_keys_take_more_room():
+def test_long_keys_count_as_several():
     unique = KeyDeduplicator(10)
     unique.new("t", ["x" * 1000])
     assert not unique.exact
 
 
-def test_what_unique_may_be():
+def test_wrong_values_of_unique_are_refused():
     assert [checked_unique(value) for value in (False, True, 7)] == [0, REMEMBERED, 7]
     for value, error in ((0, ValueError), (-1, ValueError), ("1", TypeError), (None, TypeError), (1.5, TypeError)):
         with pytest.raises(error, match="unique must be"):

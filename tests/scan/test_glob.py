@@ -52,7 +52,7 @@ def as_the_server_does(client, pattern, texts):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pattern=patterns, texts=st.sets(keys, min_size=1, max_size=30))
-def test_patterns_match_what_they_match_on_the_server(flushed_server, pattern, texts):
+def test_patterns_match_as_on_the_server(flushed_server, pattern, texts):
     matches = matcher(pattern)
     if matches is None:
         assert re.search("é", pattern)
@@ -62,7 +62,7 @@ def test_patterns_match_what_they_match_on_the_server(flushed_server, pattern, t
 
 
 @pytest.mark.parametrize("pattern", ODD, ids=ascii)
-def test_odd_patterns(flushed_server, pattern):
+def test_unusual_patterns_match_as_on_the_server(flushed_server, pattern):
     texts = {
         "",
         "a",

@@ -45,7 +45,7 @@ tenant_sets = st.sets(st.integers(0, 500).map("t{}".format), max_size=120)
 
 
 @given(tenants=tenant_sets, more=tenant_sets, data=st.data())
-def test_what_is_through_is_never_more_than_was(tenants, more, data):
+def test_finished_tenants_of_a_token_are_never_more_than_had_finished(tenants, more, data):
     through = {tenant for tenant in sorted(tenants) if data.draw(st.booleans())}
     token = ResumeToken.decoded(ResumeToken.of(ASKED, tenants, through, ()).encoded(), ASKED)
     assert token.finished(sorted(tenants)) == through
@@ -53,14 +53,14 @@ def test_what_is_through_is_never_more_than_was(tenants, more, data):
     assert token.finished(sorted(tenants - more)) <= through
 
 
-def test_a_tenant_more_costs_only_its_bucket():
+def test_added_tenant_reopens_only_its_bucket():
     tenants = [f"t{number}" for number in range(1000)]
     token = ResumeToken.of(ASKED, tenants, tenants, ())
     assert len(token.finished([*tenants, "late"])) > 900
     assert "late" not in token.finished([*tenants, "late"])
 
 
-def test_places_are_put_back_only_where_they_were():
+def test_cursors_are_restored_only_for_the_same_server():
     identity = ServerIdentity(b"run", b"master")
     sources = [
         Stands("a", b"17", identity),
@@ -75,7 +75,7 @@ def test_places_are_put_back_only_where_they_were():
     assert again[0].identity == identity
 
 
-def test_its_size_is_bounded():
+def test_token_size_is_bounded():
     tenants = [f"tenant-with-a-long-name-{number}" for number in range(10_000)]
     sources = [
         Stands(tenant, b"%d" % (2**63 - number), ServerIdentity(b"r" * 40, b"master"))
@@ -85,7 +85,7 @@ def test_its_size_is_bounded():
     assert len(ResumeToken.of(ASKED, tenants, tenants[::2], sources).encoded()) < 50_000
 
 
-def test_no_name_and_no_secret_is_in_it(fleet):
+def test_token_contains_neither_tenant_ids_nor_secrets(fleet):
     walk = fleet.scan_keys(match="t*hunter2*")
     list(walk)
     token = walk.token()
@@ -133,13 +133,13 @@ GOOD = ResumeToken.of(ASKED, "ab", "a", ()).encoded()
     ],
     ids=range(16),
 )
-def test_what_is_no_token_of_this_walk_is_refused(fleet, token, error, text):
+def test_invalid_token_or_token_of_another_scan_is_refused(fleet, token, error, text):
     for walk in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):
         with pytest.raises(error, match=text):
             walk(resume=token)
 
 
-def test_a_forged_list_of_tenants_does_no_harm():
+def test_forged_list_of_tenants_finishes_no_tenant():
     assert ResumeToken.decoded(forged(through=""), ASKED).finished(["a", "b"]) == set()
     assert (
         ResumeToken.decoded(forged(through=base64.b64encode(b"\xff\xff").decode()), ASKED).finished(["a", "b"]) == set()
@@ -160,7 +160,7 @@ EVERYTHING = {(f"t{number}", f"t{number}:{key}") for number in range(6) for key 
 
 
 @pytest.mark.parametrize("stop", [0, 1, 100, 2500, 5000, 5400])
-async def test_stopped_anywhere_and_resumed_nothing_is_missing(large, stop):
+async def test_scan_stopped_anywhere_and_resumed_is_complete(large, stop):
     seen = []
     walk = large.scan_keys(count=50)
     for item in walk if stop else ():
@@ -189,7 +189,7 @@ async def _none():
         yield item
 
 
-def test_resumed_again_and_again(large):
+def test_scan_can_be_resumed_repeatedly(large):
     seen, token, rounds = set(), None, 0
     while True:
         walk = large.scan_pages(count=50, resume=token)
@@ -207,7 +207,7 @@ def test_resumed_again_and_again(large):
     assert list(large.scan_keys(count=50, resume=walk.token())) == []  # all is through
 
 
-def test_a_finished_token_finds_new_tenants_only(fleet, flushed_server):
+def test_finished_token_finds_new_tenants_only(fleet, flushed_server):
     walk = fleet.scan_keys()
     list(walk)
     assert list(fleet.scan_keys(resume=walk.token())) == []
@@ -217,7 +217,7 @@ def test_a_finished_token_finds_new_tenants_only(fleet, flushed_server):
     assert ("late", "new") in set(fleet.scan_keys(resume=walk.token()))
 
 
-def test_a_walk_that_was_resumed_is_not_exact(large):
+def test_resumed_scan_with_unique_is_not_exact(large):
     walk = large.scan_keys(count=50, unique=True)
     for _ in range(500):
         next(walk)
@@ -239,7 +239,7 @@ router.close()
 """
 
 
-def test_another_process_goes_on(large, flushed_server):
+def test_another_process_resumes_the_scan(large, flushed_server):
     seen = set()
     with large.scan_keys(count=50) as walk:
         for item in walk:
@@ -260,7 +260,7 @@ def test_another_process_goes_on(large, flushed_server):
     assert len(rest) < 4000
 
 
-def test_cursors_of_a_server_that_was_restarted_are_not_used(tmp_path):
+def test_cursors_of_a_restarted_server_are_not_used(tmp_path):
     structlog.configure()
     with EmbeddedServer(data_dir=tmp_path, options={"appendonly": True, "appendfsync": "always"}) as server:
         router = DatabaseRouter({"t": RedisDatabase(**server.settings)})

@@ -38,11 +38,11 @@ async def both_ways(router, **arguments):
     return [sorted(set(each)) for each in found]
 
 
-async def test_all_keys_of_all_tenants(fleet):
+async def test_scan_returns_all_keys_of_all_tenants(fleet):
     assert await both_ways(fleet) == [ALL] * 4
 
 
-async def test_match_count_type_and_tenants(fleet):
+async def test_scan_accepts_match_count_type_and_tenants(fleet):
     fleet.database_for("t2").connection.sadd("t2:set", "x")
     assert await both_ways(fleet, match="*:1", count=1) == [[item for item in ALL if item[1].endswith(":1")]] * 4
     assert await both_ways(fleet, type="set") == [[("t2", "t2:set")]] * 4
@@ -50,7 +50,7 @@ async def test_match_count_type_and_tenants(fleet):
     assert await both_ways(fleet, tenants=[]) == [[]] * 4
 
 
-async def test_prefixes_are_taken_off(flushed_server):
+async def test_prefixes_are_removed_from_keys(flushed_server):
     databases = {
         name: RedisDatabase(**flushed_server.settings, db=1, key_prefix=f"{name}*:") for name in ("one", "two")
     }
@@ -71,7 +71,7 @@ def test_outcomes_count_the_keys(fleet):
     assert list(walk) == []  # once only
 
 
-async def test_outcomes_of_an_asyncio_walk(fleet):
+async def test_outcomes_of_an_async_scan_count_the_keys(fleet):
     walk = fleet.ascan_pages()
     assert len([page async for page in walk]) == 20
     assert {outcome.value for outcome in walk.outcomes.values()} == {3}
@@ -90,7 +90,7 @@ def test_wrong_arguments_are_errors_of_the_call(fleet, arguments, error):
             walk(**arguments)
 
 
-async def test_a_walk_that_is_not_started_asks_nothing(fleet, flushed_server, client_name, no_thread_is_left):
+async def test_scan_that_is_not_started_sends_no_command(fleet, flushed_server, client_name, no_thread_is_left):
     walk, awalk = fleet.scan_keys(), fleet.ascan_keys()
     assert no_thread_is_left() == []
     assert open_connections(flushed_server, client_name) == []
@@ -102,13 +102,13 @@ async def test_a_walk_that_is_not_started_asks_nothing(fleet, flushed_server, cl
     gc.collect()
 
 
-def test_the_tenants_are_those_of_the_call(fleet):
+def test_tenants_are_determined_by_the_call(fleet):
     walk = fleet.scan_keys()
     fleet.add("late", RedisDatabase(host="127.0.0.1", port=1))
     assert sorted(set(walk)) == ALL
 
 
-def test_a_tenant_removed_before_its_turn_is_named(fleet):
+def test_tenant_removed_before_its_turn_is_a_failed_outcome(fleet):
     walk = fleet.scan_keys(on_error="collect")
     fleet.remove("t1")  # its place may be another tenant's by now
     assert ("t1", "t1:0") not in set(walk)
@@ -156,7 +156,7 @@ def abandoned_by_loop(walk):
 
 
 @pytest.mark.parametrize("leave", [left, left_by_with, left_by_error, abandoned, abandoned_by_loop])
-def test_leaving_early_releases_every_thread_and_connection(
+def test_leaving_a_scan_early_releases_every_thread_and_connection(
     fleet, flushed_server, client_name, no_thread_is_left, leave
 ):
     fill(fleet, flushed_server)
@@ -173,7 +173,7 @@ def test_leaving_early_releases_every_thread_and_connection(
     eventually(lambda: open_connections(flushed_server, client_name) == [])
 
 
-async def test_leaving_early_releases_every_task_and_connection(fleet, flushed_server, client_name):
+async def test_leaving_an_async_scan_early_releases_every_task_and_connection(fleet, flushed_server, client_name):
     fill(fleet, flushed_server)
     walk = fleet.ascan_keys(count=10)
     async for _ in walk:
@@ -193,7 +193,7 @@ async def test_leaving_early_releases_every_task_and_connection(fleet, flushed_s
     assert open_connections(flushed_server, client_name) == []
 
 
-async def test_an_abandoned_asyncio_walk_ends_by_itself(fleet, flushed_server):
+async def test_abandoned_async_scan_is_closed(fleet, flushed_server):
     fill(fleet, flushed_server)
 
     async def consume():
@@ -206,7 +206,7 @@ async def test_an_abandoned_asyncio_walk_ends_by_itself(fleet, flushed_server):
     await fleet.aclose()
 
 
-async def test_an_asyncio_walk_that_is_cancelled(fleet, flushed_server):
+async def test_cancelled_async_scan_releases_its_connections(fleet, flushed_server):
     fill(fleet, flushed_server)
     seen = []
 
@@ -225,7 +225,7 @@ async def test_an_asyncio_walk_that_is_cancelled(fleet, flushed_server):
     await fleet.aclose()
 
 
-async def test_the_consumer_keeps_its_own_tenant(fleet):
+async def test_consumer_keeps_its_own_tenant(fleet):
     with fleet.use_tenant("t7"):
         for _ in fleet.scan_keys():
             assert current_tenant() == "t7"
@@ -257,7 +257,7 @@ async def test_back_pressure_bounds_the_pages_of_tasks_in_flight():
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_results_come_as_they_arrive(fleet, misbehaving, flushed_server, mode):
+async def test_results_are_yielded_as_they_arrive(fleet, misbehaving, flushed_server, mode):
     """A server that waits does not hold up the keys of others."""
     gate = threading.Event()
 
@@ -292,7 +292,7 @@ async def test_results_come_as_they_arrive(fleet, misbehaving, flushed_server, m
     await fleet.aclose()
 
 
-async def test_policies_of_walks(broken, names_of_broken):
+async def test_error_policies_of_scans(broken, names_of_broken):
     arguments = {"timeout": 0.3}
     walk, awalk, found = broken.scan_keys(**arguments), broken.ascan_keys(**arguments), []
 
@@ -311,7 +311,7 @@ async def test_policies_of_walks(broken, names_of_broken):
     await broken.aclose()
 
 
-async def test_raise_ends_a_walk_at_the_first_failure(broken, names_of_broken):
+async def test_raise_ends_a_scan_at_the_first_failure(broken, names_of_broken):
     walk, awalk = broken.scan_keys(on_error="raise", timeout=0.3), broken.ascan_keys(on_error="raise", timeout=0.3)
     with pytest.raises(redis.RedisError) as caught:
         list(walk)

@@ -84,7 +84,7 @@ class Counted:
         self.scans = commands.get("cmdstat_scan", {"calls": 0})["calls"]
 
 
-async def test_many_small_databases_take_few_connections_and_trips(wide, mode, client_name):
+async def test_many_small_databases_take_few_connections_and_round_trips(wide, mode, client_name):
     router = fleet_of(wide, range(500), client_name=client_name)
     with Counted(wide) as asked, count_commands() as counted:
         found, walk = await walked(router, mode)
@@ -96,7 +96,7 @@ async def test_many_small_databases_take_few_connections_and_trips(wide, mode, c
     router.close()
 
 
-async def test_connections_come_from_the_pool_and_go_back(wide, mode, client_name):
+async def test_connections_are_borrowed_from_the_pool_and_released(wide, mode, client_name):
     router = fleet_of(wide, range(20), client_name=client_name)
     for _ in range(3):
         if mode == "sync":
@@ -136,7 +136,7 @@ async def test_large_databases_are_spread_over_connections(flushed_server, mode,
 
 
 @pytest.mark.parametrize("match", [None, "a*", "*:9", "[ab]:?", "a:[!0-5]", "[a-é]:1"], ids=ascii)
-async def test_tenants_that_share_a_database_are_walked_in_one_pass(flushed_server, mode, match):
+async def test_tenants_that_share_a_database_are_scanned_in_one_pass(flushed_server, mode, match):
     names = ["acme:", "acme2:", "a*b:", "zeta:", "zèta:"]
     databases = {
         f"t{n}": RedisDatabase(**flushed_server.settings, db=1, key_prefix=name) for n, name in enumerate(names)
@@ -159,7 +159,7 @@ async def test_tenants_that_share_a_database_are_walked_in_one_pass(flushed_serv
     router.close()
 
 
-async def test_a_thousand_tenants_of_one_database(flushed_server, mode):
+async def test_a_thousand_tenants_of_one_database_are_scanned(flushed_server, mode):
     router = DatabaseRouter(
         {f"t{n}": RedisDatabase(**flushed_server.settings, key_prefix=f"{n}:") for n in range(1000)}
     )
@@ -171,7 +171,7 @@ async def test_a_thousand_tenants_of_one_database(flushed_server, mode):
     router.close()
 
 
-async def test_a_database_out_of_range_fails_alone_and_gets_no_one_elses_keys(wide, mode):
+async def test_database_out_of_range_fails_alone_without_keys_of_others(wide, mode):
     router = fleet_of(wide, [1, 2, 600, 3, 700, 4])
     found, walk = await walked(router, mode, on_error="collect")
     assert sorted(found) == sorted((f"t{n}", f"t{n}:{key}") for n in (1, 2, 3, 4) for key in range(5))
@@ -181,7 +181,7 @@ async def test_a_database_out_of_range_fails_alone_and_gets_no_one_elses_keys(wi
     router.close()
 
 
-async def test_users_without_info_or_select(flushed_server, mode):
+async def test_users_without_info_or_select_are_served(flushed_server, mode):
     with redis.Redis(**flushed_server.settings) as admin:
         admin.acl_setuser(
             "least", enabled=True, passwords=["+x"], keys=["*"], commands=["+scan", "+select", "+ping"], reset=True
@@ -227,7 +227,7 @@ def once(after, action):
     return between
 
 
-async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, mode):
+async def test_restarted_server_is_scanned_again(tmp_path, mode):
     structlog.configure()
     with lasting(tmp_path) as server, capture_logs() as events:
         expected = filled(server)
@@ -242,7 +242,7 @@ async def test_a_server_that_is_restarted_is_scanned_anew(tmp_path, mode):
         router.close()
 
 
-async def test_with_unique_a_restart_repeats_no_key(tmp_path, mode):
+async def test_unique_scan_repeats_no_key_after_a_restart(tmp_path, mode):
     with lasting(tmp_path) as server:
         expected = filled(server)
         router = fleet_of(server, range(2), breaker=None)
@@ -253,7 +253,7 @@ async def test_with_unique_a_restart_repeats_no_key(tmp_path, mode):
         router.close()
 
 
-async def test_a_connection_that_is_lost_is_no_loss_where_the_server_is_the_same(flushed_server, mode):
+async def test_lost_connection_to_the_same_server_continues_the_scan(flushed_server, mode):
     structlog.configure()
     expected = filled(flushed_server)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy, capture_logs() as events:
@@ -266,7 +266,7 @@ async def test_a_connection_that_is_lost_is_no_loss_where_the_server_is_the_same
         router.close()
 
 
-async def test_a_server_that_does_not_come_back_interrupts_its_tenants(flushed_server, tmp_path, mode):
+async def test_server_that_does_not_come_back_interrupts_its_tenants(flushed_server, tmp_path, mode):
     with lasting(tmp_path) as dying:
         filled(dying)
         expected = filled(flushed_server)
@@ -289,7 +289,7 @@ async def test_a_server_that_does_not_come_back_interrupts_its_tenants(flushed_s
         router.close()
 
 
-async def test_a_change_of_role_restarts_the_scan(flushed_server, mode):
+async def test_change_of_role_restarts_the_scan(flushed_server, mode):
     structlog.configure()
     with EmbeddedServer() as server:
         filled(server, tenants=1)
@@ -312,7 +312,7 @@ async def test_a_change_of_role_restarts_the_scan(flushed_server, mode):
         router.close()
 
 
-async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, mode):
+async def test_server_that_changes_too_often_interrupts_its_tenants(tmp_path, mode):
     with lasting(tmp_path) as server:
         filled(server, tenants=1, keys=5000)
         # However long a start takes on a busy machine: who finds no server waits for it.
@@ -332,7 +332,7 @@ async def test_a_server_that_changes_too_often_interrupts_its_tenants(tmp_path, 
         router.close()
 
 
-async def test_tenants_that_travel_together_share_the_seconds(flushed_server, mode):
+async def test_tenants_of_one_request_have_the_same_duration(flushed_server, mode):
     filled(flushed_server, tenants=10, keys=3)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         proxy.disturb(latency=0.05)
@@ -343,7 +343,7 @@ async def test_tenants_that_travel_together_share_the_seconds(flushed_server, mo
         router.close()
 
 
-async def test_a_dead_server_costs_one_deadline_however_many_tenants_it_has(misbehaving, mode):
+async def test_dead_server_costs_one_deadline_however_many_tenants_it_has(misbehaving, mode):
     server = misbehaving(lambda peer, stop: stop.wait(10))
     router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=server.port, db=n) for n in range(2000)})
     _, walk = await walked(router, mode, timeout=0.3, on_error="collect")
@@ -352,7 +352,7 @@ async def test_a_dead_server_costs_one_deadline_however_many_tenants_it_has(misb
     router.close()
 
 
-async def test_a_tenant_that_is_removed_in_the_middle_ends_alone(flushed_server, mode):
+async def test_tenant_removed_during_a_scan_fails_alone(flushed_server, mode):
     filled(flushed_server, tenants=2)
     databases = {f"t{n}": RedisDatabase(**flushed_server.settings, db=0, key_prefix=f"t0:{n}") for n in (1, 2)}
     router = DatabaseRouter(databases)
@@ -365,7 +365,7 @@ async def test_a_tenant_that_is_removed_in_the_middle_ends_alone(flushed_server,
     router.close()
 
 
-async def test_a_slow_consumer_holds_the_servers_back(flushed_server, mode):
+async def test_slow_consumer_delays_further_requests(flushed_server, mode):
     """What was read from the servers is bounded by what is handed out, not by what there is."""
     filled(flushed_server, tenants=8, keys=4000)
     router = fleet_of(flushed_server, range(8))
@@ -394,7 +394,7 @@ async def test_a_slow_consumer_holds_the_servers_back(flushed_server, mode):
     await router.aclose()
 
 
-def test_a_walk_with_fewer_connections_than_it_could_use(flushed_server, client_name):
+def test_scan_with_fewer_connections_than_it_could_use_is_complete(flushed_server, client_name):
     expected = filled(flushed_server, tenants=6)
     settings = {**flushed_server.settings, "client_name": client_name, "max_connections": 2}
     router = DatabaseRouter({f"t{n}": RedisDatabase(**settings, db=n) for n in range(6)})
@@ -408,7 +408,7 @@ def test_a_walk_with_fewer_connections_than_it_could_use(flushed_server, client_
     router.close()
 
 
-def test_walks_of_many_threads_at_once(wide):
+def test_concurrent_scans_of_many_threads_are_complete(wide):
     router = fleet_of(wide, range(200))
     failures = []
 
@@ -426,7 +426,7 @@ def test_walks_of_many_threads_at_once(wide):
 
 
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
-async def test_a_budget_that_others_have_used_up_fails_the_walk_and_does_not_hang_it(flushed_server, mode, on_full):
+async def test_exhausted_budget_fails_the_scan_without_hanging(flushed_server, mode, on_full):
     filled(flushed_server, tenants=4)
     budget = Budget(per_server=1, per_tenant=1, on_full=on_full, timeout=0.1)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**flushed_server.settings, db=n, budget=budget) for n in range(4)})
@@ -447,7 +447,7 @@ async def test_a_budget_that_others_have_used_up_fails_the_walk_and_does_not_han
     await router.aclose()
 
 
-async def test_connections_that_are_looked_after(flushed_server, mode):
+async def test_health_check_of_redis_py_does_not_disturb_a_scan(flushed_server, mode):
     """redis-py's own health check, which is due at the next use here, does not get in between."""
     expected = filled(flushed_server, tenants=3, keys=50)
     router = fleet_of(flushed_server, range(3), health_check_interval=60)
@@ -470,7 +470,7 @@ async def test_connections_that_are_looked_after(flushed_server, mode):
     await router.aclose()
 
 
-async def test_of_tenants_that_are_through_only_the_outcome_is_kept(wide, mode):
+async def test_only_outcomes_of_finished_tenants_are_kept(wide, mode):
     router = fleet_of(wide, range(500))
     async for _ in _each(router.scan_keys() if mode == "sync" else router.ascan_keys()):
         pass  # pools and connections are made, and stay

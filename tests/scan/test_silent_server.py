@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 SILENCE = 1.0
 
 
-async def test_a_silent_server_is_waited_for_once(mode):
+async def test_scan_waits_once_for_a_silent_server(mode):
     with EmbeddedServer() as server:
         with redis.Redis(**server.settings) as client:
             client.mset({f"k{number}": 1 for number in range(6000)})

@@ -35,7 +35,8 @@ async def collected(router, mode):
     return [item async for item in walk], walk.outcomes
 
 
-async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connection(flushed_server, user, mode):
+@pytest.mark.invariant(8)
+async def test_transaction_that_can_not_be_discarded_closes_the_connection(flushed_server, user, mode):
     """The connection rests inside MULTI, between two tenants, as the right to DISCARD is taken away."""
     settings = {**flushed_server.settings, "username": user, "password": PASSWORD}
     router = DatabaseRouter({f"t{db}": RedisDatabase(**settings, db=db) for db in (1, 2)})
@@ -62,7 +63,8 @@ async def test_invariant_8_a_transaction_that_can_not_be_ended_closes_the_connec
     await router.aclose()
 
 
-async def test_invariant_8_a_page_that_makes_no_sense_closes_the_connection(fleet, flushed_server, monkeypatch, mode):
+@pytest.mark.invariant(8)
+async def test_malformed_page_closes_the_connection(fleet, flushed_server, monkeypatch, mode):
     """Where it is then is not certain: part of what was sent has moved it."""
     whole = scan_worker.ScanWorker._turn
 
@@ -102,7 +104,7 @@ def in_child(function):
         os.waitpid(child, 0)
 
 
-def test_a_walk_stays_in_its_process(flushed_server, client_name):
+def test_scan_can_not_be_used_in_a_forked_child(flushed_server, client_name):
     """The child has none of the threads, and the parent's sockets are not its own to shut down."""
     router = DatabaseRouter({"t": RedisDatabase(**flushed_server.settings, client_name=client_name)})
     router.database_for("t").connection.mset({f"k{number}": 1 for number in range(3000)})

@@ -37,7 +37,7 @@ def raw(proxy: ChaosProxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
 
-def test_without_faults_everything_passes(proxy: ChaosProxy) -> None:
+def test_proxy_without_faults_forwards_everything(proxy: ChaosProxy) -> None:
     big = b"x" * 5_000_000
     with through(proxy, socket_timeout=10) as client:
         client.set("big", big)
@@ -47,7 +47,7 @@ def test_without_faults_everything_passes(proxy: ChaosProxy) -> None:
     assert proxy.faults == Faults()
 
 
-def test_latency_is_added_both_ways(proxy: ChaosProxy) -> None:
+def test_latency_is_added_in_both_directions(proxy: ChaosProxy) -> None:
     with through(proxy, socket_timeout=10) as client:
         client.ping()
         proxy.disturb(latency=0.1)
@@ -56,7 +56,7 @@ def test_latency_is_added_both_ways(proxy: ChaosProxy) -> None:
         assert time.monotonic() - began >= 0.2
 
 
-def test_a_lost_request_never_happens_and_a_lost_reply_does(proxy: ChaosProxy, server: EmbeddedServer) -> None:
+def test_lost_request_is_not_executed_and_request_of_a_lost_reply_is(proxy: ChaosProxy, server: EmbeddedServer) -> None:
     with through(proxy) as client, redis.Redis(**server.settings) as straight:
         client.ping()
         proxy.disturb(lose_requests=True)
@@ -73,7 +73,7 @@ def test_a_lost_request_never_happens_and_a_lost_reply_does(proxy: ChaosProxy, s
         assert client.incr("n") == 2
 
 
-def test_a_black_hole_accepts_and_is_silent(proxy: ChaosProxy) -> None:
+def test_swallowing_proxy_accepts_and_is_silent(proxy: ChaosProxy) -> None:
     proxy.swallow()
     with raw(proxy) as client:
         client.sendall(b"PING\r\n")
@@ -82,7 +82,7 @@ def test_a_black_hole_accepts_and_is_silent(proxy: ChaosProxy) -> None:
             client.recv(1)
 
 
-def test_a_reply_is_cut_in_the_middle(proxy: ChaosProxy) -> None:
+def test_reply_is_cut_by_closing(proxy: ChaosProxy) -> None:
     with raw(proxy) as client:
         client.sendall(b"PING\r\n")
         assert client.recv(64) == b"+PONG\r\n"
@@ -96,7 +96,7 @@ def test_a_reply_is_cut_in_the_middle(proxy: ChaosProxy) -> None:
         assert client.ping()
 
 
-def test_a_reply_is_cut_by_a_reset(proxy: ChaosProxy) -> None:
+def test_reply_is_cut_by_a_reset(proxy: ChaosProxy) -> None:
     with raw(proxy) as client:
         proxy.disturb(cut_reply_after=3, cut_by_reset=True)
         client.sendall(b"PING\r\n")
@@ -106,7 +106,7 @@ def test_a_reply_is_cut_by_a_reset(proxy: ChaosProxy) -> None:
     assert proxy.faults == Faults(cut_by_reset=True)
 
 
-def test_a_reset_is_a_reset_and_a_hang_up_an_end(proxy: ChaosProxy) -> None:
+def test_reset_sends_rst_and_hang_up_sends_fin(proxy: ChaosProxy) -> None:
     with raw(proxy) as client:
         client.sendall(b"PING\r\n")
         client.recv(64)
@@ -120,7 +120,7 @@ def test_a_reset_is_a_reset_and_a_hang_up_an_end(proxy: ChaosProxy) -> None:
         assert client.recv(64) == b""
 
 
-def test_a_closed_port_refuses_until_it_is_opened_again(proxy: ChaosProxy) -> None:
+def test_closed_port_refuses_until_it_is_opened_again(proxy: ChaosProxy) -> None:
     port = proxy.port
     with through(proxy) as client:
         client.ping()
@@ -135,7 +135,7 @@ def test_a_closed_port_refuses_until_it_is_opened_again(proxy: ChaosProxy) -> No
         assert client.ping()
 
 
-def test_a_server_that_is_gone_looks_gone_through_it() -> None:
+def test_proxy_of_a_stopped_server_closes_connections() -> None:
     with EmbeddedServer() as own, ChaosProxy("127.0.0.1", own.port) as proxy, through(proxy) as client:
         client.ping()
         own.kill()
@@ -145,7 +145,7 @@ def test_a_server_that_is_gone_looks_gone_through_it() -> None:
         assert client.ping()
 
 
-async def test_tls_is_spoken_in_both_modes(server: EmbeddedServer, tmp_path: Path) -> None:
+async def test_tls_works_for_sync_and_async_clients(server: EmbeddedServer, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with ChaosProxy("127.0.0.1", server.port, authority.server_context()) as proxy:
         with through(proxy, socket_timeout=5, **authority.client_settings) as client:
@@ -161,7 +161,7 @@ async def test_tls_is_spoken_in_both_modes(server: EmbeddedServer, tmp_path: Pat
             client.ping()
 
 
-def test_stopping_twice_and_with_open_connections(server: EmbeddedServer) -> None:
+def test_stop_closes_open_connections_and_may_be_repeated(server: EmbeddedServer) -> None:
     proxy = ChaosProxy("127.0.0.1", server.port)
     with raw(proxy) as client:
         client.sendall(b"PING\r\n")

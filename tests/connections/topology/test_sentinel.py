@@ -99,7 +99,7 @@ async def until_done(database, mode, *command, seconds=15.0):
             await asyncio.sleep(0.01)
 
 
-async def test_a_failover_is_followed(group, mode):
+async def test_commands_follow_a_failover(group, mode):
     router = DatabaseRouter(
         {name: RedisDatabase(**group.settings, db=db) for db, name in enumerate(("acme", "globex"), 1)}
     )
@@ -116,7 +116,7 @@ async def test_a_failover_is_followed(group, mode):
     await router.aclose()
 
 
-async def test_a_demoted_master_gets_no_write(group, mode):
+async def test_demoted_master_gets_no_write(group, mode):
     """It lives on, and so do the connections to it; what they are told makes them look for the new master."""
     async with RedisDatabase(**group.settings) as database:
         assert await run(database, mode, "SET", "key", "before")
@@ -130,7 +130,7 @@ async def test_a_demoted_master_gets_no_write(group, mode):
             assert new.get("key") == "after"
 
 
-async def test_a_server_that_says_it_is_no_master_is_not_used(group, mode):
+async def test_server_that_reports_another_role_is_not_used(group, mode):
     """The sentinels' word may be of before: who is named by them is asked, before anything else is."""
     async with RedisDatabase(**{**group.settings, "breaker": None}, retry=Retry(NoBackoff(), 2)) as database:
         assert await run(database, mode, "SET", "key", "value")
@@ -188,14 +188,14 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
         assert client.get("key") == "value"
 
 
-async def test_a_user_who_may_not_ask_for_the_role_is_served(group, mode):
+async def test_user_without_permission_for_role_is_served(group, mode):
     with redis.Redis(**group.master.settings) as admin:
         admin.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+@all", "-role")
     async with RedisDatabase(**{**group.settings, "username": "weak", "password": "weak"}) as database:
         assert await run(database, mode, "SET", "key", "value")
 
 
-async def test_connections_in_use_as_the_master_changes_close_when_they_come_back(group, mode):
+async def test_connections_in_use_during_a_failover_are_closed_on_release(group, mode):
     async with RedisDatabase(**group.settings, max_connections=4) as database:
         client = database.connection if mode == "sync" else database.aconnection
         pool = client.connection_pool
@@ -214,7 +214,7 @@ async def test_connections_in_use_as_the_master_changes_close_when_they_come_bac
         assert other.is_connected
 
 
-async def test_an_unknown_master_is_redis_pys_error(group, mode):
+async def test_unknown_master_raises_the_error_of_redis_py(group, mode):
     settings = group.settings
     settings["sentinel"]["master"] = "another"
     kind = (redis.sentinel if mode == "sync" else redis.asyncio.sentinel).MasterNotFoundError
@@ -226,7 +226,7 @@ async def test_an_unknown_master_is_redis_pys_error(group, mode):
         assert database.server.breaker.may_refuse
 
 
-async def test_sentinels_that_are_away_or_hang_are_passed_over(group, mode):
+async def test_unreachable_and_silent_sentinels_are_skipped(group, mode):
     with silent() as port:
         settings = group.settings
         hosts = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{port}", *settings["sentinel"]["hosts"]]
@@ -235,7 +235,7 @@ async def test_sentinels_that_are_away_or_hang_are_passed_over(group, mode):
             assert await run(database, mode, "PING")
 
 
-def test_a_deadline_holds_while_sentinels_hang():
+def test_deadline_holds_while_sentinels_hang():
     with silent() as first, silent() as second:
         sentinel = {"master": "mymaster", "hosts": [f"127.0.0.1:{first}", f"127.0.0.1:{second}"], "socket_timeout": 20}
         with RedisDatabase(sentinel=sentinel) as database:
@@ -249,14 +249,14 @@ def test_a_deadline_holds_while_sentinels_hang():
             assert time.monotonic() - began < 4
 
 
-async def test_connections_to_sentinels_close_too(group, mode):
+async def test_close_closes_connections_to_sentinels(group, mode):
     async with RedisDatabase(**group.settings) as database:
         await run(database, mode, "PING")
     with redis.Redis(**group.sentinel.settings) as client:
         await aeventually(lambda: len([each for each in client.client_list() if each["lib-name"] == "redis-py"]) == 1)
 
 
-def test_what_tells_servers_apart():
+def test_keyspaces_of_sentinel_settings_are_compared_by_master_and_hosts():
     database = RedisDatabase(sentinel=OUT_OF_REACH, db=3)
     assert database.settings.server == "mymaster@192.0.2.1:26379,192.0.2.2:26379"
     turned = {"master": "mymaster", "hosts": [("192.0.2.2", 26379), "192.0.2.1"]}
@@ -309,13 +309,13 @@ def test_nothing_secret_is_shown():
         ({"sentinel": {"master": "m", "hosts": ["h"]}, "unix_socket_path": "/s"}, "are given together"),
     ],
 )
-def test_mistakes(given, said):
+def test_wrong_sentinel_settings_are_refused(given, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         RedisDatabase(**given)
     assert "secret" not in str(caught.value)
 
 
-def test_a_host_may_be_an_ipv6_address():
+def test_host_may_be_an_ipv6_address():
     for entry in ("[::1]:7000", ("::1", 7000)):
         database = RedisDatabase(sentinel={"master": "m", "hosts": [entry]})
         assert database.settings.sentinel.hosts == (("::1", 7000),)

@@ -34,7 +34,7 @@ def related(host, name, /, namespace="spec", bases=(RelatedModel,), **body):
 
 
 @pytest.mark.parametrize("field_class", EVERY)
-def test_the_target_is_a_class_a_name_or_the_model_itself(host, field_class):
+def test_target_is_a_class_a_name_or_the_model_itself(host, field_class):
     target = related(host, "Target")
     owner = related(
         host,
@@ -53,7 +53,7 @@ def test_the_target_is_a_class_a_name_or_the_model_itself(host, field_class):
 
 
 @pytest.mark.parametrize("field_class", EVERY)
-def test_a_target_may_be_defined_later(host, field_class):
+def test_target_may_be_defined_later(host, field_class):
     owner = related(host, "Owner", link=field_class("Later"))
     with pytest.raises(ImplementationError, match="no such model in its database"):
         _ = owner.get_field("link").related_model
@@ -62,7 +62,7 @@ def test_a_target_may_be_defined_later(host, field_class):
 
 
 @pytest.mark.parametrize("namespace", [None, "", "a:b", "MixedCase"])
-def test_any_namespace_will_do(host, namespace):
+def test_target_of_another_namespace_is_found_by_name(host, namespace):
     target = related(host, "Target", namespace)
     owner = related(host, "Owner", namespace, one=FKStringField("Target"), two=M2MSetField(target, related_name="two"))
     assert owner.get_field("one").related_model is target
@@ -70,7 +70,7 @@ def test_any_namespace_will_do(host, namespace):
     assert [each.related_name for each in host._relations_to(target)] == ["owner_set", "two"]
 
 
-def test_names_are_compared_without_regard_to_case_where_none_is_exact(host):
+def test_target_name_ignores_case_if_no_exact_name_exists(host):
     target = related(host, "Target", "MixedCase")
     owner = related(host, "Owner", link=FKStringField("mixedcase:TARGET"))
     assert owner.get_field("link").related_model is target
@@ -81,12 +81,12 @@ def test_names_are_compared_without_regard_to_case_where_none_is_exact(host):
 
 @pytest.mark.parametrize("to", [3, None, "", "spec:", model.RedisModel, RelatedModel, str, object()])
 @pytest.mark.parametrize("field_class", EVERY)
-def test_anything_else_is_refused(field_class, to):
+def test_target_of_another_type_is_refused(field_class, to):
     with pytest.raises(ImplementationError, match="a related field is for a model"):
         field_class(to)
 
 
-def test_there_has_to_be_a_target():
+def test_target_argument_is_required():
     with pytest.raises(TypeError):
         FKStringField()
 
@@ -97,7 +97,7 @@ def test_misspelt_options_are_refused_and_limpyds_indexable_is_not():
     assert FKStringField("Target", indexable=False).indexable
 
 
-def test_a_plain_model_is_no_target_by_name_either_whichever_comes_first(host):
+def test_model_that_is_not_related_is_refused_as_a_target_by_name(host):
     define(host, "Early", namespace="spec")
     with pytest.raises(ImplementationError, match=r"let it inherit from .*RelatedModel"):
         related(host, "Owner", link=FKStringField("Early"))
@@ -107,14 +107,14 @@ def test_a_plain_model_is_no_target_by_name_either_whichever_comes_first(host):
     assert set(host._models) == {"spec:early", "spec:owner"}
 
 
-def test_a_plain_model_may_link(host):
+def test_model_that_is_not_related_may_have_related_fields(host):
     target = related(host, "Target")
     owner = define(host, "Owner", namespace="spec", link=FKStringField(target))
     assert owner.get_field("link").related_model is target
     assert [each.owner for each in host._relations_to(target)] == ["spec:owner"]
 
 
-def test_related_names(host):
+def test_related_names_are_formatted(host):
     target = related(host, "Target")
     owner = related(
         host,
@@ -130,14 +130,14 @@ def test_related_names(host):
 
 
 @pytest.mark.parametrize("name", ["with space", "a-b", "1st", "_hidden", "%(nothing)s", "50%", "%s"])
-def test_related_names_that_can_be_no_attribute(host, name):
+def test_related_names_that_are_not_identifiers_are_refused(host, name):
     target = related(host, "Target")
     with pytest.raises(ImplementationError, match="related name"):
         related(host, "Owner", link=FKStringField(target, related_name=name))
     assert set(host._models) == {"spec:target"}
 
 
-def test_a_related_name_is_given_once(host):
+def test_duplicate_related_name_is_refused(host):
     target = related(host, "Target")
     related(host, "First", link=FKStringField(target, related_name="them"))
     with pytest.raises(ImplementationError, match=r"'them' .* is taken: the field 'link' of 'spec:first'"):
@@ -148,7 +148,7 @@ def test_a_related_name_is_given_once(host):
 
 
 @pytest.mark.parametrize("name", ["title", "delete", "adelete", "key", "pk", "database", "connected", "method"])
-def test_a_related_name_hides_nothing(host, name):
+def test_related_name_of_an_attribute_of_the_target_is_refused(host, name):
     def late():
         return related(host, "Late", title=fields.StringField(), method=lambda _: None)
 
@@ -160,7 +160,7 @@ def test_a_related_name_hides_nothing(host, name):
         late()
 
 
-def test_links_must_be_found_again(host):
+def test_link_field_needs_an_equality_index(host):
     target = related(host, "Target")
     parts = DateIndex.configure(name="Parts")
     related(host, "Ranged", link=FKStringField(target, indexes=[TextRangeIndex]))
@@ -194,14 +194,15 @@ def test_abstract_bases_are_resolved_for_each_submodel(host):
     assert base.get_field("link").related_name == "%(model)s_links"
 
 
-def test_a_name_without_placeholder_in_an_abstract_base_is_for_one_submodel(host):
+def test_related_name_without_placeholder_in_an_abstract_base_serves_one_submodel(host):
     base = related(host, "Base", abstract=True, link=FKStringField("Target", related_name="links"))
     related(host, "First", bases=(base,))
     with pytest.raises(ImplementationError, match=r"write it with %\(model\)s"):
         related(host, "Second", bases=(base,))
 
 
-def test_p26_concrete_models_with_links_have_submodels(host):
+@pytest.mark.pitfall(26)
+def test_concrete_model_with_links_can_have_submodels(host):
     target = related(host, "Target")
     book = related(
         host,
@@ -222,7 +223,7 @@ def test_p26_concrete_models_with_links_have_submodels(host):
     assert short.get_field("same").related_model is short
 
 
-def test_a_field_declared_again_replaces_the_one_above(host):
+def test_redeclared_related_field_has_its_own_relation(host):
     target = related(host, "Target")
     book = related(host, "Book", link=FKStringField(target, related_name="books"))
     related(host, "Novel", bases=(book,), link=FKStringField(target, related_name="novels"))
@@ -230,7 +231,7 @@ def test_a_field_declared_again_replaces_the_one_above(host):
     assert [each.related_name for each in host._relations_to(target)] == ["books", "novels"]
 
 
-def test_a_module_that_is_imported_twice(host):
+def test_module_imported_twice_registers_relations_once(host):
     def load():
         return make_models(host)
 
@@ -240,7 +241,7 @@ def test_a_module_that_is_imported_twice(host):
     assert len(host._relations_to(first.Person)) == 6
 
 
-def test_a_class_body_that_python_insists_on(host):
+def test_class_statement_with_super_that_runs_again_links_to_the_new_class(host):
     def load():
         class Target(RelatedModel):
             database = host
@@ -257,7 +258,7 @@ def test_a_class_body_that_python_insists_on(host):
     assert [each.related_name for each in host._relations_to(second)] == ["links"]
 
 
-def test_one_line_that_makes_two_relations_makes_two_models(host):
+def test_class_statement_that_defines_another_relation_when_run_again_is_refused(host):
     def load(related_name):
         class Owner(RelatedModel):
             database = host
@@ -270,7 +271,7 @@ def test_one_line_that_makes_two_relations_makes_two_models(host):
         load("b")
 
 
-def test_limpyds_names_are_there():
+def test_names_of_limpyd_can_be_imported():
     assert re_identifier.sub("_", "a-b:c") == "a_b_c"
     assert issubclass(FKStringField, SimpleValueRelatedFieldMixin)
     assert issubclass(M2MSetField, MultiValuesRelatedFieldMixin)

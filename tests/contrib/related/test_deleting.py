@@ -52,7 +52,8 @@ def links(raw, storage="lib:book"):
     } - {"get", "hget", None}
 
 
-async def test_p24_every_kind_of_link_goes(call, m, raw):
+@pytest.mark.pitfall(24)
+async def test_deletion_removes_every_kind_of_link(call, m, raw):
     ann, book = await linked(call, m)
     assert links(raw) == {"ann", "bob"}
     await call(ann, "delete")
@@ -65,7 +66,7 @@ async def test_p24_every_kind_of_link_goes(call, m, raw):
         await call(ann, "delete")
 
 
-async def test_deleting_what_links_removes_it_from_collections(call, m, raw):
+async def test_deleted_linking_object_leaves_related_collections(call, m, raw):
     ann, book = await linked(call, m)
     await call(book, "delete")
     for name in ("written", "edited", "read", "queued", "rated"):
@@ -73,7 +74,7 @@ async def test_deleting_what_links_removes_it_from_collections(call, m, raw):
     assert set(raw.keys()) == {"lib:person:collection", "lib:book:max_pk"}
 
 
-async def test_trips(call, m, database):
+async def test_deletion_takes_two_round_trips(call, m, database):
     for _ in range(2):  # the second time the server knows the script
         ann, _ = await linked(call, m)
         with count_commands(database) as counted:
@@ -92,7 +93,7 @@ async def test_trips(call, m, database):
 
 
 @pytest.mark.parametrize("number", [10, AT_ONCE, AT_ONCE + 1])
-async def test_trips_for_many_links(call, m, database, raw, number):
+async def test_round_trips_of_deletion_grow_by_batches_of_links(call, m, database, raw, number):
     ann = await call.create(m.Person, name="ann")
     with database.pipeline(transaction=False) as pipe:
         for _ in range(number):
@@ -104,7 +105,8 @@ async def test_trips_for_many_links(call, m, database, raw, number):
     assert not list(raw.scan_iter("*writer*", count=10_000))
 
 
-async def test_p25_what_is_left_of_objects_that_are_gone_holds_nothing_up(call, m, raw):
+@pytest.mark.pitfall(25)
+async def test_index_entries_of_deleted_objects_do_not_prevent_deletion(call, m, raw):
     ann, _ = await linked(call, m)
     for name in ("writer", "editor", "readers", "queue", "raters"):
         raw.sadd(f"lib:book:{name}:ann", "ghost")
@@ -115,7 +117,7 @@ async def test_p25_what_is_left_of_objects_that_are_gone_holds_nothing_up(call, 
     assert links(raw) == {"bob"}
 
 
-async def test_an_entry_of_an_object_that_links_to_another_by_now(call, m, raw):
+async def test_link_changed_without_its_index_is_kept(call, m, raw):
     ann, book = await linked(call, m)
     raw.set("lib:book:1:writer", "bob")  # by somebody who knows of no index
     await call(ann, "delete")
@@ -125,7 +127,7 @@ async def test_an_entry_of_an_object_that_links_to_another_by_now(call, m, raw):
     assert await call(book.writer, "get") == "bob"
 
 
-async def test_an_object_that_links_to_itself(call, m, raw, database):
+async def test_object_that_links_to_itself_is_deleted(call, m, raw, database):
     ann = await call.create(m.Person, name="ann")
     await call(ann.boss, "set", ann)
     bob = await call.create(m.Person, name="bob", boss=ann)
@@ -137,7 +139,7 @@ async def test_an_object_that_links_to_itself(call, m, raw, database):
     assert raw.smembers("lib:person:collection") == {"bob"}
 
 
-async def test_two_that_link_to_one_another(call, m, raw):
+async def test_objects_that_link_to_each_other_are_deleted(call, m, raw):
     ann = await call.create(m.Person, name="ann")
     bob = await call.create(m.Person, name="bob", boss=ann)
     await call(ann.boss, "set", bob)
@@ -146,7 +148,7 @@ async def test_two_that_link_to_one_another(call, m, raw):
     assert not raw.keys()
 
 
-async def test_an_object_that_is_not_there_takes_no_link_away(call, m, raw):
+async def test_deleting_a_missing_object_removes_no_link(call, m, raw):
     ann, _ = await linked(call, m)
     raw.srem("lib:person:collection", "ann")
     before = links(raw)
@@ -155,7 +157,7 @@ async def test_an_object_that_is_not_there_takes_no_link_away(call, m, raw):
     assert links(raw) == before
 
 
-async def test_indexes_of_other_kinds_follow(call, database, raw):
+async def test_other_indexes_of_removed_links_are_updated(call, database, raw):
     target = define(database, "Target", (RelatedModel,), name=fields.PKField())
     owner = define(
         database,
@@ -189,7 +191,7 @@ async def test_indexes_of_other_kinds_follow(call, database, raw):
     assert not [key for key in raw.keys("*") if "TEXT" in key or "text-range" in key or "equal-with" in key]
 
 
-async def test_links_whose_index_takes_several_pks_for_one(call, database, raw):
+async def test_links_with_a_transforming_index_are_removed_exactly(call, database, raw):
     target = define(database, "Target", (RelatedModel,), name=fields.PKField())
     owner = define(
         database,
@@ -207,7 +209,7 @@ async def test_links_whose_index_takes_several_pks_for_one(call, database, raw):
     assert not raw.exists(":owner:2:one", ":owner:2:many")
 
 
-async def test_more_of_those_than_go_in_one_transaction(call, database, raw, monkeypatch):
+async def test_more_transformed_links_than_one_transaction_holds(call, database, raw, monkeypatch):
     monkeypatch.setattr(deletion, "AT_ONCE", 3)
     target = define(database, "Target", (RelatedModel,), name=fields.PKField())
     index = EqualIndex.configure(transform=str.lower)
@@ -220,7 +222,7 @@ async def test_more_of_those_than_go_in_one_transaction(call, database, raw, mon
     assert raw.smembers(":target:collection") == {"X"}
 
 
-async def test_links_of_objects_that_the_manager_of_their_model_leaves_out(call, database, raw):
+async def test_links_of_objects_hidden_by_their_manager_are_removed(call, database, raw):
     class Visible(ExtendedCollectionManager):
         def __init__(self, model):
             super().__init__(model)
@@ -247,7 +249,7 @@ async def test_links_of_objects_that_the_manager_of_their_model_leaves_out(call,
     assert await call(hidden.link, "get") is None
 
 
-async def test_several_targets_of_one_name(call, database):
+async def test_targets_with_equal_names_keep_the_links_of_each_other(call, database):
     m = make_models(database)
     other = define(database, "Person", (RelatedModel,), namespace="other", name=fields.PKField())
     stranger = await call.create(other, name="ann")
@@ -256,7 +258,7 @@ async def test_several_targets_of_one_name(call, database):
     assert await call(book.writer, "get") == "ann"
 
 
-async def test_a_step_that_the_server_refuses_deletes_nothing(call, m, raw):
+async def test_refused_step_deletes_nothing(call, m, raw):
     ann, _ = await linked(call, m)
     raw.delete("lib:book:1:readers")
     raw.set("lib:book:1:readers", "no set")
@@ -268,7 +270,7 @@ async def test_a_step_that_the_server_refuses_deletes_nothing(call, m, raw):
     assert not raw.exists("lib:person:collection")
 
 
-def test_links_made_meanwhile_go_too(m, database, raw):
+def test_links_made_during_deletion_are_removed(m, database, raw):
     """Threads link to objects, to the one and to the other, while these are deleted."""
     books = [m.Book(title=str(number)) for number in range(6)]
     ending = threading.Event()
@@ -310,7 +312,7 @@ def test_links_made_meanwhile_go_too(m, database, raw):
         assert not raw.keys(f"lib:book:*:{person._pk}")
 
 
-async def test_removing_the_links_alone(call, m, raw, database):
+async def test_links_can_be_removed_without_deleting_the_object(call, m, raw, database):
     ann, book = await linked(call, m)
     await call.create(m.Book, writer=ann)
     with count_commands(database) as counted:
@@ -323,7 +325,7 @@ async def test_removing_the_links_alone(call, m, raw, database):
     assert raw.sismember("lib:person:collection", "ann")
 
 
-async def test_a_collection_that_deletes_what_links(call, m, database):
+async def test_custom_related_collection_deletes_linking_objects(call, m, database):
     class Cascade(RelatedCollection):
         def remove_instance(self):
             for each in self().instances():
@@ -344,7 +346,7 @@ async def test_a_collection_that_deletes_what_links(call, m, database):
     assert await call.list(page.collection()) == []
 
 
-async def test_such_a_collection_needs_both_modes(m, database):
+async def test_custom_related_collection_needs_a_sync_and_an_async_form(m, database):
     class Blocking(RelatedCollection):
         def remove_instance(self):
             super().remove_instance()

@@ -192,7 +192,7 @@ def sides(server):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=st.lists(steps, min_size=5, max_size=25))
-def test_replies_and_keyspaces_are_limpyds(sides, program):
+def test_replies_and_keyspaces_equal_those_of_limpyd(sides, program):
     for side in sides:
         side.raw.flushdb()
     start = [("person", name, None) for name in PEOPLE] + [("book", None, None, [("pk", "ann")], [("pk", "bob")], {})]
@@ -202,7 +202,7 @@ def test_replies_and_keyspaces_are_limpyds(sides, program):
     assert sides[1].content() == sides[0].content()
 
 
-def test_each_reads_what_the_other_wrote(server, sides):
+def test_limpyd_and_tenantlimpyd_read_the_data_of_each_other(server, sides):
     limpyd, ours = sides
     for writer in sides:
         limpyd.raw.flushall()

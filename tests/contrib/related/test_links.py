@@ -40,7 +40,7 @@ async def given(request, call, m):
     return (ann if request.param == "object" else "ann"), ann
 
 
-async def test_foreign_keys(call, m, given):
+async def test_foreign_key_is_set_read_and_found(call, m, given):
     value, ann = given
     book = await call.create(m.Book, title="x")
     assert await call(book.writer, "set", value) is True
@@ -57,7 +57,7 @@ async def test_foreign_keys(call, m, given):
     assert await call(book.writer, "instance") == await call(book.editor, "instance") == ann
 
 
-async def test_sets(call, m, given):
+async def test_set_of_links_is_written_and_found(call, m, given):
     value, _ = given
     book = await call.create(m.Book, title="x")
     assert await call(book.readers, "sadd", value, "zoe") == 2
@@ -68,7 +68,7 @@ async def test_sets(call, m, given):
     assert await call(book.readers, "smembers") == {"zoe"}
 
 
-async def test_lists(call, m, given):
+async def test_list_of_links_is_written_and_found(call, m, given):
     value, _ = given
     book = await call.create(m.Book, title="x")
     assert await call(book.queue, "rpushx", value) == 0
@@ -87,7 +87,7 @@ async def test_lists(call, m, given):
     assert await call(book.queue, "proxy_set", (value,)) == 2
 
 
-async def test_sorted_sets(call, m, given):
+async def test_sorted_set_of_links_is_written_and_found(call, m, given):
     value, _ = given
     book = await call.create(m.Book, title="x")
     assert await call(book.raters, "zadd", {value: 1, "zoe": 2}) == 2
@@ -104,7 +104,7 @@ async def test_sorted_sets(call, m, given):
     assert await call(book.raters, "zmembers") == ["zoe"]
 
 
-async def test_new_objects(call, m, given):
+async def test_new_objects_are_created_with_links(call, m, given):
     value, ann = given
     book = await call.create(
         m.Book, writer=value, editor=value, readers=[value, "zoe"], queue=(value, value), raters={value: 3}
@@ -120,7 +120,7 @@ async def test_new_objects(call, m, given):
     assert await call(found.writer, "instance") == ann
 
 
-async def test_filters(call, m, given):
+async def test_filters_accept_objects_and_pks(call, m, given):
     value, _ = given
     book = await call.create(m.Book, title="x", writer="ann", readers=["ann", "zoe"], queue=["ann"], raters={"ann": 1})
     await call.create(m.Book, title="x", writer="zoe")
@@ -133,7 +133,7 @@ async def test_filters(call, m, given):
     assert await call(m.Book, "exists", writer=value) is True
 
 
-async def test_index_maintenance(call, m, given):
+async def test_indexes_of_links_can_be_rebuilt(call, m, given):
     value, ann = given
     if isinstance(value, SimpleValueRelatedFieldMixin):
         value = ann  # limpyd reads fields when a link is made, not here
@@ -148,7 +148,7 @@ async def test_index_maintenance(call, m, given):
     assert m.Book.get_field("readers").from_python_many(value, "zoe") == ["ann", "zoe"]
 
 
-async def test_the_field_of_another_model_that_links_to_the_same(call, m, database):
+async def test_link_given_as_a_field_that_links_to_the_same_object(call, m, database):
     note = define(database, "Note", (RelatedModel,), namespace="lib", by=FKStringField("Person"))
     ann, _ = await people(call, m, "ann", "zoe")
     written = await call.create(note, by=ann)
@@ -160,7 +160,7 @@ async def test_the_field_of_another_model_that_links_to_the_same(call, m, databa
     assert await call(book.readers, "smembers") == set()
 
 
-async def test_what_a_link_is_for_the_hooks_of_the_field(call, m):
+async def test_post_command_gets_links_as_pks(call, m):
     seen = []
 
     class Noted(m.Book):
@@ -179,7 +179,7 @@ async def test_what_a_link_is_for_the_hooks_of_the_field(call, m):
 # Following links
 
 
-async def test_following_a_foreign_key(call, m, database):
+async def test_instance_follows_a_foreign_key(call, m, database):
     (ann,) = await people(call, m, "ann")
     book = await call.create(m.Book, writer=ann, editor="nobody")
     with count_commands(database) as counted:
@@ -194,7 +194,7 @@ async def test_following_a_foreign_key(call, m, database):
         await call(book.editor, "instance")
 
 
-async def test_a_foreign_key_that_links_to_nothing(call, m):
+async def test_instance_of_an_empty_foreign_key_is_an_error(call, m):
     book = await call.create(m.Book, title="x")
     with pytest.raises(DoesNotExist, match="'writer' of <Book '1'> links to nothing"):
         await call(book.writer, "instance")
@@ -204,7 +204,7 @@ async def test_a_foreign_key_that_links_to_nothing(call, m):
         await call(m.Book().writer, "instance")
 
 
-async def test_collections_of_linked_objects(call, m, database):
+async def test_many_to_many_field_gives_a_collection_of_linked_objects(call, m, database):
     ann, bob, _ = await people(call, m, "ann", "bob", "cyd")
     await call(ann.city, "set", "Rome")
     book = await call.create(
@@ -226,7 +226,7 @@ async def test_collections_of_linked_objects(call, m, database):
     assert trips(counted) == 9
 
 
-async def test_collections_of_objects_that_link_here(call, m, database):
+async def test_related_name_gives_a_collection_of_linking_objects(call, m, database):
     ann, bob = await people(call, m, "ann", "bob")
     first = await call.create(m.Book, title="b", writer=ann, readers=[ann, bob], queue=[bob], raters={bob: 2, ann: 1})
     second = await call.create(m.Book, title="a", writer=ann, editor=bob)
@@ -249,7 +249,7 @@ async def test_collections_of_objects_that_link_here(call, m, database):
     assert type(ann.written()) is ExtendedCollectionManager
 
 
-async def test_a_collection_is_lazy(call, m):
+async def test_related_collection_is_evaluated_lazily(call, m):
     ann, bob = await people(call, m, "ann", "bob")
     written = ann.written()
     await call.create(m.Book, writer=ann)
@@ -262,7 +262,7 @@ async def test_a_collection_is_lazy(call, m):
     assert await call.list(ann.written()) == ["1"]
 
 
-def test_nothing_is_sent_for_building_collections(m, database):
+def test_building_related_collections_sends_no_command(m, database):
     ann = m.Person(name="ann")
     book = m.Book(writer=ann)
     with count_commands(database) as counted:
@@ -272,7 +272,7 @@ def test_nothing_is_sent_for_building_collections(m, database):
     assert found[3] == "<RelatedCollection of Book by writer>"
 
 
-def test_what_has_no_pk_has_no_links(m):
+def test_related_collection_of_an_object_without_pk_is_refused(m):
     for nobody in (m.Person(), m.Book()):
         with pytest.raises((DoesNotExist, ValueError), match=r"no pk yet|not stored yet"):
             nobody.written() if isinstance(nobody, m.Person) else nobody.readers()
@@ -282,7 +282,7 @@ def test_what_has_no_pk_has_no_links(m):
         m.Book.get_field("writer").instance()
 
 
-def test_other_attributes_are_missing_as_in_any_object(m):
+def test_unknown_attribute_is_an_attribute_error(m):
     ann = m.Person(name="ann")
     for name in ("nothing", "_nothing", "writer"):
         assert not hasattr(ann, name)
@@ -290,7 +290,7 @@ def test_other_attributes_are_missing_as_in_any_object(m):
             getattr(ann, name)
 
 
-def test_an_attribute_error_of_a_property_is_its_own(database):
+def test_attribute_error_of_a_property_is_not_replaced(database):
     def broken(self):
         raise AttributeError("inside")
 
@@ -299,7 +299,7 @@ def test_an_attribute_error_of_a_property_is_its_own(database):
         _ = odd().broken
 
 
-async def test_self_relations(call, m):
+async def test_model_links_to_itself(call, m):
     ann = await call.create(m.Person, name="ann")
     bob = await call.create(m.Person, name="bob", boss=ann)
     await call(ann.boss, "set", ann)
@@ -308,7 +308,7 @@ async def test_self_relations(call, m):
     assert sorted(await call.list(m.Person.collection(boss=bob.boss))) == ["ann", "bob"]
 
 
-async def test_unique_links(call, database):
+async def test_unique_foreign_key_refuses_a_second_link(call, database):
     holder = define(database, "Holder", (RelatedModel,), name=fields.StringField())
     badge = define(
         database,
@@ -331,7 +331,7 @@ async def test_unique_links(call, database):
     assert await call(badge, "get", holder=bob) == other
 
 
-async def test_plain_models_link_too(call, m, database):
+async def test_model_that_is_not_related_may_link(call, m, database):
     note = define(
         database, "Note", namespace="lib", by=FKStringField("Person", related_name="notes"), of=M2MSetField("Person")
     )
@@ -345,7 +345,7 @@ async def test_plain_models_link_too(call, m, database):
     assert await call(written.by, "get") is None
 
 
-async def test_targets_with_a_collection_manager_of_their_own(call, database):
+async def test_custom_collection_manager_of_the_target_is_used(call, database):
     class OnlyBig(ExtendedCollectionManager):
         def __init__(self, model):
             super().__init__(model)
@@ -366,7 +366,7 @@ async def test_targets_with_a_collection_manager_of_their_own(call, database):
 # Fields and collections of one's own
 
 
-async def test_fields_of_ones_own(call, m, database):
+async def test_custom_related_fields_convert_objects(call, m, database):
     class Loud(fields.StringField):
         def _shout(self, value, times=1):
             return (yield from self._set(str(value) * times))
@@ -403,14 +403,14 @@ async def test_fields_of_ones_own(call, m, database):
     assert await call(made.links, "smembers") == {"ann"}
 
 
-def test_a_command_that_there_is_not_is_no_command_of_links():
+def test_unknown_name_among_converting_commands_is_refused():
     with pytest.raises(ImplementationError, match="names the command 'fly', and has no operation _fly"):
 
         class FKFlying(SimpleValueRelatedFieldMixin, fields.StringField):
             _commands_with_single_value_from_python: ClassVar = ["fly"]
 
 
-async def test_collections_of_ones_own(call, m, database):
+async def test_custom_related_collection_class_is_used(call, m, database):
     class Counted(RelatedCollection):
         def __call__(self, **filters):
             return super().__call__(**filters).sort(by="title", alpha=True)
@@ -434,7 +434,7 @@ async def test_collections_of_ones_own(call, m, database):
     assert await call.list(ann.papers()) == ["2", "1"]
 
 
-async def test_submodels_link_by_themselves(call, m, database):
+async def test_submodel_has_its_own_relations(call, m, database):
     novel = define(database, "Novel", (m.Book,), genre=fields.StringField())
     (ann,) = await people(call, m, "ann")
     book, one = await call.create(m.Book, writer=ann), await call.create(novel, writer=ann, readers=[ann])
@@ -446,7 +446,7 @@ async def test_submodels_link_by_themselves(call, m, database):
     assert await call(book.writer, "get") is None
 
 
-async def test_keys_are_limpyds_under_the_prefix(flushed_server, call, raw):
+async def test_keys_equal_those_of_limpyd_after_the_prefix(flushed_server, call, raw):
     from tenantlimpyd.database import RedisDatabase
 
     database = RedisDatabase(**flushed_server.settings, db=0, key_prefix="p:")
@@ -471,12 +471,12 @@ async def test_keys_are_limpyds_under_the_prefix(flushed_server, call, raw):
     database.close()
 
 
-def test_models_are_still_models(m):
+def test_related_models_have_the_methods_of_models(m):
     assert issubclass(RelatedModel, model.RedisModel)
     assert m.Person.collection_manager is ExtendedCollectionManager
 
 
-async def test_links_are_values_like_others(call, m):
+async def test_links_can_be_sorted_by_and_fetched_as_values(call, m):
     ann, bob = await people(call, m, "ann", "bob")
     await call.create(m.Book, title="x", writer=bob, editor=ann)
     await call.create(m.Book, title="y", writer=ann)
@@ -487,7 +487,7 @@ async def test_links_are_values_like_others(call, m):
     assert await call(m.Book.lazy_connect(1), "hmget", "editor") == ["ann"]
 
 
-async def test_defaults(call, m, database):
+async def test_defaults_of_link_fields_are_stored(call, m, database):
     (ann,) = await people(call, m, "ann")
     note = define(
         database,

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("transaction", [True, False])
-async def test_links_of_every_kind(call, m, database, transaction):
+async def test_links_of_every_kind_are_made_in_a_pipeline(call, m, database, transaction):
     ann, bob = await call.create(m.Person, name="ann"), await call.create(m.Person, name="bob")
     book = await call.create(m.Book, title="x")
     for _ in range(2):
@@ -43,7 +43,7 @@ async def test_new_objects_with_links(call, m, database):
     assert await call.count(ann.written()) == await call.count(ann.read()) == 50
 
 
-async def test_a_link_by_a_field_that_is_read_first(call, m, database):
+async def test_link_given_as_a_field_is_read_before_the_pipeline_executes(call, m, database):
     ann = await call.create(m.Person, name="ann")
     bob = await call.create(m.Person, name="bob", boss=ann)
     book = await call.create(m.Book, title="x")
@@ -58,7 +58,7 @@ async def test_a_link_by_a_field_that_is_read_first(call, m, database):
     assert sorted(await call.list(ann.written())) == sorted(await call.list(ann.read())) == ["1", "2"]
 
 
-async def test_following_links(call, m, database):
+async def test_following_links_in_a_pipeline(call, m, database):
     ann = await call.create(m.Person, name="ann")
     book, other = await call.create(m.Book, writer=ann), await call.create(m.Book, title="x")
     with database.pipeline() as pipe:
@@ -74,7 +74,7 @@ async def test_following_links(call, m, database):
 
 
 @pytest.mark.parametrize("transaction", [True, False])
-async def test_deleting_with_links(call, m, database, raw, transaction):
+async def test_deletion_in_a_pipeline_removes_links(call, m, database, raw, transaction):
     people = [await call.create(m.Person, name=name) for name in "abc"]
     book = await call.create(m.Book, writer="a", readers=["a", "b", "c"], queue=["a", "b", "a", "z"])
     with count_commands(database) as counted, database.pipeline(transaction=transaction) as pipe:
@@ -103,7 +103,7 @@ async def test_linking_and_deleting_in_one_pipeline(call, m, database, raw):
     assert not raw.exists("lib:book:1:readers", "lib:book:readers:ann")
 
 
-async def test_removing_links_alone(call, m, database):
+async def test_removing_the_links_of_an_object_in_a_pipeline(call, m, database):
     ann = await call.create(m.Person, name="ann")
     book = await call.create(m.Book, writer=ann, readers=[ann])
     with database.pipeline() as pipe:
@@ -113,7 +113,7 @@ async def test_removing_links_alone(call, m, database):
     assert await call.list(ann.read()) == ["1"]
 
 
-async def test_a_transaction_with_watches(call, m, database):
+async def test_links_in_a_watched_transaction(call, m, database):
     ann = await call.create(m.Person, name="ann")
     book = await call.create(m.Book, title="x")
 
@@ -138,7 +138,8 @@ async def test_a_transaction_with_watches(call, m, database):
     assert await call.list(ann.read()) == ["1"]
 
 
-async def test_invariant_4_mistakes_show_where_they_are_made(call, routed, router):
+@pytest.mark.invariant(4)
+async def test_link_to_another_tenant_is_refused_as_it_is_queued(call, routed, router):
     with router.use_tenant("globex"):
         stranger = await call.create(routed.Person, name="ann")
     with router.use_tenant("acme"):

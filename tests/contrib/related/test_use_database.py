@@ -23,7 +23,8 @@ def names(host, model):
     return [each.related_name for each in host._relations_to(model)]
 
 
-def test_p23_targets_and_owners_move_in_any_order(host, other):
+@pytest.mark.pitfall(23)
+def test_targets_and_owners_move_in_any_order(host, other):
     m = make_models(host)
     m.Person.use_database(other)  # owns one relation to itself
     assert names(other, m.Person) == ["reports"]
@@ -35,14 +36,15 @@ def test_p23_targets_and_owners_move_in_any_order(host, other):
     assert m.Book.get_field("writer").related_model is m.Person
 
 
-def test_p23_a_model_without_related_fields_moves_alone(host, other):
+@pytest.mark.pitfall(23)
+def test_model_without_related_fields_moves_alone(host, other):
     m = make_models(host)
     alone = related(host, "Alone")
     assert alone.use_database(other) == [alone]
     assert names(host, m.Person) == ["reports", "written", "edited", "read", "queued", "rated"]
 
 
-def test_a_base_takes_both_sides_along(host, other):
+def test_moving_a_base_moves_both_sides_of_a_relation(host, other):
     m = make_models(host)
     moved = m.Person.__mro__[1].use_database(other)
     assert {model.__name__ for model in moved} == {"Base", "Person", "Book"}
@@ -50,7 +52,7 @@ def test_a_base_takes_both_sides_along(host, other):
     assert not host._models
 
 
-def test_a_related_name_that_is_taken_there_moves_nothing(host, other):
+def test_related_name_used_in_the_new_database_moves_no_model(host, other):
     here = make_models(host)
     there = related(other, "Person", "lib")
     related(other, "Other", "lib", link=FKStringField(there, related_name="edited"))
@@ -61,7 +63,7 @@ def test_a_related_name_that_is_taken_there_moves_nothing(host, other):
     assert names(other, there) == ["edited"]
 
 
-def test_a_target_that_has_such_an_attribute_there_moves_nothing(host, other):
+def test_attribute_of_the_target_in_the_new_database_moves_no_model(host, other):
     target = related(host, "Target", edited=lambda _: None)
     related(other, "Owner", link=FKStringField("Target", related_name="edited"))
     with pytest.raises(ImplementationError, match="Target has that attribute"):
@@ -69,7 +71,8 @@ def test_a_target_that_has_such_an_attribute_there_moves_nothing(host, other):
     assert target.database is host
 
 
-def test_p55_a_diamond_moves_each_relation_once(host, other):
+@pytest.mark.pitfall(55)
+def test_diamond_of_base_classes_moves_each_relation_once(host, other):
     target = related(host, "Target")
     top = related(host, "Top", link=FKStringField("Target", related_name="%(model)s_links"))
     left = related(host, "Left", bases=(top,))
@@ -80,7 +83,7 @@ def test_p55_a_diamond_moves_each_relation_once(host, other):
     assert sorted(names(other, target)) == ["bottom_links", "left_links", "right_links", "top_links"]
 
 
-def test_moving_back_and_forth(host, other):
+def test_models_can_move_back(host, other):
     m = make_models(host)
     for there, back in [(other, host), (host, other)] * 2:
         m.Book.use_database(there)
@@ -89,7 +92,7 @@ def test_moving_back_and_forth(host, other):
         assert names(back, m.Person) == []
 
 
-async def test_objects_made_before_a_move_keep_their_relations_where_they_are(flushed_server, database):
+async def test_existing_objects_keep_their_relations_after_a_move(flushed_server, database):
     m = make_models(database)
     ann = m.Person(name="ann")
     m.Book(writer=ann)

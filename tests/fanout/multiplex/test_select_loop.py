@@ -65,7 +65,7 @@ def scanned(misbehaving, answer, *, once=False):
     return server, DatabaseRouter({"t": database}, budget=Budget())
 
 
-async def test_what_does_not_go_out_at_once_goes_out_later(wide, mode):
+async def test_partially_sent_requests_are_completed(wide, mode):
     """The server's and this side's buffers are full long before all is written."""
     router = router_of(wide.settings, *range(1, MANY))
     match = "key" + "*" * 400_000  # 16 MB for all of them
@@ -77,7 +77,7 @@ async def test_what_does_not_go_out_at_once_goes_out_later(wide, mode):
     await router.aclose()
 
 
-async def test_a_server_that_reads_no_more_is_given_up(misbehaving, mode):
+async def test_server_that_stops_reading_fails_by_its_deadline(misbehaving, mode):
     def reads_little(peer, stop):
         while b"SCAN" not in (data := peer.recv(4096)):
             peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
@@ -98,7 +98,7 @@ async def test_a_server_that_reads_no_more_is_given_up(misbehaving, mode):
     await router.aclose()
 
 
-async def test_pages_over_tls(tmp_path, wide, mode):
+async def test_scan_reads_pages_over_tls(tmp_path, wide, mode):
     """A page is in several records, of which a readable socket announces the first only."""
     authority = Authority(tmp_path)
     with ChaosProxy(wide.host, wide.port, authority.server_context()) as proxy:
@@ -113,7 +113,7 @@ async def test_pages_over_tls(tmp_path, wide, mode):
         await router.aclose()
 
 
-async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, mode):
+async def test_keys_that_are_not_utf_8_have_surrogates(flushed_server, mode):
     raw = [b"caf\xe9", b"\xff\xfe", "naïve".encode(), b"nul\0l", b"\xf0\x9f\x98"]
     router = DatabaseRouter({
         "plain": RedisDatabase(**flushed_server.settings, db=1),
@@ -133,7 +133,7 @@ async def test_keys_that_are_not_utf_8_come_as_surrogates(flushed_server, mode):
     await router.aclose()
 
 
-def test_the_consumers_time_is_nobodys(wide):
+def test_slow_consumer_does_not_consume_deadline(wide):
     """Neither while an answer is on its way, nor while a connection is made."""
     with ChaosProxy(wide.host, wide.port) as proxy:
         router = router_of({"host": "127.0.0.1", "port": proxy.port}, 0)
@@ -147,7 +147,7 @@ def test_the_consumers_time_is_nobodys(wide):
         router.close()
 
 
-def test_a_connection_that_is_made_while_the_consumer_works_has_its_own_time_only(wide, misbehaving):
+def test_slow_consumer_does_not_consume_the_connect_timeout(wide, misbehaving):
     hanging = misbehaving(lambda _peer, stop: stop.wait(10))
     router = router_of(wide.settings, 1)
     router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port))
@@ -160,7 +160,7 @@ def test_a_connection_that_is_made_while_the_consumer_works_has_its_own_time_onl
 
 
 @pytest.mark.parametrize("late", ["while the walk goes on", "when it is over"])
-def test_a_thread_that_hangs_in_connecting_is_given_up(wide, monkeypatch, late):
+def test_hanging_connect_thread_is_abandoned(wide, monkeypatch, late):
     """As in looking up a name, which no time-out ends. What comes of it after all goes to its pool."""
     release, hung, connect = threading.Event(), threading.Event(), Lease.connect
 
@@ -193,7 +193,7 @@ def test_a_thread_that_hangs_in_connecting_is_given_up(wide, monkeypatch, late):
     router.close()
 
 
-def test_leaving_closes_what_an_answer_is_due_on_and_keeps_the_rest(wide):
+def test_leaving_a_scan_closes_only_connections_that_await_a_reply(wide):
     router = router_of(wide.settings, 0)
     walk = router.scan_pages(count=10)
     next(walk)  # the next page is on its way
@@ -205,7 +205,7 @@ def test_leaving_closes_what_an_answer_is_due_on_and_keeps_the_rest(wide):
     router.close()
 
 
-def test_an_interrupt_leaves_nothing_behind(wide, misbehaving, monkeypatch):
+def test_interrupt_leaves_no_connection_and_no_thread(wide, misbehaving, monkeypatch):
     """The signal comes while the walk waits for all at once."""
     hanging = misbehaving(lambda _peer, stop: stop.wait(10))
     router = router_of(wide.settings, 1, 2)
@@ -232,7 +232,7 @@ def test_an_interrupt_leaves_nothing_behind(wide, misbehaving, monkeypatch):
     router.close()
 
 
-def test_no_thread_is_used_once_connected(wide, no_thread_is_left):
+def test_connected_scan_uses_no_thread(wide, no_thread_is_left):
     router = router_of(wide.settings)
     walk = router.scan_pages(count=100)
     found = len(next(walk)[1])
@@ -241,7 +241,7 @@ def test_no_thread_is_used_once_connected(wide, no_thread_is_left):
     router.close()
 
 
-def test_the_next_page_is_asked_for_before_the_consumer_has_this_one(wide):
+def test_next_page_is_requested_before_the_consumer_gets_the_current_one(wide):
     """So the server works while the consumer does; and no more than one page of a database is waiting."""
     router = router_of(wide.settings, 0)
     with redis.Redis(**wide.settings) as client:
@@ -254,7 +254,7 @@ def test_the_next_page_is_asked_for_before_the_consumer_has_this_one(wide):
     router.close()
 
 
-def test_a_walk_that_is_dropped_gives_everything_back(wide):
+def test_abandoned_scan_releases_its_connections(wide):
     router = router_of(wide.settings, 0)
     walk = router.scan_pages(count=10)
     next(walk)
@@ -264,7 +264,7 @@ def test_a_walk_that_is_dropped_gives_everything_back(wide):
     router.close()
 
 
-def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
+def test_unrequested_data_closes_the_connection(misbehaving):
     """A reply too many, in the same packet as the last one: the next user would take it for its own."""
     reply = b"*2\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n"
     info = b"$5\r\nx:1\r\n\r\n"
@@ -277,7 +277,7 @@ def test_data_that_nobody_asked_for_closes_the_connection(misbehaving):
     router.close()
 
 
-async def test_a_server_that_closes_in_mid_page(misbehaving, mode):
+async def test_connection_closed_within_a_page_fails_its_tenant(misbehaving, mode):
     server, router = scanned(misbehaving, lambda _data: b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n", once=True)
     if mode == "sync":
         walk = router.scan_pages(on_error="collect")
@@ -293,7 +293,7 @@ async def test_a_server_that_closes_in_mid_page(misbehaving, mode):
     await router.aclose()
 
 
-def test_a_reply_too_many_is_nobodys_page(misbehaving):
+def test_surplus_reply_is_not_taken_for_a_page(misbehaving):
     """It comes by itself, between two trips of a lane, and would be taken for the first reply of the next."""
     info = b"$5\r\nx:1\r\n\r\n"
     page = b"*2\r\n$1\r\n7\r\n*1\r\n$3\r\nkey\r\n"
@@ -305,7 +305,7 @@ def test_a_reply_too_many_is_nobodys_page(misbehaving):
     router.close()
 
 
-async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehaving, mode):
+async def test_reply_to_an_unsent_request_closes_the_connection(misbehaving, mode):
     """Else a connection that is in the middle of a long command would go to somebody else."""
 
     def answers(peer, stop):
@@ -332,7 +332,7 @@ async def test_an_answer_to_what_was_not_sent_yet_closes_the_connection(misbehav
 
 
 @pytest.mark.parametrize("seconds", [None, 5.0])
-async def test_a_time_out_of_the_operating_system_is_a_lost_connection(wide, monkeypatch, seconds):
+async def test_timeout_of_the_operating_system_is_a_lost_connection(wide, monkeypatch, seconds):
     """As when nothing acknowledges what was sent; asyncio raises it where a time-out of ours would come."""
     router = router_of({**wide.settings, "socket_timeout": seconds}, 1)
     found, asked = lease.stream_of, iter(range(100))
@@ -349,7 +349,7 @@ async def test_a_time_out_of_the_operating_system_is_a_lost_connection(wide, mon
     await router.aclose()
 
 
-def test_where_no_thread_can_be_started_its_tenants_have_failed(wide, monkeypatch):
+def test_tenants_fail_if_no_connect_thread_can_be_started(wide, monkeypatch):
     router = router_of(wide.settings, 1, 2)
 
     def start(_thread):
@@ -364,7 +364,7 @@ def test_where_no_thread_can_be_started_its_tenants_have_failed(wide, monkeypatc
     router.close()
 
 
-def test_a_walk_keeps_the_limit_of_the_function_that_walks(misbehaving, wide, no_thread_is_left):
+def test_scan_inside_a_fan_out_keeps_its_deadline(misbehaving, wide, no_thread_is_left):
     """A function for many tenants has a deadline, and what it does has the same."""
     hanging = misbehaving(lambda _peer, stop: stop.wait(10))
     router = router_of(wide.settings, 1)
@@ -377,7 +377,7 @@ def test_a_walk_keeps_the_limit_of_the_function_that_walks(misbehaving, wide, no
     router.close()
 
 
-def test_a_walk_leaves_nothing_to_the_garbage_collector(wide):
+def test_finished_scan_has_no_reference_cycle(wide):
     """What a run consists of refers to one another; with a buffer, that is much to leave lying about."""
     router = router_of(wide.settings, 0, 1, 2)
     list(router.scan_keys(count=100))
@@ -395,7 +395,7 @@ def test_a_walk_leaves_nothing_to_the_garbage_collector(wide):
 
 
 @pytest.mark.parametrize("selector", ["SelectSelector", "PollSelector"])
-def test_other_ways_to_wait(wide, monkeypatch, selector):
+def test_scan_works_with_every_selector(wide, monkeypatch, selector):
     """Those of other operating systems."""
     monkeypatch.setattr(select_loop.selectors, "DefaultSelector", getattr(select_loop.selectors, selector))
     router = router_of(wide.settings)
@@ -403,7 +403,7 @@ def test_other_ways_to_wait(wide, monkeypatch, selector):
     router.close()
 
 
-def test_an_idle_connection_needs_no_thread(wide, monkeypatch):
+def test_idle_connection_is_used_without_a_thread(wide, monkeypatch):
     router = router_of(wide.settings, 1, 2)
     assert len(list(router.scan_keys())) == 2
     monkeypatch.setattr(threading.Thread, "start", None)
@@ -412,7 +412,7 @@ def test_an_idle_connection_needs_no_thread(wide, monkeypatch):
     router.close()
 
 
-def test_an_idle_connection_that_the_server_closed_is_made_anew(wide):
+def test_idle_connection_closed_by_the_server_is_replaced(wide):
     router = router_of(wide.settings, 1, 2)
     assert len(list(router.scan_keys())) == 2
     with redis.Redis(**wide.settings) as client:
@@ -422,7 +422,7 @@ def test_an_idle_connection_that_the_server_closed_is_made_anew(wide):
     router.close()
 
 
-def test_a_lane_that_ends_without_its_tenants_is_told(wide, monkeypatch):
+def test_worker_that_ends_with_unfinished_tenants_is_an_error(wide, monkeypatch):
     """A walk must not wait for ever for what nobody does."""
     monkeypatch.setattr(select_loop.SelectLoop, "_start_workers", lambda run: setattr(run, "_more", False))
     router = router_of(wide.settings, 1)
@@ -432,7 +432,7 @@ def test_a_lane_that_ends_without_its_tenants_is_told(wide, monkeypatch):
     router.close()
 
 
-async def test_many_walks_at_once(wide):
+async def test_concurrent_scans_are_complete(wide):
     """Each has its own selector, and they share the pool."""
     router = router_of(wide.settings)
 

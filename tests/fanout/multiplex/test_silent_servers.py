@@ -46,7 +46,7 @@ async def router_of(proxy, mode):
 
 
 @pytest.mark.parametrize("seconds", [0.4, None])
-async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, mode, seconds, monkeypatch):
+async def test_scan_waits_once_for_a_server_that_becomes_silent(proxy, mode, seconds, monkeypatch):
     """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
     if seconds is None:
         for module in ("_fanout.multiplex.worker", "_scan.scan_worker"):
@@ -76,7 +76,7 @@ async def test_a_walk_waits_once_for_a_server_that_falls_silent(proxy, mode, sec
     await router.aclose()
 
 
-async def test_a_command_for_all_waits_once_for_a_server_that_falls_silent(wide, proxy, mode):
+async def test_fan_out_command_waits_once_for_a_server_that_becomes_silent(wide, proxy, mode):
     router = await router_of(proxy, mode)
     with redis.Redis(**wide.settings) as client:
         client.config_resetstat()
@@ -114,7 +114,7 @@ def lane_of(router, timeout=None, count=None):
     return sources, plan, lane
 
 
-def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
+def test_only_requests_unanswered_since_the_last_reply_fail(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
     (fresh, large, nearly), _, lane = lane_of(router, timeout=1.0)
     lane.group.pending.clear()
@@ -133,7 +133,7 @@ def test_only_what_was_asked_in_vain_since_the_last_answer_counts(wide):
     router.close()
 
 
-def test_a_server_that_has_never_answered_is_not_tried_again(wide):
+def test_server_that_never_replied_is_not_tried_again(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
     sources, _, lane = lane_of(router, timeout=1.0)
     assert lane.take_unreachable_work(0.01, hopeless=False) == []
