@@ -47,24 +47,18 @@ def items(item):
 @given(filters, slices)
 @example({}, slice(2, -2, 2))
 @example({}, slice(0, 0))
-def test_slices_equal_slices_of_a_list(items, filters, wanted):
-    assert list(items.collection(**filters)[wanted]) == EVERY[wanted]
-    assert [each._pk for each in items.instances(**filters)[wanted]] == EVERY[wanted]
-
-
-@quick
-@given(filters, slices)
-async def test_async_slices_equal_slices_of_a_list(items, filters, wanted):
-    assert list(await items.collection(**filters).aslice(wanted.start, wanted.stop, wanted.step)) == EVERY[wanted]
+async def test_slices_equal_slices_of_a_list(call, items, filters, wanted):
+    assert await call.slice(items.collection(**filters), wanted) == EVERY[wanted]
+    assert [each._pk for each in await call.slice(items.instances(**filters), wanted)] == EVERY[wanted]
 
 
 @quick
 @given(filters, st.integers(-COUNT - 3, COUNT + 3))
-def test_items_equal_items_of_a_list(items, filters, index):
+async def test_items_equal_items_of_a_list(call, items, filters, index):
     try:
         expected = EVERY[index]
     except IndexError:
         with pytest.raises(IndexError):
-            items.collection(**filters)[index]
+            await call.item(items.collection(**filters), index)
     else:
-        assert items.collection(**filters)[index] == expected
+        assert await call.item(items.collection(**filters), index) == expected

@@ -144,15 +144,12 @@ def test_import_and_definition_open_no_connection():
     )
 
 
-def test_version_is_asked_once(database):
+async def test_version_is_asked_once(database):
     version = database.redis_version
     assert len(version) == 3
     assert all(isinstance(number, int) for number in version)
     assert database.redis_version is version
-
-
-async def test_version_awaiting(database):
-    assert await database.aredis_version() == database.redis_version
+    assert await database.aredis_version() == version
     await database.aclose()
 
 

@@ -31,55 +31,39 @@ def kill(flushed_server):
         yield kill
 
 
-def idle(database):
-    pool = database.connection.connection_pool
-    return len(pool._in_use_connections) == 0
+def idle(client):
+    return len(client.connection_pool._in_use_connections) == 0
 
 
-def test_lost_connection_ends_the_scan_with_an_error(scanned, kill):
-    keys = scanned.scan_keys(count=10)
-    next(keys)
+async def test_lost_connection_ends_the_scan_with_an_error(call, scanned, kill):
+    keys = call.form(scanned, "scan_keys")(count=10)
+    await call.next(keys)
     kill()
     with pytest.raises(redis.ConnectionError, match="lost during the scan"):
-        list(keys)
-    assert idle(scanned)
-    assert len(set(scanned.scan_keys())) == 500  # the next scan begins anew
-
-
-async def test_lost_connection_ends_the_scan_with_an_error_in_asyncio(scanned, kill):
-    keys = scanned.ascan_keys(count=10)
-    await anext(keys)
-    kill()
-    with pytest.raises(redis.ConnectionError, match="lost during the scan"):
-        _ = [key async for key in keys]
-    assert len({key async for key in scanned.ascan_keys()}) == 500
+        await call.list(keys)
+    assert idle(call.client(scanned))
+    assert len(await call.scan(scanned, "scan_keys")) == 500  # the next scan begins at the start
     await scanned.aclose()
 
 
-def test_connection_lost_before_the_first_page_is_replaced(scanned, kill):
-    keys = scanned.scan_keys(count=10)
+async def test_connection_lost_before_the_first_page_is_replaced(call, scanned, kill):
+    await call.result(call.client(scanned).ping())
+    keys = call.form(scanned, "scan_keys")(count=10)
     kill()
-    assert len(set(keys)) == 500
-
-
-async def test_connection_lost_before_the_first_page_is_replaced_in_asyncio(scanned, kill):
-    await scanned.aconnection.ping()
-    keys = scanned.ascan_keys(count=10)
-    kill()
-    assert len({key async for key in keys}) == 500
+    assert len(set(await call.list(keys))) == 500
     await scanned.aclose()
 
 
 def test_abandoned_scan_releases_its_connection(scanned):
     keys = scanned.scan_keys(count=10)
     next(keys)
-    assert not idle(scanned)
+    assert not idle(scanned.connection)
     keys.close()
-    assert idle(scanned)
+    assert idle(scanned.connection)
     pages = scanned.pages(count=10)
     next(pages)
     del pages
-    assert idle(scanned)
+    assert idle(scanned.connection)
 
 
 async def test_tenants_scan_ends_with_an_error_when_its_database_moves(scanned, flushed_server):

@@ -258,29 +258,19 @@ async def test_late_reply_is_not_given_to_another_command(proxy, through, opened
     await through.aclose()
 
 
-def test_server_error_keeps_the_connection(opened, flushed_server, client_name):
+@pytest.mark.parametrize("transaction", [True, False])
+async def test_server_error_keeps_the_connection(call, opened, flushed_server, client_name, transaction):
     database = opened(db=5)
-    database.connection.set("text", "x")
+    client = call.client(database)
+    await call.result(client.set("text", "x"))
     before = open_connections(flushed_server, client_name)[0]["id"]
     for _ in range(3):
         with pytest.raises(redis.ResponseError):
-            database.connection.lpush("text", 1)
-    pipeline = database.connection.pipeline(transaction=False)
+            await call.result(client.lpush("text", 1))
+    pipeline = client.pipeline(transaction=transaction)
     pipeline.get("text").lpush("text", 1).get("text")
-    replies = pipeline.execute(raise_on_error=False)
+    replies = await call.result(pipeline.execute(raise_on_error=False))
     assert replies[0] == replies[2] == "x"
-    assert [entry["id"] for entry in open_connections(flushed_server, client_name)] == [before]
-
-
-async def test_server_error_keeps_the_asyncio_connection(opened, flushed_server, client_name):
-    database = opened(db=5)
-    await database.aconnection.set("text", "x")
-    before = open_connections(flushed_server, client_name)[0]["id"]
-    with pytest.raises(redis.ResponseError):
-        await database.aconnection.lpush("text", 1)
-    pipeline = database.aconnection.pipeline(transaction=True)
-    pipeline.get("text").lpush("text", 1)
-    await pipeline.execute(raise_on_error=False)
     assert [entry["id"] for entry in open_connections(flushed_server, client_name)] == [before]
     await database.aclose()
 

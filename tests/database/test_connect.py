@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from tenantlimpyd import fields, model
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError
 from tenantlimpyd.router import DatabaseRouter
-from tests.support.waiting import aeventually, eventually, open_connections
+from tests.support.waiting import aeventually, open_connections
 
 
 def to(database: RedisDatabase, **settings):
@@ -25,6 +26,10 @@ def person_of(where):
         name = fields.StringField(indexable=True)
 
     return Person
+
+
+def commands_of(server, client_name):
+    return [entry["cmd"] for entry in open_connections(server, client_name)]
 
 
 async def test_existing_models_and_objects_use_the_new_settings(opened):
@@ -60,38 +65,25 @@ async def test_moved_database_closes_its_old_connections(opened, flushed_server,
     assert open_connections(flushed_server, client_name) == []
 
 
-def test_command_in_flight_finishes_on_the_old_connection(opened, flushed_server, client_name):
+async def test_command_in_flight_finishes_on_the_old_connection(call, opened, flushed_server, client_name):
     database = opened(db=1)
-    got: list[object] = []
-    waiter = threading.Thread(target=lambda: got.append(database.connection.blpop("queue", 20)))
-    waiter.start()
-    eventually(lambda: [entry for entry in open_connections(flushed_server, client_name) if entry["cmd"] == "blpop"])
-    database.connect(**to(database, db=2))
-    opened(db=1).connection.rpush("queue", "job")
-    waiter.join(10)
-    assert list(got[0]) == ["queue", "job"]
-    assert [entry["db"] for entry in open_connections(flushed_server, client_name) if entry["cmd"] == "blpop"] == []
-
-
-async def test_asyncio_command_in_flight_finishes_on_the_old_connection(opened, flushed_server, client_name):
-    database = opened(db=1)
-    waiter = asyncio.create_task(database.aconnection.blpop("queue", 20))
-    await aeventually(lambda: open_connections(flushed_server, client_name))
-    await database.aconnect(**to(database, db=2))
+    client = call.client(database)
+    waiter = asyncio.ensure_future(
+        client.blpop("queue", 20) if call.is_async else asyncio.to_thread(client.blpop, "queue", 20)
+    )
+    blocked = functools.partial(commands_of, flushed_server, client_name)
+    await aeventually(lambda: "blpop" in blocked())
+    await call(database, "connect", **to(database, db=2))
     opened(db=1, client_name="other").connection.rpush("queue", "job")
     assert list(await asyncio.wait_for(waiter, 10)) == ["queue", "job"]
-    assert open_connections(flushed_server, client_name) == []
+    assert "blpop" not in blocked()
+    await database.aclose()
 
 
-def test_connect_without_arguments_returns_the_client(opened):
+async def test_connect_without_arguments_returns_the_client(call, opened):
     database = opened(db=1)
-    assert database.connect() is database.connection
+    assert await call(database, "connect") is call.client(database)
     assert database.keyspace.db == 1
-
-
-async def test_aconnect_with_no_argument_is_the_client(opened):
-    database = opened(db=1)
-    assert await database.aconnect() is database.aconnection
 
 
 def test_connect_replaces_all_settings(opened):
@@ -138,29 +130,17 @@ def test_version_is_asked_of_the_new_server(opened):
 
 
 @pytest.mark.invariant(6)
-def test_database_can_not_move_to_the_keyspace_of_another_tenant():
+async def test_database_can_not_move_to_the_keyspace_of_another_tenant(call):
     one, other = RedisDatabase(host="h", db=1), RedisDatabase(host="h", db=2, key_prefix="x:")
     router = DatabaseRouter({"one": one, "other": other})
     with pytest.raises(SharedKeyspaceError, match="'one' and 'other'"):
-        one.connect(host="h", db=2)
+        await call(one, "connect", host="h", db=2)
     assert one.keyspace.db == 1
     with pytest.raises(SharedKeyspaceError):
         other.reset(host="h", db=1)
-    one.connect(host="h", db=3)
-    other.connect(host="h", db=1)  # where "one" was
+    await call(one, "connect", host="h", db=3)
+    await call(other, "connect", host="h", db=1)  # where "one" was
     assert [router.database_for(tenant).keyspace.db for tenant in ("one", "other")] == [3, 1]
-
-
-@pytest.mark.invariant(6)
-async def test_asyncio_twin_checks_too():
-    one, other = RedisDatabase(host="h", db=1), RedisDatabase(host="h", db=2)
-    router = DatabaseRouter({"one": one, "other": other})
-    with pytest.raises(SharedKeyspaceError):
-        await one.aconnect(host="h", db=2)
-    assert one.keyspace.db == 1
-    router.remove("other")
-    await one.aconnect(host="h", db=2)
-    assert one.keyspace.db == 2
 
 
 def test_database_of_two_routers_is_checked_by_both():
@@ -177,11 +157,11 @@ def test_database_of_two_routers_is_checked_by_both():
         router.add("old", RedisDatabase(host="h", db=1))
 
 
-def test_removed_tenants_database_is_free_to_move():
+async def test_database_of_a_removed_tenant_may_move_anywhere(call):
     one, other = RedisDatabase(host="h", db=1), RedisDatabase(host="h", db=2)
     router = DatabaseRouter({"one": one, "other": other})
     assert router.remove("one") is one
-    one.connect(host="h", db=2)
+    await call(one, "connect", host="h", db=2)
     assert one.keyspace.db == 2
 
 

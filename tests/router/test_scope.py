@@ -17,33 +17,22 @@ from tenantlimpyd.router import DatabaseRouter
 
 
 @pytest.mark.invariant(5)
-def test_nested_tenants_are_restored(paper):
+async def test_nested_tenants_are_restored(call, paper):
     assert current_tenant() is None
-    with paper.use_tenant("a") as entered:
+    async with call.enter(paper.use_tenant("a")) as entered:
         assert entered == "a" == current_tenant() == paper.current_tenant()
-        with paper.use_tenant("b"):
+        async with call.enter(paper.use_tenant("b")):
             assert current_tenant() == "b"
-            with paper.use_no_tenant() as nobody:
+            async with call.enter(paper.use_no_tenant()) as nobody:
                 assert nobody is None is current_tenant()
-                with paper.use_tenant("a"):
+                async with call.enter(paper.use_tenant("a")):
                     assert current_tenant() == "a"
                 assert current_tenant() is None
             assert current_tenant() == "b"
-        assert current_tenant() == "a"
-    assert current_tenant() is None
-    assert frames.get() is None
-
-
-@pytest.mark.invariant(5)
-async def test_nested_tenants_are_restored_by_async_with(paper):
-    async with paper.use_tenant("a"):
-        async with paper.use_tenant("b"):
-            assert current_tenant() == "b"
             with paper.use_tenant("c"):
                 assert current_tenant() == "c"
-        async with paper.use_no_tenant():
-            assert current_tenant() is None
         assert current_tenant() == "a"
+    assert current_tenant() is None
     assert frames.get() is None
 
 

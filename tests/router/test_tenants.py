@@ -193,24 +193,16 @@ def test_removing_a_tenant_closes_its_idle_connections(router, flushed_server):
     assert database.connection.ping()
 
 
-def test_close_closes_all_databases(router):
-    with router as entered:
+async def test_leaving_the_router_closes_all_databases(call, router):
+    async with call.enter(router) as entered:
         assert entered is router
         pools = []
         for tenant in router.tenants():
-            router.database_for(tenant).connection.ping()
-            pools.append(router.database_for(tenant).connection.connection_pool)
-    assert not any(connection._sock for pool in pools for connection in pool._available_connections)
-
-
-async def test_aclose_closes_all_databases(router):
-    async with router as entered:
-        assert entered is router
-        clients = []
-        for tenant in router.tenants():
-            clients.append(router.database_for(tenant).aconnection)
-            await clients[-1].ping()
-    assert not any(each.is_connected for client in clients for each in client.connection_pool._available_connections)
+            client = call.client(router.database_for(tenant))
+            await call.result(client.ping())
+            pools.append(client.connection_pool)
+    connections = [connection for pool in pools for connection in pool._available_connections]
+    assert not any(each.is_connected if call.is_async else each._sock for each in connections)
 
 
 # Invariant 6: no two tenants on one keyspace

@@ -60,22 +60,15 @@ async def test_prefixes_are_removed_from_keys(flushed_server):
         assert await both_ways(router, match="a*") == [[("one", "a")]] * 4
 
 
-def test_outcomes_count_the_keys(fleet):
-    walk = fleet.scan_keys()
+@pytest.mark.parametrize("kind", ["keys", "pages"])
+async def test_outcomes_count_the_keys(call, fleet, kind):
+    walk = call.form(fleet, f"scan_{kind}")()
     assert dict(walk.outcomes) == {}
-    keys = list(walk)
-    assert len(keys) == 60
+    assert len(await call.list(walk)) == (60 if kind == "keys" else 20)
     assert {tenant: outcome.value for tenant, outcome in walk.outcomes.items()} == dict.fromkeys(fleet.tenants(), 3)
     with pytest.raises(TypeError):
         walk.outcomes["t1"] = None
-    assert list(walk) == []  # once only
-
-
-async def test_outcomes_of_an_async_scan_count_the_keys(fleet):
-    walk = fleet.ascan_pages()
-    assert len([page async for page in walk]) == 20
-    assert {outcome.value for outcome in walk.outcomes.values()} == {3}
-    assert [page async for page in walk] == []
+    assert await call.list(walk) == []  # once only
     await fleet.aclose()
 
 

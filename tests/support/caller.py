@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 __all__ = ["Caller"]
@@ -19,9 +22,30 @@ class Caller:
 
     async def __call__(self, target: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call ``target.name(...)``, or await ``target.aname(...)``."""
+        return await self.result(self.form(target, name)(*args, **kwargs))
+
+    def form(self, target: Any, name: str) -> Callable[..., Any]:
+        """Return the method ``target.name``, or ``target.aname``."""
+        return getattr(target, f"a{name}" if self.is_async else name)
+
+    def client(self, database: Any) -> Any:
+        """Return the sync or the async redis-py client of a database."""
+        return database.aconnection if self.is_async else database.connection
+
+    @staticmethod
+    async def result(value: Any) -> Any:
+        """Return a result of such a client, awaited if it is awaitable."""
+        return await value if inspect.isawaitable(value) else value
+
+    @contextlib.asynccontextmanager
+    async def enter(self, manager: Any) -> AsyncIterator[Any]:
+        """Enter a context manager by ``with``, or by ``async with``."""
         if self.is_async:
-            return await getattr(target, f"a{name}")(*args, **kwargs)
-        return getattr(target, name)(*args, **kwargs)
+            async with manager as entered:
+                yield entered
+        else:
+            with manager as entered:
+                yield entered
 
     async def create(self, cls: Any, /, **values: Any) -> Any:
         """Create an object of a model."""
@@ -31,11 +55,13 @@ class Caller:
         """Return the items of a collection, or of another iterable that both forms can iterate over."""
         return [item async for item in iterable] if self.is_async else list(iterable)
 
+    async def next(self, iterator: Any) -> Any:
+        """Return the next item of an iterator."""
+        return await anext(iterator) if self.is_async else next(iterator)
+
     async def scan(self, target: Any, name: str, /, *args: Any, **kwargs: Any) -> set[Any]:
         """Return the keys that ``target.name(...)`` yields, or ``target.aname(...)``."""
-        if self.is_async:
-            return {item async for item in getattr(target, f"a{name}")(*args, **kwargs)}
-        return set(getattr(target, name)(*args, **kwargs))
+        return set(await self.list(self.form(target, name)(*args, **kwargs)))
 
     async def count(self, collection: Any) -> int:
         """Return the length of a collection."""
