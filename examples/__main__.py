@@ -9,18 +9,10 @@ from wsgiref.simple_server import make_server
 
 import uvicorn
 
+from examples import APPLICATIONS, WSGI
 from examples.notes import router
 from tenantlimpyd import RedisDatabase
 from tenantlimpyd.embedded import EmbeddedServer
-
-APPLICATIONS = {
-    "starlette": "examples.starlette_app:app",
-    "fastapi": "examples.fastapi_app:app",
-    "django": "examples.django_app.applications:asgi",
-    "django-wsgi": "examples.django_app.applications:wsgi",
-    "flask": "examples.flask_app:app",
-}
-WSGI = {"django-wsgi", "flask"}
 
 
 def main() -> None:

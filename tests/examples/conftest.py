@@ -12,16 +12,9 @@ import attrs
 import httpx
 import pytest
 
+from examples import APPLICATIONS, WSGI
 from examples.notes import router
 from tenantlimpyd import RedisDatabase
-
-APPLICATIONS = {
-    "starlette": ("examples.starlette_app", "app"),
-    "fastapi": ("examples.fastapi_app", "app"),
-    "django-asgi": ("examples.django_app.applications", "asgi"),
-    "django-wsgi": ("examples.django_app.applications", "wsgi"),
-    "flask": ("examples.flask_app", "app"),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +54,11 @@ class Client:
 
     @property
     def is_asgi(self) -> bool:
-        return self.name not in {"flask", "django-wsgi"}
+        return self.name not in WSGI
 
     @property
     def app(self) -> Any:
-        module, attribute = APPLICATIONS[self.name]
+        module, attribute = APPLICATIONS[self.name].split(":")
         return getattr(importlib.import_module(module), attribute)
 
     def send(self, *asked: Ask) -> list[httpx.Response]:

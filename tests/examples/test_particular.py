@@ -72,7 +72,7 @@ def test_fastapi_sync_and_async_dependencies_have_the_tenant(tenants):
 # Django
 
 
-@pytest.mark.parametrize("name", ["django-asgi", "django-wsgi"])
+@pytest.mark.parametrize("name", ["django", "django-wsgi"])
 def test_django_async_view_has_the_tenant_under_asgi_and_wsgi(name, tenants):
     client = Client(name)
     client.post("acme's", "acme")
