@@ -1,4 +1,15 @@
-"""The base class of shared connections: it tracks pending replies, the selected database and changes of state."""
+"""The base class of shared connections: it tracks pending replies, the selected database and changes of state.
+
+A connection is closed, instead of used again, if any of these is true when it is released:
+
+- a reply is pending, after a cancelled task, a timeout or an exception between sending and reading;
+- its handshake did not finish;
+- a command altered it: ``AUTH``, ``CLIENT ...``, ``MULTI`` or ``WATCH`` without its end, or a command without a row in the
+  command table.
+
+Before its first byte is sent, a connection records whether the command table calls everything in that write repeatable. If the
+reply is then lost, retry policies get the error instead of sending the commands again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Deleting an object together with the links to it, in as many round trips however many links there are."""
+"""Deleting an object together with the links to it, in two round trips for up to a thousand links.
+
+The change that deletes the object has among its contents the index sets of all fields that may link to it, and knows no value
+of them. If one has a pk, the script writes nothing and returns what is there. This is the first round trip, and the only one if
+there are no links. The second is a transaction: a change for each link, which removes it and its entries, and then the
+deletion again. It succeeds only if no link is left, so that links made meanwhile are found and removed too.
+"""
 
 from __future__ import annotations
 
