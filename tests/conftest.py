@@ -40,15 +40,9 @@ def clear(client: redis.Redis) -> None:
 
 
 @pytest.fixture(params=["sync", "async"])
-def mode(request: pytest.FixtureRequest) -> str:
-    """Run a test twice: ``sync`` and ``async``."""
-    return request.param
-
-
-@pytest.fixture
-def call(mode: str) -> Caller:
+def call(request: pytest.FixtureRequest) -> Caller:
     """Run a test in sync and in async: ``await call(p.name, "get")`` is ``p.name.get()``, or ``await p.name.aget()``."""
-    return Caller(is_async=mode == "async")
+    return Caller(is_async=request.param == "async")
 
 
 @pytest.fixture(autouse=True)

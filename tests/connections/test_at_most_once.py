@@ -27,14 +27,14 @@ async def connected(database):
     await database.aconnection.ping()
 
 
-async def stalled(server, mode, database, *command):
+async def stalled(server, call, database, *command):
     """Send a command while the server is paused for longer than ``socket_timeout``; return what was raised or returned."""
     server.pause()
     resume = asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(0.45), server.resume()))
     try:
-        if mode == "sync":
-            return await asyncio.to_thread(database.connection.execute_command, *command)
-        return await database.aconnection.execute_command(*command)
+        return await call.concurrently(
+            database.connection.execute_command, database.aconnection.execute_command, *command
+        )
     except redis.RedisError as error:
         return error
     finally:
@@ -47,25 +47,25 @@ async def stalled(server, mode, database, *command):
     ("command", "key", "once"),
     [(("INCR", "n"), "n", "1"), (("APPEND", "s", "x"), "s", "x")],
 )
-async def test_write_whose_reply_is_late_is_executed_once_and_the_error_says_so(stalling, mode, command, key, once):
+async def test_write_whose_reply_is_late_is_executed_once_and_the_error_says_so(stalling, call, command, key, once):
     async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
         await connected(database)
-        seen = await stalled(stalling, mode, database, *command)
+        seen = await stalled(stalling, call, database, *command)
         assert isinstance(seen, redis.TimeoutError)
         assert UNKNOWN_OUTCOME in seen.__notes__
         assert database.connection.get(key) == once
 
 
 @pytest.mark.slow
-async def test_read_whose_reply_is_late_is_retried(stalling, mode):
+async def test_read_whose_reply_is_late_is_retried(stalling, call):
     async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
         await connected(database)
         database.connection.set("k", "v")
-        assert await stalled(stalling, mode, database, "GET", "k") == "v"
+        assert await stalled(stalling, call, database, "GET", "k") == "v"
 
 
 @pytest.mark.slow
-async def test_pipeline_with_a_write_is_not_sent_again(stalling, mode):
+async def test_pipeline_with_a_write_is_not_sent_again(stalling, call):
     async with RedisDatabase(**stalling.settings, socket_timeout=0.3) as database:
         await connected(database)
 
@@ -73,7 +73,7 @@ async def test_pipeline_with_a_write_is_not_sent_again(stalling, mode):
             with database.pipeline() as pipe:
                 pipe.incr("n")
                 pipe.get("n")
-                return await asyncio.to_thread(pipe.execute) if mode == "sync" else await pipe.aexecute()
+                return await call.concurrently(pipe.execute, pipe.aexecute)
 
         stalling.pause()
         resume = asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(0.45), stalling.resume()))
@@ -104,11 +104,11 @@ async def test_create_whose_reply_is_late_is_not_answered_by_a_uniqueness_error(
     assert Person.exists(name="ann")
 
 
-async def test_write_that_could_not_be_sent_is_retried(mode, stalling):
+async def test_write_that_could_not_be_sent_is_retried(call, stalling):
     async with RedisDatabase(**stalling.settings, breaker=None) as database:
         await connected(database)
         port = stalling.port
         stalling.restart()  # closes every connection
         assert stalling.port == port
         await asyncio.sleep(0.05)  # the event loop notices the end of the stream
-        assert (database.connection.incr("n") if mode == "sync" else await database.aconnection.incr("n")) == 1
+        assert (await call.result(call.client(database).incr("n"))) == 1

@@ -29,38 +29,38 @@ async def databases(proxy):
         yield one, other
 
 
-async def single(client, mode):
+async def single(client, call):
     reply = client.incr("n")
-    return reply if mode == "sync" else await reply
+    return await call.result(reply)
 
 
-async def pipeline(client, mode):
+async def pipeline(client, call):
     reply = client.pipeline(transaction=False).get("x").incr("n").get("y").execute()
-    return reply if mode == "sync" else await reply
+    return await call.result(reply)
 
 
-async def transaction(client, mode):
+async def transaction(client, call):
     reply = client.pipeline(transaction=True).get("x").incr("n").execute()
-    return reply if mode == "sync" else await reply
+    return await call.result(reply)
 
 
-async def script(client, mode):
+async def script(client, call):
     reply = client.eval("return redis.call('INCR', KEYS[1])", 1, "n")
-    return reply if mode == "sync" else await reply
+    return await call.result(reply)
 
 
 STATES = ["fresh", "same database", "other database", "pre-opened"]
 
 
-async def prepare(state, databases, mode):
+async def prepare(state, databases, call):
     one, other = databases
     for database in databases:
         await database.aclose()
         database.close()
 
     async def use(database):
-        client = database.connection if mode == "sync" else database.aconnection
-        return client.incr("warm") if mode == "sync" else await client.incr("warm")
+        client = call.client(database)
+        return await call.result(client.incr("warm"))
 
     if state == "same database":
         await use(one)
@@ -75,19 +75,19 @@ async def prepare(state, databases, mode):
 @pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("operation", [single, pipeline, transaction, script])
-async def test_write_cut_at_any_reply_runs_at_most_once(proxy, databases, flushed_server, mode, state, operation):
+async def test_write_cut_at_any_reply_runs_at_most_once(proxy, databases, flushed_server, call, state, operation):
     with redis.Redis(host="127.0.0.1", port=flushed_server.port, db=1, decode_responses=True) as straight:
         failed = 0
         for reply in range(REPLIES):
             proxy.release()
-            await prepare(state, databases, mode)
+            await prepare(state, databases, call)
             straight.delete("n")
             one = databases[0]
-            client = one.connection if mode == "sync" else one.aconnection
+            client = call.client(one)
             proxy.arm(cut=(reply, 1))
             error = None
             try:
-                await operation(client, mode)
+                await operation(client, call)
             except redis.RedisError as raised:
                 error = raised
             reached = proxy.passed > reply
@@ -108,7 +108,7 @@ async def test_write_cut_at_any_reply_runs_at_most_once(proxy, databases, flushe
 
 @pytest.mark.parametrize("right", ["exec", "discard", "multi"])
 @pytest.mark.parametrize("when", ["before", "while connected"])
-async def test_user_without_permission_for_transactions_loses_no_write(flushed_server, mode, right, when):
+async def test_user_without_permission_for_transactions_loses_no_write(flushed_server, call, right, when):
     with redis.Redis(**{**flushed_server.settings, "db": 0}) as admin:
         name = f"no-{right}"
         admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">x", "~*", "&*", "+@all")
@@ -118,11 +118,11 @@ async def test_user_without_permission_for_transactions_loses_no_write(flushed_s
             async def check(rounds):
                 for value in range(rounds):
                     for database in (one, other):
-                        client = database.connection if mode == "sync" else database.aconnection
+                        client = call.client(database)
                         text = f"{database.settings.db}-{value}"
                         for reply in (client.set("k", text), client.get("k"), client.incr("n")):
-                            reply = reply if mode == "sync" else await reply  # noqa: PLW2901
-                        got = client.get("k") if mode == "sync" else await client.get("k")
+                            reply = await call.result(reply)  # noqa: PLW2901
+                        got = await call.result(client.get("k"))
                         assert got == text
 
             if when == "while connected":

@@ -298,7 +298,7 @@ def test_databases_of_a_server_share_one_breaker():
 
 
 @pytest.mark.slow
-async def test_slow_pipeline_of_one_tenant_does_not_refuse_the_others(server, mode):
+async def test_slow_pipeline_of_one_tenant_does_not_refuse_the_others(server, call):
     """A command that blocks for longer than the timeout says nothing about a server that replies to others meanwhile."""
     import asyncio
 
@@ -313,7 +313,7 @@ async def test_slow_pipeline_of_one_tenant_does_not_refuse_the_others(server, mo
 
         async def waits():
             with pytest.raises(redis.TimeoutError):
-                if mode == "sync":
+                if not call.is_async:
                     pipe = slow.connection.pipeline(transaction=False)
                     await asyncio.to_thread(lambda: pipe.blpop("nothing", 2).execute())
                 else:

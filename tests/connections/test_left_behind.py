@@ -85,26 +85,23 @@ def test_scanned_keys_that_are_not_utf8_can_be_deleted_in_the_loop(flushed_serve
         assert client.dbsize() == 0
 
 
-async def test_scanned_keys_that_are_not_utf8_work_in_commands_and_pipelines(flushed_server, mode):
+async def test_scanned_keys_that_are_not_utf8_work_in_commands_and_pipelines(flushed_server, call):
     async with RedisDatabase(**flushed_server.settings, db=5) as database:
         database.connection.mset(dict.fromkeys(RAW, 1))
         keys = sorted(database.scan_keys())
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         pipe = client.pipeline(transaction=False)
         for key in keys[:10]:
             pipe.incr(key)
         replies = [client.get(keys[0]), client.object("ENCODING", keys[0]), client.exists(*keys), pipe.execute()]
-        if mode == "async":
-            replies = [await reply for reply in replies]
+        replies = [await call.result(reply) for reply in replies]
         assert replies[0] in ("1", "2")
         assert replies[1:] == ["int", len(keys), [2] * 10]
 
 
-async def test_values_that_are_not_utf8_are_still_refused(flushed_server, mode):
+async def test_values_that_are_not_utf8_are_still_refused(flushed_server, call):
     async with RedisDatabase(**flushed_server.settings, db=5) as database:
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         with pytest.raises(UnicodeEncodeError):
-            reply = client.set("k", "\udcff")
-            if mode == "async":
-                await reply
+            await call.result(client.set("k", "\udcff"))
         assert not database.connection.exists("k")

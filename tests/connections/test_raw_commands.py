@@ -24,14 +24,14 @@ async def prefixed(server):
         yield database
 
 
-async def execute(database, mode, *command, pipeline=False):
-    client = database.connection if mode == "sync" else database.aconnection
+async def execute(database, call, *command, pipeline=False):
+    client = call.client(database)
     if not pipeline:
         reply = client.execute_command(*command)
-        return reply if mode == "sync" else await reply
+        return await call.result(reply)
     pipe = client.pipeline(transaction=False)
     pipe.execute_command(*command)
-    return pipe.execute() if mode == "sync" else await pipe.execute()
+    return await call.result(pipe.execute())
 
 
 @pytest.mark.parametrize("pipeline", [False, True], ids=["alone", "pipeline"])
@@ -47,38 +47,38 @@ async def execute(database, mode, *command, pipeline=False):
     ],
     ids=repr,
 )
-async def test_command_that_reaches_another_database_is_refused(database, mode, command, pipeline):
+async def test_command_that_reaches_another_database_is_refused(database, call, command, pipeline):
     database.connection.set("k", "v")
     with pytest.raises(ImplementationError, match="it reaches another database"):
-        await execute(database, mode, *command, pipeline=pipeline)
+        await execute(database, call, *command, pipeline=pipeline)
     assert database.connection.get("k") == "v"
 
 
-async def test_copy_within_the_database_works(database, mode):
+async def test_copy_within_the_database_works(database, call):
     database.connection.set("k", "v")
-    await execute(database, mode, "COPY", "k", "DB2")
+    await execute(database, call, "COPY", "k", "DB2")
     assert database.connection.get("DB2") == "v"
 
 
 @pytest.mark.parametrize("pipeline", [False, True], ids=["alone", "pipeline"])
 @pytest.mark.parametrize("command", ["FLUSHDB", "flushdb\t", b"FLUSHALL"], ids=repr)
-async def test_database_with_a_key_prefix_is_not_emptied(database, prefixed, mode, command, pipeline):
+async def test_database_with_a_key_prefix_is_not_emptied(database, prefixed, call, command, pipeline):
     database.connection.set("globex:k", "theirs")
     with pytest.raises(ImplementationError, match="all tenants that share this database"):
-        await execute(prefixed, mode, command, pipeline=pipeline)
+        await execute(prefixed, call, command, pipeline=pipeline)
     assert database.connection.get("globex:k") == "theirs"
 
 
-async def test_database_without_a_key_prefix_can_be_emptied(database, mode):
+async def test_database_without_a_key_prefix_can_be_emptied(database, call):
     database.connection.set("k", "v")
-    await execute(database, mode, "FLUSHDB")
+    await execute(database, call, "FLUSHDB")
     assert not database.connection.exists("k")
 
 
 @pytest.mark.parametrize("command", [("WAIT", 0, 10), ("waitaof", 0, 0, 10)], ids=repr)
-async def test_waiting_for_writes_of_another_connection_is_refused(database, mode, command):
+async def test_waiting_for_writes_of_another_connection_is_refused(database, call, command):
     with pytest.raises(ImplementationError, match="waits for the writes of its own connection"):
-        await execute(database, mode, *command)
+        await execute(database, call, *command)
 
 
 async def test_waiting_on_the_connection_that_wrote_works(database):
@@ -123,7 +123,7 @@ class AwkwardError(Exception):
         raise RuntimeError
 
 
-async def test_one_error_of_two_tenants_names_each_once(server, mode):
+async def test_one_error_of_two_tenants_names_each_once(server, call):
     cause = KeyError("cause")
     shared = ValueError("shared")
     shared.__cause__ = cause
@@ -133,10 +133,7 @@ async def test_one_error_of_two_tenants_names_each_once(server, mode):
 
     databases = {f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(4)}
     with DatabaseRouter(databases) as router:
-        if mode == "sync":
-            outcomes = router.fan_out(fails, on_error="collect")
-        else:
-            outcomes = await router.afan_out(fails, on_error="collect")
+        outcomes = await call(router, "fan_out", fails, on_error="collect")
         for tenant, outcome in outcomes.items():
             assert outcome.error.tenant == tenant
             assert outcome.error.__notes__ == [f"tenant: {tenant}"]

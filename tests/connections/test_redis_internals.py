@@ -190,7 +190,7 @@ async def test_tracing_library_gets_commands(opened, monkeypatch, client):
     await database.aclose()
 
 
-async def test_telemetry_of_redis_py_gets_commands(opened, monkeypatch, mode):
+async def test_telemetry_of_redis_py_gets_commands(opened, monkeypatch, call):
     database = opened(db=1)
     recorded = []
 
@@ -205,10 +205,7 @@ async def test_telemetry_of_redis_py_gets_commands(opened, monkeypatch, mode):
         patch.setattr(telemetry, "_provider_manager", object())
         patch.setattr(redis.client, "record_operation_duration", record)
         patch.setattr(redis.asyncio.client, "record_operation_duration", arecord)
-        if mode == "sync":
-            database.connection.get("k")
-        else:
-            await database.aconnection.get("k")
+        await call.result(call.client(database).get("k"))
     assert recorded == [("GET", "1")]
     await database.aclose()
 

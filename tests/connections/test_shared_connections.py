@@ -26,14 +26,11 @@ PASSWORD = "s3cret-password"
 
 
 @pytest.fixture
-def ask(mode):
-    """Run a function of a client, in the test's mode: ``await ask(database, lambda client: client.get("k"))``."""
+def ask(call):
+    """Run a function of a client, in sync or async: ``await ask(database, lambda client: client.get("k"))``."""
 
     async def ask(database, function):
-        if mode == "sync":
-            return function(database.connection)
-        result = function(database.aconnection)
-        return await result if hasattr(result, "__await__") else result
+        return await call.result(function(call.client(database)))
 
     return ask
 
@@ -95,20 +92,20 @@ async def test_reads_in_many_databases_take_one_select_each(databases, ask):
     assert len(counted.wire) == 9
 
 
-async def test_pipeline_sends_select_in_the_same_round_trip(databases, mode):
+async def test_pipeline_sends_select_in_the_same_round_trip(databases, call):
     for transaction in (True, False):
         for database in databases:
-            await fill(database, mode, transaction=transaction)
+            await fill(database, call, transaction=transaction)
         with count_commands() as counted:
             for database in databases:
-                await fill(database, mode, transaction=transaction)
+                await fill(database, call, transaction=transaction)
         assert len(counted.wire) == counted.trips == 8
         inside = ("SET", "GET", "LPUSH", "GET")
         assert set(counted.sent) == {("MULTI", *inside, "EXEC") if transaction else inside}
 
 
 @pytest.mark.parametrize("shape", ["one command", "a pipeline"])
-async def test_long_write_is_sent_after_select_was_answered(databases, mode, ask, shape):
+async def test_long_write_is_sent_after_select_was_answered(databases, call, ask, shape):
     """A server reads it piece by piece, and may take the user's right to SELECT away in between."""
     first, second = databases[:2]
     for database in (first, second, first):
@@ -117,48 +114,48 @@ async def test_long_write_is_sent_after_select_was_answered(databases, mode, ask
         if shape == "one command":
             await ask(second, lambda client: client.set("k", "long" * 2_000))
         else:
-            pipeline = (second.connection if mode == "sync" else second.aconnection).pipeline(transaction=False)
+            pipeline = call.client(second).pipeline(transaction=False)
             for number in range(200):
                 pipeline.set(f"k{number}", "long enough together")
             done = pipeline.execute()
-            assert all(done if mode == "sync" else await done)
+            assert all(await call.result(done))
     assert len(counted.wire) == 2
     assert counted.wire[0][:2] == ("DISCARD", "SELECT")
     assert "SELECT" not in counted.wire[1]
     assert await ask(first, lambda client: client.get("k")) == "short"
 
 
-async def fill(database, mode, *, transaction):
-    client = database.connection if mode == "sync" else database.aconnection
+async def fill(database, call, *, transaction):
+    client = call.client(database)
     pipeline = client.pipeline(transaction=transaction)
     pipeline.set("k", database.settings.db).get("k").lpush("k", 1).get("k")
     replies = pipeline.execute(raise_on_error=False)
-    replies = replies if mode == "sync" else await replies
+    replies = await call.result(replies)
     assert replies[0] is True
     assert replies[1] == replies[3] == str(database.settings.db)
     assert isinstance(replies[2], redis.ResponseError)
 
 
-async def test_pipeline_with_commands_refused_by_queueing_gives_every_reply(databases, mode):
+async def test_pipeline_with_commands_refused_by_queueing_gives_every_reply(databases, call):
     for database in databases:
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         pipeline = client.pipeline(transaction=False)
         pipeline.set("k", database.settings.db).execute_command("GET").execute_command("NOSUCH", 1).get("k")
         replies = pipeline.execute(raise_on_error=False)
-        replies = replies if mode == "sync" else await replies
+        replies = await call.result(replies)
         assert replies[0] is True
         assert "wrong number of arguments" in str(replies[1])
         assert "unknown command" in str(replies[2])
         assert replies[3] == str(database.settings.db)
 
 
-async def test_transaction_with_commands_refused_by_queueing_is_discarded(databases, mode, raw):
+async def test_transaction_with_commands_refused_by_queueing_is_discarded(databases, call, raw):
     for database in databases:
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         pipeline = client.pipeline(transaction=True)
         pipeline.set("k", 1).execute_command("GET")
         with pytest.raises(redis.ResponseError, match="wrong number of arguments"):
-            pipeline.execute() if mode == "sync" else await pipeline.execute()
+            await call.result(pipeline.execute())
     assert raw.info("keyspace") == {}
 
 
@@ -210,51 +207,36 @@ async def test_replies_equal_those_of_a_dedicated_connection(databases, ask, ope
     await own.aclose()
 
 
-async def test_watch_sends_select_in_the_same_round_trip(databases, mode):
+async def test_watch_sends_select_in_the_same_round_trip(databases, call):
     for database in databases:
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         other = databases[(database.settings.db + 1) % 8]
         assert other is not database
-        async with _entered(client.pipeline()) as pipeline:
+        async with call.enter(client.pipeline()) as pipeline:
             with count_commands() as counted:
                 watched = pipeline.watch("k")
-                assert (watched if mode == "sync" else await watched) is True
+                assert await call.result(watched) is True
             assert len(counted.wire) == 1
             pipeline.multi()
             pipeline.set("k", database.settings.db)
             done = pipeline.execute()
-            assert (done if mode == "sync" else await done) == [True]
+            assert await call.result(done) == [True]
     for database in databases:
-        got = (database.connection if mode == "sync" else database.aconnection).get("k")
-        assert (got if mode == "sync" else await got) == str(database.settings.db)
+        got = call.client(database).get("k")
+        assert await call.result(got) == str(database.settings.db)
 
 
-class _entered:  # noqa: N801 - stands for a `with` of either mode
-    def __init__(self, pipeline):
-        self._pipeline = pipeline
-
-    async def __aenter__(self):
-        return self._pipeline
-
-    async def __aexit__(self, *_):
-        done = self._pipeline.reset()
-        if hasattr(done, "__await__"):
-            await done
-
-
-async def test_change_of_a_watched_key_is_noticed_after_select(opened, narrow, mode):
-    await narrow(1).aconnection.ping() if mode == "async" else narrow(1).connection.ping()
+async def test_change_of_a_watched_key_is_noticed_after_select(opened, narrow, call):
+    await call.result(call.client(narrow(1)).ping())
     database = narrow(2)
-    client = database.connection if mode == "sync" else database.aconnection
-    async with _entered(client.pipeline()) as pipeline:
-        watched = pipeline.watch("k")
-        if mode == "async":
-            await watched
+    client = call.client(database)
+    async with call.enter(client.pipeline()) as pipeline:
+        await call.result(pipeline.watch("k"))
         opened(db=2, shared=False).connection.set("k", "changed")
         pipeline.multi()
         pipeline.set("k", "mine")
         with pytest.raises(redis.WatchError):
-            pipeline.execute() if mode == "sync" else await pipeline.execute()
+            await call.result(pipeline.execute())
     await database.aclose()
 
 
@@ -403,12 +385,10 @@ async def test_select_is_refused_on_shared_connections_too(databases, ask):
         await ask(databases[2], lambda client: client.execute_command("SELECT", 5))
 
 
-async def test_blocking_commands_run_on_dedicated_connections(databases, mode, ask, flushed_server, client_name):
+async def test_blocking_commands_run_on_dedicated_connections(databases, call, ask, flushed_server, client_name):
     database, other = databases[1], databases[2]
-    if mode == "async":
-        waiting = asyncio.create_task(database.aconnection.blpop("queue", 20))
-    else:
-        waiting = asyncio.create_task(asyncio.to_thread(database.connection.blpop, "queue", 20))
+    blpop = call.concurrently(database.connection.blpop, database.aconnection.blpop, "queue", 20)
+    waiting = asyncio.create_task(blpop)
     await aeventually(lambda: any(each["cmd"] == "blpop" for each in open_connections(flushed_server, client_name)))
     assert database.server.pool_stats().dedicated == 1
     await ask(other, lambda client: client.rpush("queue", "of 2"))  # the one shared connection is free
@@ -417,20 +397,16 @@ async def test_blocking_commands_run_on_dedicated_connections(databases, mode, a
     assert await ask(other, lambda client: client.llen("queue")) == 1
 
 
-async def test_pubsub_and_monitor_run_on_dedicated_connections(databases, mode, ask):
+async def test_pubsub_and_monitor_run_on_dedicated_connections(databases, call, ask):
     database = databases[3]
-    client = database.connection if mode == "sync" else database.aconnection
+    client = call.client(database)
     subscriber = client.pubsub(ignore_subscribe_messages=True)
-    done = subscriber.subscribe("channel")
-    if mode == "async":
-        await done
+    await call.result(subscriber.subscribe("channel"))
     pool_stats = database.server.pool_stats()
     assert pool_stats.dedicated == 1
     for each in databases:
         await ask(each, lambda client: client.set("k", 1))
-    closed = subscriber.close() if mode == "sync" else subscriber.aclose()
-    if mode == "async":
-        await closed
+    await call(subscriber, "close")
     assert database.server.pool_stats().dedicated == 0
 
 
@@ -481,7 +457,7 @@ async def test_closing_one_database_keeps_the_connections_of_others(databases, a
 
 @pytest.mark.parametrize("shape", ["read", "write", "write when armed"])
 @pytest.mark.invariant(8)
-async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch, mode, shape):
+async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch, call, shape):
     """Should a reply of before be unread in spite of all, no tenant is given it, or another one in its place."""
     databases = [narrow(db, retry=ONCE) for db in (3, 2, 1)]
     for database, whose in zip(databases, "321", strict=True):
@@ -492,7 +468,7 @@ async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch,
     pool = (await ask(databases[0], lambda client: client)).connection_pool
     connection = await ask(databases[0], lambda client: client.connection_pool.get_connection())
     asked = b"".join(connection.pack_command("PING"))
-    if mode == "async":
+    if call.is_async:
         connection._writer.write(asked)
         await pool.release(connection)
     else:
@@ -515,11 +491,11 @@ async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch,
         await database.aclose()
 
 
-async def test_replies_of_a_pipeline_after_select_are_decoded_separately(databases, mode):
+async def test_replies_of_a_pipeline_after_select_are_decoded_separately(databases, call):
     """What one command's caller wants as bytes need not be text, and what is text stays so beside it."""
     binary = bytes(range(256))
     for database in (databases[1], databases[0], databases[1]):
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         pipeline = client.pipeline(transaction=False)
         pipeline.set("text", "é")
         pipeline.hset("hash", mapping={"ü": "ö"})
@@ -527,5 +503,5 @@ async def test_replies_of_a_pipeline_after_select_are_decoded_separately(databas
         pipeline.execute_command("GET", "binary", **{NEVER_DECODE: True})
         pipeline.get("text")
         pipeline.hgetall("hash")
-        replies = pipeline.execute() if mode == "sync" else await pipeline.execute()
+        replies = await call.result(pipeline.execute())
         assert replies[3:] == [binary, "é", {"ü": "ö"}]

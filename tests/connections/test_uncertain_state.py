@@ -84,11 +84,11 @@ def test_interrupt_as_sending_returns_closes_the_connection(opened, monkeypatch)
     assert database.connection.get("b") == "of b"
 
 
-async def test_connection_reopened_for_a_retry_is_kept(proxy, client_name, mode):
+async def test_connection_reopened_for_a_retry_is_kept(proxy, client_name, call):
     with RedisDatabase(
         host="127.0.0.1", port=proxy.port, db=5, client_name=client_name, retry=Retry(NoBackoff(), 1)
     ) as database:
-        ask = database.aconnection.get if mode == "async" else _awaited(database.connection.get)
+        ask = database.aconnection.get if call.is_async else _awaited(database.connection.get)
         await ask("a")
         proxy.disturb(cut_reply_after=1)
         await ask("a")
@@ -142,16 +142,16 @@ def test_interrupted_handshake_never_uses_database_0(opened, monkeypatch, after,
 
 @pytest.mark.parametrize("after", range(1, 6))
 @pytest.mark.invariant(8)
-async def test_handshake_interrupted_before_sending_never_uses_database_0(opened, monkeypatch, after, raw, mode):
+async def test_handshake_interrupted_before_sending_never_uses_database_0(opened, monkeypatch, after, raw, call):
     """Between two commands nothing is owed, and the connection looks healthy: but it is in database 0."""
     database = opened(db=5, client_name="handshake")
-    module = redis.connection if mode == "sync" else redis.asyncio.connection
+    module = redis.connection if not call.is_async else redis.asyncio.connection
     original, calls = module.AbstractConnection.send_packed_command, iter(range(1, 100))
 
     def send_packed_command(self, *args, **kwargs):
         return _interrupt() if next(calls) == after else original(self, *args, **kwargs)
 
-    write = _awaited(database.connection.set) if mode == "sync" else database.aconnection.set
+    write = _awaited(database.connection.set) if not call.is_async else database.aconnection.set
     with monkeypatch.context() as patch:
         patch.setattr(module.AbstractConnection, "send_packed_command", send_packed_command)
         with pytest.raises(Interrupt):
@@ -244,11 +244,11 @@ async def test_pipeline_cancelled_while_reading_closes_its_connection(proxy, thr
 
 
 @pytest.mark.invariant(8)
-async def test_late_reply_is_not_given_to_another_command(proxy, through, opened, mode):
+async def test_late_reply_is_not_given_to_another_command(proxy, through, opened, call):
     opened(db=5).connection.mset({"a": "of a", "b": "of b"})
     through.connect(**{**through.connection_settings, "socket_timeout": 0.2})
     proxy.disturb(latency=0.0)
-    ask = through.aconnection.get if mode == "async" else _awaited(through.connection.get)
+    ask = through.aconnection.get if call.is_async else _awaited(through.connection.get)
     assert await ask("a") == "of a"
     proxy.disturb(latency=0.5)
     with pytest.raises(redis.TimeoutError):

@@ -67,10 +67,7 @@ async def test_moved_database_closes_its_old_connections(opened, flushed_server,
 
 async def test_command_in_flight_finishes_on_the_old_connection(call, opened, flushed_server, client_name):
     database = opened(db=1)
-    client = call.client(database)
-    waiter = asyncio.ensure_future(
-        client.blpop("queue", 20) if call.is_async else asyncio.to_thread(client.blpop, "queue", 20)
-    )
+    waiter = asyncio.create_task(call.concurrently(database.connection.blpop, database.aconnection.blpop, "queue", 20))
     blocked = functools.partial(commands_of, flushed_server, client_name)
     await aeventually(lambda: "blpop" in blocked())
     await call(database, "connect", **to(database, db=2))

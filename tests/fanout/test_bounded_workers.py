@@ -24,7 +24,7 @@ async def router(server):
         yield router
 
 
-async def fan_out(router, mode, seen, concurrency):
+async def fan_out(router, call, seen, concurrency):
     def note(_database):
         seen.append(sum(thread.name == "tenantlimpyd-fan-out" for thread in threading.enumerate()))
 
@@ -32,14 +32,14 @@ async def fan_out(router, mode, seen, concurrency):
         seen.append(len(asyncio.all_tasks()))
         await asyncio.sleep(0)
 
-    if mode == "sync":
+    if not call.is_async:
         return router.fan_out(note, concurrency=concurrency)
     return await router.afan_out(anote, concurrency=concurrency)
 
 
-async def test_workers_are_bounded_by_the_limit_of_a_server(router, mode):
+async def test_workers_are_bounded_by_the_limit_of_a_server(router, call):
     seen = []
-    outcomes = await fan_out(router, mode, seen, concurrency=1000)
+    outcomes = await fan_out(router, call, seen, concurrency=1000)
     assert len(outcomes) == TENANTS
     assert (
         max(seen) <= 2 * PER_SERVER + 2
@@ -47,7 +47,7 @@ async def test_workers_are_bounded_by_the_limit_of_a_server(router, mode):
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 1000])
-async def test_attempts_to_get_a_job_are_proportional_to_the_number_of_jobs(router, mode, concurrency, monkeypatch):
+async def test_attempts_to_get_a_job_are_proportional_to_the_number_of_jobs(router, call, concurrency, monkeypatch):
     attempts = 0
     pick = JobPlan.pick
 
@@ -57,5 +57,5 @@ async def test_attempts_to_get_a_job_are_proportional_to_the_number_of_jobs(rout
         return pick(plan)
 
     monkeypatch.setattr(JobPlan, "pick", counted)
-    await fan_out(router, mode, [], concurrency)
+    await fan_out(router, call, [], concurrency)
     assert TENANTS <= attempts <= 3 * TENANTS + 4 * PER_SERVER

@@ -46,8 +46,8 @@ def make(server, *numbers):
     return DatabaseRouter({f"t{n}": RedisDatabase(**own, db=n) for n in numbers})
 
 
-async def asked(router, mode, step=INCREMENT, tenants=None):
-    if mode == "sync":
+async def asked(router, call, step=INCREMENT, tenants=None):
+    if not call.is_async:
         return router.fan_out(step, on_error="collect", tenants=tenants)
     return await router.afan_out(step, on_error="collect", tenants=tenants)
 
@@ -69,7 +69,7 @@ def counts(admin):
 )
 @pytest.mark.parametrize("step", [Command("INCR", "n"), INCREMENT], ids=["command", "script"])
 async def test_permission_revoked_before_any_write_never_writes_elsewhere(
-    wide, admin, monkeypatch, mode, write, lost, step
+    wide, admin, monkeypatch, call, write, lost, step
 ):
     begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
@@ -80,7 +80,7 @@ async def test_permission_revoked_before_any_write_never_writes_elsewhere(
 
     router = make(wide, *range(1, MANY + 1))
     monkeypatch.setattr(ReplyReader, "begin", revoked)
-    outcomes = await asked(router, mode, step)
+    outcomes = await asked(router, call, step)
     monkeypatch.undo()
     counted = counts(admin)
     done = {int(tenant[1:]) for tenant, outcome in outcomes.items() if outcome.ok}
@@ -93,12 +93,12 @@ async def test_permission_revoked_before_any_write_never_writes_elsewhere(
         redis.exceptions.NoPermissionError
     }
     admin.execute_command("ACL", "SETUSER", "worker", "+@all")
-    assert {outcome.value for outcome in (await asked(router, mode, Command("ECHO", "well"))).values()} == {"well"}
+    assert {outcome.value for outcome in (await asked(router, call, Command("ECHO", "well"))).values()} == {"well"}
     await router.aclose()
 
 
 @pytest.mark.parametrize("write", range(2, 5))
-async def test_released_connection_knows_its_database_after_select_was_revoked(wide, admin, monkeypatch, mode, write):
+async def test_released_connection_knows_its_database_after_select_was_revoked(wide, admin, monkeypatch, call, write):
     """The user may send no MULTI, and loses SELECT between two round trips."""
     admin.execute_command("ACL", "SETUSER", "worker", "-multi")
     for number in (0, 3, 5):
@@ -113,81 +113,81 @@ async def test_released_connection_knows_its_database_after_select_was_revoked(w
         return begin(self, trip)
 
     monkeypatch.setattr(ReplyReader, "begin", revoked)
-    await asked(router, mode, Command("GET", "who"), ["t3", "t5"])
+    await asked(router, call, Command("GET", "who"), ["t3", "t5"])
     monkeypatch.undo()
     admin.execute_command("ACL", "SETUSER", "worker", "+@all")
     for who in ("0", "5", "3"):
         database = router.database_for(f"t{who}")
-        got = database.connection.get("who") if mode == "sync" else await database.aconnection.get("who")
+        got = await call.result(call.client(database).get("who"))
         assert got == who
     await router.aclose()
 
 
 @pytest.mark.parametrize("right", ["-multi", "-exec"])
-async def test_users_without_permission_for_transactions_are_served(wide, admin, mode, right):
+async def test_users_without_permission_for_transactions_are_served(wide, admin, call, right):
     admin.execute_command("ACL", "SETUSER", "worker", right)
     router = make(wide, *range(20), 5000)
     for times in (1, 2):
-        outcomes = await asked(router, mode)
+        outcomes = await asked(router, call)
         assert {outcome.value for tenant, outcome in outcomes.items() if tenant != "t5000"} == {times}
         assert "out of range" in str(outcomes["t5000"].error)
     assert counts(admin) == dict.fromkeys(range(20), 2)
     await router.aclose()
 
 
-async def test_requests_longer_than_one_write_are_complete(wide, admin, mode):
+async def test_requests_longer_than_one_write_are_complete(wide, admin, call):
     router = make(wide, *range(10))
     for size in (3_000, 7_000, 100_000):
-        outcomes = await asked(router, mode, Command("SET", "n", 1, "PX", 100_000 + size))
+        outcomes = await asked(router, call, Command("SET", "n", 1, "PX", 100_000 + size))
         assert all(outcome.ok for outcome in outcomes.values())
         text = "x" * size
-        outcomes = await asked(router, mode, Command("ECHO", text))
+        outcomes = await asked(router, call, Command("ECHO", text))
         assert {outcome.value for outcome in outcomes.values()} == {text}
         script = Script(f"--{text}\nreturn redis.call('INCR', KEYS[1])", ["n"])
-        assert {outcome.value for outcome in (await asked(router, mode, script)).values()} == {2}
+        assert {outcome.value for outcome in (await asked(router, call, script)).values()} == {2}
     await router.aclose()
 
 
-async def test_refused_command_of_one_tenant_does_not_affect_others(wide, admin, mode):
+async def test_refused_command_of_one_tenant_does_not_affect_others(wide, admin, call):
     """The user may write to no key but one, which the others' scripts don't name."""
     router = make(wide, *range(1, 30))
     admin.execute_command("ACL", "SETUSER", "worker", "resetkeys", "~other")
-    outcomes = await asked(router, mode, Command("INCR", "n"))
+    outcomes = await asked(router, call, Command("INCR", "n"))
     assert {type(outcome.error) for outcome in outcomes.values()} == {redis.exceptions.NoPermissionError}
     assert counts(admin) == {}
-    outcomes = await asked(router, mode, Command("INCR", "other"))
+    outcomes = await asked(router, call, Command("INCR", "other"))
     assert {outcome.value for outcome in outcomes.values()} == {1}
     await router.aclose()
 
 
-async def test_users_without_discard_are_served(wide, admin, mode):
+async def test_users_without_discard_are_served(wide, admin, call):
     """They could not leave a transaction that was begun; connections that others left in one are of no use to them."""
     router = make(wide, *range(20))
     for times in (1, 2):
-        assert {outcome.value for outcome in (await asked(router, mode)).values()} == {times}
+        assert {outcome.value for outcome in (await asked(router, call)).values()} == {times}
     admin.execute_command("ACL", "SETUSER", "worker", "-discard")  # connections rest in transactions
     for times in (3, 4, 5):
-        assert {outcome.value for outcome in (await asked(router, mode)).values()} == {times}
+        assert {outcome.value for outcome in (await asked(router, call)).values()} == {times}
     assert counts(admin) == dict.fromkeys(range(20), 5)
     await router.aclose()
 
 
-async def test_long_script_is_sent_once(wide, admin, mode):
+async def test_long_script_is_sent_once(wide, admin, call):
     router = make(wide, *range(60))
     script = Script(f"--{'x' * 7_000}\nreturn redis.call('INCR', KEYS[1])", ["n"])
     with count_commands() as counted:
-        outcomes = await asked(router, mode, script)
+        outcomes = await asked(router, call, script)
     assert {outcome.value for outcome in outcomes.values()} == {1}
     assert counted.names.count("EVAL") == 1
     assert counted.names.count("EVALSHA") == 59
     assert counted.trips <= 8
     admin.script_flush()
-    assert {outcome.value for outcome in (await asked(router, mode, script)).values()} == {2}
+    assert {outcome.value for outcome in (await asked(router, call, script)).values()} == {2}
     await router.aclose()
 
 
 @pytest.mark.parametrize("bad", [{"a": 1}, "\ud800"], ids=["no word", "no UTF-8"])
-async def test_tenants_that_failed_before_an_error_keep_their_own_error(wide, admin, mode, bad):
+async def test_tenants_that_failed_before_an_error_keep_their_own_error(wide, admin, call, bad):
     """A tenant whose number isn't there, one that was removed, and a command that can't be packed."""
     router = make(wide, *range(8), 5000)
     jobs = router.jobs(None, allow_switch=False)
@@ -195,7 +195,7 @@ async def test_tenants_that_failed_before_an_error_keep_their_own_error(wide, ad
     arguments = {"policy": "collect", "timeout": 5, "concurrency": 8}
     step = Command("SET", "k", bad)
     async with asyncio.timeout(10):
-        if mode == "sync":
+        if not call.is_async:
             outcomes = await asyncio.to_thread(call_all, jobs, step, **arguments)
         else:
             outcomes = await acall_all(jobs, step, **arguments)
@@ -207,7 +207,7 @@ async def test_tenants_that_failed_before_an_error_keep_their_own_error(wide, ad
     await router.aclose()
 
 
-async def test_silent_server_is_waited_for_once_without_permission_for_transactions(wide, admin, monkeypatch, mode):
+async def test_silent_server_is_waited_for_once_without_permission_for_transactions(wide, admin, monkeypatch, call):
     admin.execute_command("ACL", "SETUSER", "worker", "-multi")
     with ChaosProxy(wide.host, wide.port) as proxy:
         own = {"host": "127.0.0.1", "port": proxy.port, "username": "worker", "password": "pw", "breaker": None}
@@ -222,10 +222,7 @@ async def test_silent_server_is_waited_for_once_without_permission_for_transacti
         monkeypatch.setattr(ReplyReader, "begin", silenced)
         began = time.monotonic()
         arguments = {"timeout": 0.5, "on_error": "collect"}
-        if mode == "sync":
-            outcomes = router.fan_out(Command("DBSIZE"), **arguments)
-        else:
-            outcomes = await router.afan_out(Command("DBSIZE"), **arguments)
+        outcomes = await call(router, "fan_out", Command("DBSIZE"), **arguments)
         assert time.monotonic() - began < 2.5
         failed = [outcome for outcome in outcomes.values() if not outcome.ok]
         assert len(failed) > 10

@@ -200,24 +200,17 @@ async def test_leaving_an_async_scan_cancels_tasks_that_wait_for_a_server(broken
 
 
 @pytest.mark.usefixtures("stopwatch")
-async def test_server_that_becomes_silent_within_a_reply_fails_by_the_deadline(flushed_server, mode):
+async def test_server_that_becomes_silent_within_a_reply_fails_by_the_deadline(flushed_server, call):
     with redis.Redis(**flushed_server.settings) as client:
         client.mset({f"key:{number}": 1 for number in range(5000)})
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         router = DatabaseRouter({"t": RedisDatabase(host="127.0.0.1", port=proxy.port, retry=Retry(NoBackoff(), 0))})
         seen = 0
-        if mode == "sync":
-            walk = router.scan_pages(timeout=0.4, on_error="collect", count=100)
-            for _ in walk:
-                seen += 1
-                if seen == 3:
-                    proxy.swallow()
-        else:
-            walk = router.ascan_pages(timeout=0.4, on_error="collect", count=100)
-            async for _ in walk:
-                seen += 1
-                if seen == 3:
-                    proxy.swallow()
+        walk = call.form(router, "scan_pages")(timeout=0.4, on_error="collect", count=100)
+        async for _ in call.each(walk):
+            seen += 1
+            if seen == 3:
+                proxy.swallow()
         error = walk.outcomes["t"].error
         assert isinstance(error, redis.TimeoutError), error
         proxy.heal()
@@ -226,15 +219,15 @@ async def test_server_that_becomes_silent_within_a_reply_fails_by_the_deadline(f
 
 
 @pytest.mark.usefixtures("stopwatch")
-async def test_deadlines_hold_over_tls(tmp_path, flushed_server, mode):
+async def test_deadlines_hold_over_tls(tmp_path, flushed_server, call):
     authority = Authority(tmp_path)
     with ChaosProxy(flushed_server.host, flushed_server.port, authority.server_context()) as proxy:
         router = DatabaseRouter({"t": RedisDatabase(host="127.0.0.1", port=proxy.port, **authority.client_settings)})
         arguments = {"timeout": 2.0, "on_error": "collect"}
-        run = {
-            "sync": lambda: asyncio.to_thread(router.fan_out, ping, **arguments),
-            "async": lambda: router.afan_out(aping, **arguments),
-        }[mode]
+
+        async def run():
+            return await call(router, "fan_out", lambda database: call.client(database).ping(), **arguments)
+
         assert (await run())["t"].value is True
         proxy.swallow()
         arguments["timeout"] = 0.1

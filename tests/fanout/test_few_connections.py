@@ -41,9 +41,9 @@ def full():
 class Held:
     """Connections of a server's that the application uses meanwhile."""
 
-    def __init__(self, database, mode):
-        self._pool = database.server.pools()[0] if mode == "sync" else database.server.loop_pools().pool
-        self._blocks = mode == "sync"
+    def __init__(self, database, call):
+        self._pool = database.server.pools()[0] if not call.is_async else database.server.loop_pools().pool
+        self._blocks = not call.is_async
         self._held = []
 
     async def take(self, number):
@@ -60,24 +60,18 @@ class Held:
 
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
 @pytest.mark.parametrize("free", [1, 2])
-async def test_workers_share_the_free_permits(full, mode, on_full, free):
+async def test_workers_share_the_free_permits(full, call, on_full, free):
     """Further lanes are worth a connection of their own, not a failure."""
     budget = Budget(per_server=4, on_full=on_full)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(LARGE)})
-    held = Held(router.database_for("t1"), mode)
+    held = Held(router.database_for("t1"), call)
     await held.take(4 - free)
     arguments = {"count": 20, "on_error": "collect", "timeout": 5}
     found = 0
-    if mode == "sync":
-        walk = router.scan_pages(**arguments)
-        for _, page in walk:
-            found += len(page)
-        sizes = router.fan_out(Command("DBSIZE"), on_error="collect")
-    else:
-        walk = router.ascan_pages(**arguments)
-        async for _, page in walk:
-            found += len(page)
-        sizes = await router.afan_out(Command("DBSIZE"), on_error="collect")
+    walk = call.form(router, "scan_pages")(**arguments)
+    async for _, page in call.each(walk):
+        found += len(page)
+    sizes = await call(router, "fan_out", Command("DBSIZE"), on_error="collect")
     assert [outcome.error for outcome in walk.outcomes.values()] == [None] * LARGE
     assert found == LARGE * KEYS
     assert [outcome.value for outcome in sizes.values()] == [KEYS] * LARGE
@@ -85,17 +79,13 @@ async def test_workers_share_the_free_permits(full, mode, on_full, free):
     await router.aclose()
 
 
-async def test_without_a_free_permit_the_budget_decides(full, mode):
+async def test_without_a_free_permit_the_budget_decides(full, call):
     budget = Budget(per_server=2, timeout=0.1)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(3)})
-    held = Held(router.database_for("t1"), mode)
+    held = Held(router.database_for("t1"), call)
     await held.take(2)
-    if mode == "sync":
-        walk = router.scan_pages(on_error="collect")
-        assert list(walk) == []
-    else:
-        walk = router.ascan_pages(on_error="collect")
-        assert [page async for page in walk] == []
+    walk = call.form(router, "scan_pages")(on_error="collect")
+    assert await call.list(walk) == []
     assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
     await held.release()
     await router.aclose()
@@ -115,7 +105,7 @@ def test_deadline_error_says_that_no_permit_was_free(full):
 
 
 @pytest.mark.parametrize("arguments", [{"timeout": 0.5}, {}], ids=["deadline", "budget"])
-async def test_slow_consumer_with_the_only_permit_does_not_consume_deadline(full, mode, arguments):
+async def test_slow_consumer_with_the_only_permit_does_not_consume_deadline(full, call, arguments):
     """The second server's turn comes when the first is through, however long the consumer takes."""
     with EmbeddedServer() as other, redis.Redis(**other.settings) as client:
         client.mset({f"k{key}": 1 for key in range(60)})
@@ -128,7 +118,7 @@ async def test_slow_consumer_with_the_only_permit_does_not_consume_deadline(full
         )
         found = dict.fromkeys(("a", "b"), 0)
         pages = 0
-        if mode == "sync":
+        if not call.is_async:
             walk = router.scan_pages(count=500, on_error="collect", **arguments)
             for tenant, page in walk:
                 found[tenant] += len(page)
@@ -143,18 +133,15 @@ async def test_slow_consumer_with_the_only_permit_does_not_consume_deadline(full
         await router.aclose()
 
 
-async def test_returned_work_is_resumed_with_its_database_number_verified(full, mode):
+async def test_returned_work_is_resumed_with_its_database_number_verified(full, call):
     """Two lanes and one place; among the work that one puts back is a number that isn't there."""
     settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
     numbers = [5000, *range(LARGE)]
     router = DatabaseRouter({f"t{n}": RedisDatabase(**settings, db=n) for n in numbers})
-    held = Held(router.database_for("t1"), mode)
+    held = Held(router.database_for("t1"), call)
     await held.take(1)
     step = Command("INCR", "counted")
-    if mode == "sync":
-        outcomes = router.fan_out(step, on_error="collect")
-    else:
-        outcomes = await router.afan_out(step, on_error="collect")
+    outcomes = await call(router, "fan_out", step, on_error="collect")
     assert [tenant for tenant, outcome in outcomes.items() if not outcome.ok] == ["t5000"]
     with redis.Redis(**full.settings) as client:
         for number in range(LARGE):
@@ -164,7 +151,7 @@ async def test_returned_work_is_resumed_with_its_database_number_verified(full, 
     await router.aclose()
 
 
-async def test_workers_without_a_permit_retry_at_intervals(full, mode, monkeypatch):
+async def test_workers_without_a_permit_retry_at_intervals(full, call, monkeypatch):
     """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
     tried = []
     for owner in (Pool, AsyncPool):
@@ -184,17 +171,14 @@ async def test_workers_without_a_permit_retry_at_intervals(full, mode, monkeypat
         router = DatabaseRouter(databases)
         proxy.disturb(latency=0.05)
         began = time.monotonic()
-        if mode == "sync":
-            found = list(router.scan_keys(count=100))
-        else:
-            found = [item async for item in router.ascan_keys(count=100)]
+        found = await call.list(call.form(router, "scan_keys")(count=100))
         assert len(set(found)) == KEYS
         # Each of the six at every twentieth of a second, at most, and once when a place is free.
         assert len(tried) < 50 + 6 * (20 * (time.monotonic() - began) + 7)
         await router.aclose()
 
 
-async def test_unconfirmed_database_is_scanned_again_and_reported(full, monkeypatch, mode):
+async def test_unconfirmed_database_is_scanned_again_and_reported(full, monkeypatch, call):
     """Its last page had come as the connection was lost, and there was no place for another one."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
     lost = []
@@ -216,12 +200,8 @@ async def test_unconfirmed_database_is_scanned_again_and_reported(full, monkeypa
 
     monkeypatch.setattr(ScanWorker, "_finish_pages", concluded)
     arguments = {"count": 2000, "on_error": "collect"}
-    if mode == "sync":
-        walk = router.scan_keys(**arguments)
-        found = list(walk)
-    else:
-        walk = router.ascan_keys(**arguments)
-        found = [item async for item in walk]
+    walk = call.form(router, "scan_keys")(**arguments)
+    found = await call.list(walk)
     assert len(found) == 2 * KEYS
     assert len(set(found)) == KEYS
     assert walk.outcomes["t"].restarts == 1

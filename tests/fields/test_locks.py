@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,16 +16,6 @@ from tenantlimpyd.exceptions import NoTenantError, WrongTenantError
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.testing import count_commands
 from tests.support.models import define
-
-
-@contextlib.asynccontextmanager
-async def locked(call, lock):
-    if call.is_async:
-        async with lock as entered:
-            yield entered
-    else:
-        with lock as entered:
-            yield entered
 
 
 async def elsewhere(function, *args):
@@ -45,7 +34,7 @@ def acquired(field):
 
 async def test_lock_covers_a_field_of_all_objects_for_other_clients(call, person, raw):
     p, q = await call.create(person, note="n"), await call.create(person)
-    async with locked(call, FieldLock(p.note)) as lock:
+    async with call.enter(FieldLock(p.note)) as lock:
         assert 0 < raw.pttl("spec:person:lock-for-update:note") <= 5000
         assert await call(lock, "locked")
         assert await call(lock, "owned")
@@ -62,12 +51,12 @@ async def test_lock_covers_a_field_of_all_objects_for_other_clients(call, person
 async def test_lock_is_reentrant(call, person, raw):
     p, q = await call.create(person), await call.create(person)
     lock = FieldLock(p.note)
-    async with locked(call, lock):
+    async with call.enter(lock):
         with count_commands() as sent:
             async with (
-                locked(call, FieldLock(q.note)),
-                locked(call, lock),
-                locked(call, FieldLock(person.get_field("note"))),
+                call.enter(FieldLock(q.note)),
+                call.enter(lock),
+                call.enter(FieldLock(person.get_field("note"))),
             ):
                 pass
         assert sent.commands == 0
@@ -117,14 +106,14 @@ async def test_tasks_exclude_each_other_and_child_tasks_share_the_lock(person):
 async def test_lost_lock_raises_and_is_forgotten(call, person, raw):
     p = await call.create(person)
     with pytest.raises(LockNotOwnedError):
-        async with locked(call, FieldLock(p.note)) as lock:
+        async with call.enter(FieldLock(p.note)) as lock:
             raw.delete(lock.name)
     with count_commands() as sent:
-        async with locked(call, FieldLock(p.note)):
+        async with call.enter(FieldLock(p.note)):
             assert not await elsewhere(acquired, p.note)
     assert "SET" in sent.names
     with pytest.raises(ZeroDivisionError):
-        async with locked(call, FieldLock(p.note)):
+        async with call.enter(FieldLock(p.note)):
             raise ZeroDivisionError
     assert not raw.exists(lock.name)
 
@@ -137,14 +126,14 @@ async def test_failed_acquisition_leaves_no_state(call, person, raw):
     waiting = FieldLock(p.note, blocking_timeout=0.05, sleep=0.01)
     assert await call(waiting, "acquire") is False
     with pytest.raises(LockError):
-        async with locked(call, waiting):
+        async with call.enter(waiting):
             pytest.fail("it is not free")
     broken = FieldLock(p.note)  # its token can not be sent
     with pytest.raises(redis.DataError):
         await call(broken, "acquire", token=object())
     raw.delete(name)
     with count_commands() as sent:
-        async with locked(call, FieldLock(p.note)):
+        async with call.enter(FieldLock(p.note)):
             pass
     assert "SET" in sent.names
     with pytest.raises(LockError):
@@ -156,8 +145,8 @@ async def test_lock_of_one_database_does_not_hold_in_another(call, flushed_serve
     databases = [RedisDatabase(**flushed_server.settings, db=0, key_prefix=prefix) for prefix in ("a:", "b:")]
     things = [define(database, value=fields.StringField()) for database in databases]
     a, b = [await call.create(thing, value="v") for thing in things]
-    async with locked(call, FieldLock(a.value)) as outer:
-        async with locked(call, FieldLock(b.value)) as inner:
+    async with call.enter(FieldLock(a.value)) as outer:
+        async with call.enter(FieldLock(b.value)) as inner:
             assert raw.exists(outer.name, inner.name) == 2
             assert (outer.name[:2], inner.name[:2]) == ("a:", "b:")
         assert not await elsewhere(acquired, a.value)
@@ -173,9 +162,9 @@ async def test_fields_and_models_that_are_not_lockable_are_not_locked(call, data
     for thing in (free, model_free):
         t = await call.create(thing, value="v")
         before = set(raw.scan_iter())
-        async with locked(call, FieldLock(t.value)) as lock, locked(call, lock):
+        async with call.enter(FieldLock(t.value)) as lock, call.enter(lock):
             assert set(raw.scan_iter()) == before
-    async with locked(call, FieldLock(model_free.get_field("value"))) as lock:
+    async with call.enter(FieldLock(model_free.get_field("value"))) as lock:
         assert raw.exists(lock.name)  # the class's own field goes by its own flag
 
 
@@ -192,14 +181,14 @@ async def test_locks_of_tenants_are_independent(call, flushed_server):
     with router.use_tenant("acme"):
         t = await call.create(thing, value="v")
         of_acme = FieldLock(thing.get_field("value"))
-        async with locked(call, FieldLock(t.value)):
+        async with call.enter(FieldLock(t.value)):
             with router.use_tenant("globex"):
                 with pytest.raises(WrongTenantError):
                     FieldLock(t.value)
                 with pytest.raises(WrongTenantError):
                     await call(of_acme, "acquire")
                 with count_commands() as sent:
-                    async with locked(call, FieldLock(thing.get_field("value"))):
+                    async with call.enter(FieldLock(thing.get_field("value"))):
                         pass
                 assert "SET" in sent.names
     await router.aclose()
@@ -220,7 +209,7 @@ async def test_hmset_of_a_unique_value_has_one_winner_without_a_lock(person):
 async def test_lock_inside_a_pipeline_is_acquired_at_once(call, person, database, raw):
     p = await call.create(person, note="n")
     with database.pipeline() as pipe:
-        async with locked(call, FieldLock(p.note)) as lock:
+        async with call.enter(FieldLock(p.note)) as lock:
             assert raw.exists(lock.name)
             await call(p.note, "get")
             assert await call(pipe, "execute") == ["n"]

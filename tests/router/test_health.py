@@ -15,8 +15,8 @@ from tenantlimpyd.router.health import HealthReport, Readiness, ServerHealth
 from tests.connections.test_breaker_on_servers import silent
 
 
-async def health(router, mode, **options):
-    return router.health(**options) if mode == "sync" else await router.ahealth(**options)
+async def health(router, call, **options):
+    return await call(router, "health", **options)
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def router(server):
         yield made
 
 
-async def test_health_report_has_servers_and_tenants(router, server, mode):
-    report = await health(router, mode)
+async def test_health_report_has_servers_and_tenants(router, server, call):
+    report = await health(router, call)
     assert not report.ok
     well, gone = report.servers
     assert (well.server, well.ok, well.breaker, well.error) == (f"localhost:{server.port}", True, "closed", None)
@@ -44,45 +44,45 @@ async def test_health_report_has_servers_and_tenants(router, server, mode):
     assert told["servers"][1]["tenants"] == 3
     assert "secret" not in repr(report) + json.dumps(told)
     before = router.database_for("gone-0").server.breaker.status
-    again = await health(router, mode)
+    again = await health(router, call)
     assert again.servers[1].error == "ConnectionError"  # it was asked: what the breaker knows may be past
     assert again.servers[1].seconds < 1
     assert router.database_for("gone-0").server.breaker.status.failures <= before.failures + 1
 
 
-async def test_health_check_closes_the_breaker_of_a_recovered_server(mode):
+async def test_health_check_closes_the_breaker_of_a_recovered_server(call):
     with EmbeddedServer() as server:
         database = RedisDatabase(**server.settings, breaker={"seconds": 3600, "max_open_seconds": 3600})
         router = DatabaseRouter({"acme": database})
         server.kill()
-        assert [each.breaker for each in (await health(router, mode)).servers] == ["open"]
+        assert [each.breaker for each in (await health(router, call)).servers] == ["open"]
         server.start()
         with pytest.raises(ServerUnavailableError):
             database.connection.ping()
-        (well,) = (await health(router, mode)).servers
+        (well,) = (await health(router, call)).servers
         assert (well.ok, well.breaker) == (True, "closed")
         assert database.connection.ping()
         await router.aclose()
 
 
-async def test_health_check_sends_one_command_to_each_server(server, mode):
+async def test_health_check_sends_one_command_to_each_server(server, call):
     router = DatabaseRouter({f"t{number}": RedisDatabase(**server.settings, db=number) for number in range(60)})
     commands = router.database_for("t0").connection
     before = commands.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
-    assert (await health(router, mode)).ok
+    assert (await health(router, call)).ok
     assert commands.info("commandstats")["cmdstat_ping"]["calls"] == before + 1
     await router.aclose()
 
 
-async def test_health_check_may_be_limited_to_some_tenants(router, mode):
-    report = await health(router, mode, tenants=["well-1", "well-2"])
+async def test_health_check_may_be_limited_to_some_tenants(router, call):
+    report = await health(router, call, tenants=["well-1", "well-2"])
     assert report.ok
     assert [server.tenants for server in report.servers] == [("well-1", "well-2")]
     for wrong, error in ((["nobody"], UnknownTenantError), (["*"], InvalidTenantError), ("well-1", TypeError)):
         with pytest.raises(error):
-            await health(router, mode, tenants=wrong)
+            await health(router, call, tenants=wrong)
     with router.request_scope("well-1"):
-        assert (await health(router, mode, tenants=["well-2"])).ok
+        assert (await health(router, call, tenants=["well-2"])).ok
 
 
 async def test_health_check_resolves_unknown_tenants(server):
@@ -94,20 +94,20 @@ async def test_health_check_resolves_unknown_tenants(server):
     await router.aclose()
 
 
-async def test_health_check_of_a_silent_server_takes_its_timeout(server, mode):
+async def test_health_check_of_a_silent_server_takes_its_timeout(server, call):
     with silent() as port:
         router = DatabaseRouter(
             {"hangs": RedisDatabase(host="127.0.0.1", port=port), "well": RedisDatabase(**server.settings)}
         )
         began = time.monotonic()
-        report = await health(router, mode, timeout=0.2)
+        report = await health(router, call, timeout=0.2)
         assert time.monotonic() - began < 2
         assert [each.ok for each in report.servers] == [False, True]
         assert report.servers[0].error == "TimeoutError"
         await router.aclose()
 
 
-async def test_error_reply_is_healthy_but_wrong_password_is_not(server, mode):
+async def test_error_reply_is_healthy_but_wrong_password_is_not(server, call):
     with EmbeddedServer(password="right", acl=["user weak on >weak -@all +hello"]) as other:
         where = {"host": "127.0.0.1", "port": other.port}
         router = DatabaseRouter(
@@ -117,7 +117,7 @@ async def test_error_reply_is_healthy_but_wrong_password_is_not(server, mode):
                 "wrong": RedisDatabase(**where, password="wrong", db=1),
             }
         )
-        report = await health(router, mode)
+        report = await health(router, call)
         assert [each.ok for each in report.servers] == [True, True, False]
         assert report.servers[2].error == "AuthenticationError"
         await router.aclose()

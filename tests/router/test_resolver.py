@@ -30,13 +30,13 @@ class Recorder:
     def _database(self, tenant):
         return RedisDatabase(host="192.0.2.1", db=KNOWN[tenant]) if tenant in KNOWN else None
 
-    def sync(self, tenant):
+    def find(self, tenant):
         self.asked.append(tenant)
         if self.gate is not None:
             assert self.gate.wait(5)
         return self.answer(tenant)
 
-    async def awaiting(self, tenant):
+    async def afind(self, tenant):
         self.asked.append(tenant)
         await asyncio.sleep(0.01)
         return self.answer(tenant)
@@ -48,7 +48,7 @@ def recorder():
 
 
 def test_resolved_tenant_is_cached(recorder):
-    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=9)}, resolver=recorder.sync)
+    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=9)}, resolver=recorder.find)
     assert "found" not in router
     database = router.database_for("found")
     assert database.keyspace.db == 1
@@ -61,7 +61,7 @@ def test_resolved_tenant_is_cached(recorder):
 
 
 async def test_resolver_may_be_a_coroutine_function(recorder):
-    router = DatabaseRouter(resolver=recorder.awaiting)
+    router = DatabaseRouter(resolver=recorder.afind)
     async with router.use_tenant("found"):
         assert router.database.keyspace.db == 1
     assert await router.adatabase_for("found") is router.database_for("found")
@@ -71,14 +71,14 @@ async def test_resolver_may_be_a_coroutine_function(recorder):
 async def test_sync_resolver_runs_in_a_thread_for_async_callers(recorder):
     threads = []
     recorder.answer = lambda tenant: threads.append(threading.current_thread()) or recorder._database(tenant)
-    router = DatabaseRouter(resolver=recorder.sync)
+    router = DatabaseRouter(resolver=recorder.find)
     async with router.use_tenant("found"):
         assert current_tenant() == "found"
     assert threads != [threading.current_thread()]
 
 
 def test_async_resolver_is_refused_by_sync_callers(recorder):
-    router = DatabaseRouter(resolver=recorder.awaiting)
+    router = DatabaseRouter(resolver=recorder.afind)
     with pytest.raises(ConfigurationError, match="async with"):
         router.database_for("found")
     with pytest.raises(ConfigurationError), router.use_tenant("found"):
@@ -86,9 +86,8 @@ def test_async_resolver_is_refused_by_sync_callers(recorder):
     assert recorder.asked == []
 
 
-@pytest.mark.parametrize("mode", ["sync", "awaiting"])
-async def test_unknown_id_is_cached(recorder, mode):
-    router = DatabaseRouter(resolver=getattr(recorder, mode))
+async def test_unknown_id_is_cached(recorder, call):
+    router = DatabaseRouter(resolver=call.form(recorder, "find"))
     for _ in range(5):
         with pytest.raises(UnknownTenantError) as caught:
             async with router.use_tenant("nobody"):
@@ -100,7 +99,7 @@ async def test_unknown_id_is_cached(recorder, mode):
 
 
 def test_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
-    router = DatabaseRouter(resolver=recorder.sync)
+    router = DatabaseRouter(resolver=recorder.find)
     with pytest.raises(UnknownTenantError):
         router.database_for("nobody")
     now = time.monotonic()
@@ -111,7 +110,7 @@ def test_unknown_id_is_asked_again_after_a_while(recorder, monkeypatch):
 
 
 def test_unknown_id_that_is_added_is_known_at_once(recorder):
-    router = DatabaseRouter(resolver=recorder.sync)
+    router = DatabaseRouter(resolver=recorder.find)
     with pytest.raises(UnknownTenantError):
         router.database_for("nobody")
     router.add("nobody", RedisDatabase())
@@ -139,7 +138,7 @@ def test_memory_of_unknown_ids_is_bounded():
 @pytest.mark.parametrize("tenant", ["found", "nobody"])
 def test_concurrent_threads_call_the_resolver_once(recorder, tenant):
     recorder.gate = threading.Event()
-    router, got = DatabaseRouter(resolver=recorder.sync), []
+    router, got = DatabaseRouter(resolver=recorder.find), []
 
     def look_up():
         try:
@@ -162,7 +161,7 @@ def test_concurrent_threads_call_the_resolver_once(recorder, tenant):
 
 @pytest.mark.parametrize("tenant", ["found", "nobody"])
 async def test_concurrent_tasks_call_the_resolver_once(recorder, tenant):
-    router = DatabaseRouter(resolver=recorder.awaiting)
+    router = DatabaseRouter(resolver=recorder.afind)
     got = await asyncio.gather(*(router.adatabase_for(tenant) for _ in range(20)), return_exceptions=True)
     assert recorder.asked == [tenant]
     kinds = {type(each) for each in got}
@@ -170,7 +169,7 @@ async def test_concurrent_tasks_call_the_resolver_once(recorder, tenant):
 
 
 async def test_cancelled_caller_does_not_cancel_the_resolution_of_others(recorder):
-    router = DatabaseRouter(resolver=recorder.awaiting)
+    router = DatabaseRouter(resolver=recorder.afind)
     first, second = (asyncio.create_task(router.adatabase_for("found")) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -180,9 +179,8 @@ async def test_cancelled_caller_does_not_cancel_the_resolution_of_others(recorde
     assert recorder.asked == ["found"]
 
 
-@pytest.mark.parametrize("mode", ["sync", "awaiting"])
-async def test_error_of_a_resolver_propagates_and_is_not_cached(recorder, mode):
-    router = DatabaseRouter(resolver=getattr(recorder, mode))
+async def test_error_of_a_resolver_propagates_and_is_not_cached(recorder, call):
+    router = DatabaseRouter(resolver=call.form(recorder, "find"))
 
     def broken(_):
         raise ConnectionRefusedError("no registry")
@@ -199,9 +197,8 @@ async def test_error_of_a_resolver_propagates_and_is_not_cached(recorder, mode):
 
 
 @pytest.mark.parametrize("junk", ["redis://h", 5, {"host": "h"}, RedisDatabase, False], ids=repr)
-@pytest.mark.parametrize("mode", ["sync", "awaiting"])
-async def test_resolver_that_returns_another_type_is_refused(recorder, mode, junk):
-    router = DatabaseRouter(resolver=getattr(recorder, mode))
+async def test_resolver_that_returns_another_type_is_refused(recorder, call, junk):
+    router = DatabaseRouter(resolver=call.form(recorder, "find"))
     recorder.answer = lambda _: junk
     with pytest.raises(ConfigurationError, match="needs a RedisDatabase"):
         await router.adatabase_for("found")
@@ -209,7 +206,7 @@ async def test_resolver_that_returns_another_type_is_refused(recorder, mode, jun
 
 
 def test_sync_resolver_that_returns_a_coroutine_is_refused(recorder):
-    router = DatabaseRouter(resolver=lambda tenant: recorder.awaiting(tenant))  # noqa: PLW0108 - no coroutine function
+    router = DatabaseRouter(resolver=lambda tenant: recorder.afind(tenant))  # noqa: PLW0108 - no coroutine function
     with pytest.raises(ConfigurationError, match="make it an async def"):
         router.database_for("found")
 
@@ -221,7 +218,7 @@ def test_resolver_must_be_callable():
 
 @pytest.mark.invariant(6)
 def test_resolved_databases_can_not_share_a_keyspace(recorder):
-    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=1)}, resolver=recorder.sync)
+    router = DatabaseRouter({"given": RedisDatabase(host="192.0.2.1", db=1)}, resolver=recorder.find)
     with pytest.raises(SharedKeyspaceError):
         router.database_for("found")
     assert router.tenants() == ("given",)

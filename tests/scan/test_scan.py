@@ -250,7 +250,7 @@ async def test_back_pressure_bounds_the_pages_of_tasks_in_flight():
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_results_are_yielded_as_they_arrive(fleet, misbehaving, flushed_server, mode):
+async def test_results_are_yielded_as_they_arrive(fleet, misbehaving, flushed_server, call):
     """A server that waits does not hold up the keys of others."""
     gate = threading.Event()
 
@@ -275,12 +275,8 @@ async def test_results_are_yielded_as_they_arrive(fleet, misbehaving, flushed_se
             assert "slow" not in seen
             gate.set()
 
-    if mode == "sync":
-        for tenant, _ in fleet.scan_keys():
-            take(tenant)
-    else:
-        async for tenant, _ in fleet.ascan_keys():
-            take(tenant)
+    async for tenant, _ in call.each(call.form(fleet, "scan_keys")()):
+        take(tenant)
     assert len(seen) == 21
     await fleet.aclose()
 

@@ -31,10 +31,10 @@ pytestmark = pytest.mark.slow
 IMPATIENT = {"retry": Retry(NoBackoff(), 0)}
 
 
-async def walked(router, mode, *, between=None, **arguments):
-    """Walk in a mode; return the keys with their tenants, and the walk. ``between`` is called for each item."""
+async def walked(router, call, *, between=None, **arguments):
+    """Scan; return the keys with their tenants, and the scan. ``between`` is called for each item."""
     found = []
-    if mode == "sync":
+    if not call.is_async:
         walk = router.scan_keys(**arguments)
         for item in walk:
             found.append(item)
@@ -84,10 +84,10 @@ class Counted:
         self.scans = commands.get("cmdstat_scan", {"calls": 0})["calls"]
 
 
-async def test_many_small_databases_take_few_connections_and_round_trips(wide, mode, client_name):
+async def test_many_small_databases_take_few_connections_and_round_trips(wide, call, client_name):
     router = fleet_of(wide, range(500), client_name=client_name)
     with Counted(wide) as asked, count_commands() as counted:
-        found, walk = await walked(router, mode)
+        found, walk = await walked(router, call)
     assert sorted(found) == sorted((f"t{n}", f"t{n}:{key}") for n in range(500) for key in range(5))
     assert {outcome.value for outcome in walk.outcomes.values()} == {5}
     assert asked.scans == 500
@@ -96,24 +96,18 @@ async def test_many_small_databases_take_few_connections_and_round_trips(wide, m
     router.close()
 
 
-async def test_connections_are_borrowed_from_the_pool_and_released(wide, mode, client_name):
+async def test_connections_are_borrowed_from_the_pool_and_released(wide, call, client_name):
     router = fleet_of(wide, range(20), client_name=client_name)
     for _ in range(3):
-        if mode == "sync":
-            assert len(list(router.scan_keys())) == 100
-        else:
-            assert len([item async for item in router.ascan_keys()]) == 100
+        assert len(await call.list(call.form(router, "scan_keys")())) == 100
     assert len(open_connections(wide, client_name)) == 1
-    if mode == "sync":
-        assert all(router.database_for(f"t{n}").connection.get(f"t{n}:0") == "1" for n in range(20))
-    else:
-        for n in range(20):
-            assert await router.database_for(f"t{n}").aconnection.get(f"t{n}:0") == "1"
+    for n in range(20):
+        assert await call.result(call.client(router.database_for(f"t{n}")).get(f"t{n}:0")) == "1"
     assert len(open_connections(wide, client_name)) == 1
     await router.aclose()
 
 
-async def test_large_databases_are_spread_over_connections(flushed_server, mode, client_name):
+async def test_large_databases_are_spread_over_connections(flushed_server, call, client_name):
     router = fleet_of(flushed_server, range(12), client_name=client_name)
     expected = set()
     for number in range(12):
@@ -128,7 +122,7 @@ async def test_large_databases_are_spread_over_connections(flushed_server, mode,
         if next(watching) % 400 == 0:
             most.append(len(open_connections(flushed_server, client_name)))
 
-    found, walk = await walked(router, mode, between=watch, count=100)
+    found, walk = await walked(router, call, between=watch, count=100)
     assert set(found) == expected
     assert 2 <= max(most) <= 8
     assert all(outcome.ok for outcome in walk.outcomes.values())
@@ -136,7 +130,7 @@ async def test_large_databases_are_spread_over_connections(flushed_server, mode,
 
 
 @pytest.mark.parametrize("match", [None, "a*", "*:9", "[ab]:?", "a:[!0-5]", "[a-é]:1"], ids=ascii)
-async def test_tenants_that_share_a_database_are_scanned_in_one_pass(flushed_server, mode, match):
+async def test_tenants_that_share_a_database_are_scanned_in_one_pass(flushed_server, call, match):
     names = ["acme:", "acme2:", "a*b:", "zeta:", "zèta:"]
     databases = {
         f"t{n}": RedisDatabase(**flushed_server.settings, db=1, key_prefix=name) for n, name in enumerate(names)
@@ -149,31 +143,31 @@ async def test_tenants_that_share_a_database_are_scanned_in_one_pass(flushed_ser
         for tenant in databases:
             alone |= {(tenant, key) for key in router.database_for(tenant).scan_keys(match)}
     with Counted(flushed_server) as asked:
-        found, walk = await walked(router, mode, match=match, count=100)
+        found, walk = await walked(router, call, match=match, count=100)
     assert set(found) == alone
     assert sum(outcome.value for outcome in walk.outcomes.values()) == len(found)
     if match != "[a-é]:1":  # which only a server can tell
         assert asked.scans <= 2 + (5 * 150 + 6) // 100
-    some, _ = await walked(router, mode, match=match, tenants=["t0", "t3"])
+    some, _ = await walked(router, call, match=match, tenants=["t0", "t3"])
     assert set(some) == {(tenant, key) for tenant, key in alone if tenant in {"t0", "t3"}}
     router.close()
 
 
-async def test_a_thousand_tenants_of_one_database_are_scanned(flushed_server, mode):
+async def test_a_thousand_tenants_of_one_database_are_scanned(flushed_server, call):
     router = DatabaseRouter(
         {f"t{n}": RedisDatabase(**flushed_server.settings, key_prefix=f"{n}:") for n in range(1000)}
     )
     router.database_for("t1").connection.mset({f"{n}:{key}": 1 for n in range(1000) for key in range(4)})
     with Counted(flushed_server) as asked:
-        found, _ = await walked(router, mode)
+        found, _ = await walked(router, call)
     assert set(found) == {(f"t{n}", str(key)) for n in range(1000) for key in range(4)}
     assert asked.scans <= 10
     router.close()
 
 
-async def test_database_out_of_range_fails_alone_without_keys_of_others(wide, mode):
+async def test_database_out_of_range_fails_alone_without_keys_of_others(wide, call):
     router = fleet_of(wide, [1, 2, 600, 3, 700, 4])
-    found, walk = await walked(router, mode, on_error="collect")
+    found, walk = await walked(router, call, on_error="collect")
     assert sorted(found) == sorted((f"t{n}", f"t{n}:{key}") for n in (1, 2, 3, 4) for key in range(5))
     assert {tenant for tenant, outcome in walk.outcomes.items() if not outcome.ok} == {"t600", "t700"}
     assert "out of range" in str(walk.outcomes["t600"].error)
@@ -181,7 +175,7 @@ async def test_database_out_of_range_fails_alone_without_keys_of_others(wide, mo
     router.close()
 
 
-async def test_users_without_info_or_select_are_served(flushed_server, mode):
+async def test_users_without_info_or_select_are_served(flushed_server, call):
     with redis.Redis(**flushed_server.settings) as admin:
         admin.acl_setuser(
             "least", enabled=True, passwords=["+x"], keys=["*"], commands=["+scan", "+select", "+ping"], reset=True
@@ -191,12 +185,12 @@ async def test_users_without_info_or_select_are_served(flushed_server, mode):
             admin.execute_command("SELECT", number)
             admin.mset({f"t{number}:{key}": 1 for key in range(2500)})
         router = fleet_of(flushed_server, range(4), username="least", password="x")
-        found, walk = await walked(router, mode, count=100)
+        found, walk = await walked(router, call, count=100)
         assert set(found) == {(f"t{n}", f"t{n}:{key}") for n in range(4) for key in range(2500)}
         assert {outcome.restarts for outcome in walk.outcomes.values()} == {0}
         router.close()
         router = fleet_of(flushed_server, range(3), username="still", password="x")
-        found, walk = await walked(router, mode, count=1000, on_error="collect")
+        found, walk = await walked(router, call, count=1000, on_error="collect")
         assert set(found) == {("t0", f"t0:{key}") for key in range(2500)}
         assert isinstance(walk.outcomes["t1"].error, redis.exceptions.NoPermissionError)
         router.close()
@@ -227,12 +221,12 @@ def once(after, action):
     return between
 
 
-async def test_restarted_server_is_scanned_again(tmp_path, mode):
+async def test_restarted_server_is_scanned_again(tmp_path, call):
     structlog.configure()
     with lasting(tmp_path) as server, capture_logs() as events:
         expected = filled(server)
         router = fleet_of(server, range(2), breaker=None)
-        found, walk = await walked(router, mode, count=20, between=once(1500, server.restart), on_error="collect")
+        found, walk = await walked(router, call, count=20, between=once(1500, server.restart), on_error="collect")
         assert set(found) == expected
         assert all(outcome.ok for outcome in walk.outcomes.values())
         assert sum(outcome.restarts for outcome in walk.outcomes.values()) >= 1
@@ -242,23 +236,23 @@ async def test_restarted_server_is_scanned_again(tmp_path, mode):
         router.close()
 
 
-async def test_unique_scan_repeats_no_key_after_a_restart(tmp_path, mode):
+async def test_unique_scan_repeats_no_key_after_a_restart(tmp_path, call):
     with lasting(tmp_path) as server:
         expected = filled(server)
         router = fleet_of(server, range(2), breaker=None)
-        found, walk = await walked(router, mode, count=20, between=once(1500, server.restart), unique=True)
+        found, walk = await walked(router, call, count=20, between=once(1500, server.restart), unique=True)
         assert sorted(found) == sorted(expected)
         assert walk.exact
         assert {outcome.value for outcome in walk.outcomes.values()} == {2500}
         router.close()
 
 
-async def test_lost_connection_to_the_same_server_continues_the_scan(flushed_server, mode):
+async def test_lost_connection_to_the_same_server_continues_the_scan(flushed_server, call):
     structlog.configure()
     expected = filled(flushed_server)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy, capture_logs() as events:
         router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n) for n in range(2)})
-        found, walk = await walked(router, mode, count=20, between=once(1500, proxy.reset))
+        found, walk = await walked(router, call, count=20, between=once(1500, proxy.reset))
         assert set(found) == expected
         assert len(found) < len(expected) + 1000  # it went on where it was
         assert {outcome.restarts for outcome in walk.outcomes.values()} == {0}
@@ -266,14 +260,14 @@ async def test_lost_connection_to_the_same_server_continues_the_scan(flushed_ser
         router.close()
 
 
-async def test_server_that_does_not_come_back_interrupts_its_tenants(flushed_server, tmp_path, mode):
+async def test_server_that_does_not_come_back_interrupts_its_tenants(flushed_server, tmp_path, call):
     with lasting(tmp_path) as dying:
         filled(dying)
         expected = filled(flushed_server)
         databases = {f"dying{n}": RedisDatabase(**dying.settings, db=n, **IMPATIENT) for n in range(2)}
         databases |= {f"t{n}": RedisDatabase(**flushed_server.settings, db=n) for n in range(2)}
         router = DatabaseRouter(databases)
-        found, walk = await walked(router, mode, count=20, between=once(1500, dying.kill), on_error="collect")
+        found, walk = await walked(router, call, count=20, between=once(1500, dying.kill), on_error="collect")
         assert {item for item in found if item[0].startswith("t")} == expected
         for tenant in ("dying0", "dying1"):
             outcome = walk.outcomes[tenant]
@@ -289,7 +283,7 @@ async def test_server_that_does_not_come_back_interrupts_its_tenants(flushed_ser
         router.close()
 
 
-async def test_change_of_role_restarts_the_scan(flushed_server, mode):
+async def test_change_of_role_restarts_the_scan(flushed_server, call):
     structlog.configure()
     with EmbeddedServer() as server:
         filled(server, tenants=1)
@@ -304,7 +298,7 @@ async def test_change_of_role_restarts_the_scan(flushed_server, mode):
                     time.sleep(0.01)
 
         with capture_logs() as events:
-            found, walk = await walked(router, mode, count=20, between=once(800, demote), on_error="collect")
+            found, walk = await walked(router, call, count=20, between=once(800, demote), on_error="collect")
         assert set(found) >= expected
         assert walk.outcomes["t0"].ok
         assert walk.outcomes["t0"].restarts >= 1
@@ -312,7 +306,7 @@ async def test_change_of_role_restarts_the_scan(flushed_server, mode):
         router.close()
 
 
-async def test_server_that_changes_too_often_interrupts_its_tenants(tmp_path, mode):
+async def test_server_that_changes_too_often_interrupts_its_tenants(tmp_path, call):
     with lasting(tmp_path) as server:
         filled(server, tenants=1, keys=5000)
         # However long a start takes on a busy machine: who finds no server waits for it.
@@ -324,7 +318,7 @@ async def test_server_that_changes_too_often_interrupts_its_tenants(tmp_path, mo
                 last[0] = len(found)
                 server.restart()
 
-        _, walk = await walked(router, mode, count=10, between=between, on_error="collect")
+        _, walk = await walked(router, call, count=10, between=between, on_error="collect")
         outcome = walk.outcomes["t0"]
         assert outcome.interrupted
         assert outcome.restarts == 3
@@ -332,32 +326,32 @@ async def test_server_that_changes_too_often_interrupts_its_tenants(tmp_path, mo
         router.close()
 
 
-async def test_tenants_of_one_request_have_the_same_duration(flushed_server, mode):
+async def test_tenants_of_one_request_have_the_same_duration(flushed_server, call):
     filled(flushed_server, tenants=10, keys=3)
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         proxy.disturb(latency=0.05)
         router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n) for n in range(10)})
-        _, walk = await walked(router, mode, timeout=5)
+        _, walk = await walked(router, call, timeout=5)
         assert len({outcome.seconds for outcome in walk.outcomes.values()}) == 1
         assert all(0.1 <= outcome.seconds < 5 for outcome in walk.outcomes.values())
         router.close()
 
 
-async def test_dead_server_costs_one_deadline_however_many_tenants_it_has(misbehaving, mode):
+async def test_dead_server_costs_one_deadline_however_many_tenants_it_has(misbehaving, call):
     server = misbehaving(lambda peer, stop: stop.wait(10))
     router = DatabaseRouter({f"t{n}": RedisDatabase(host="127.0.0.1", port=server.port, db=n) for n in range(2000)})
-    _, walk = await walked(router, mode, timeout=0.3, on_error="collect")
+    _, walk = await walked(router, call, timeout=0.3, on_error="collect")
     assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.TimeoutError}
     assert server.accepted <= 8
     router.close()
 
 
-async def test_tenant_removed_during_a_scan_fails_alone(flushed_server, mode):
+async def test_tenant_removed_during_a_scan_fails_alone(flushed_server, call):
     filled(flushed_server, tenants=2)
     databases = {f"t{n}": RedisDatabase(**flushed_server.settings, db=0, key_prefix=f"t0:{n}") for n in (1, 2)}
     router = DatabaseRouter(databases)
     found, walk = await walked(
-        router, mode, count=20, between=once(300, lambda: router.remove("t1")), on_error="collect"
+        router, call, count=20, between=once(300, lambda: router.remove("t1")), on_error="collect"
     )
     assert isinstance(walk.outcomes["t1"].error, UnknownTenantError)
     assert walk.outcomes["t2"].ok
@@ -365,7 +359,7 @@ async def test_tenant_removed_during_a_scan_fails_alone(flushed_server, mode):
     router.close()
 
 
-async def test_slow_consumer_delays_further_requests(flushed_server, mode):
+async def test_slow_consumer_delays_further_requests(flushed_server, call):
     """What was read from the servers is bounded by what is handed out, not by what there is."""
     filled(flushed_server, tenants=8, keys=4000)
     router = fleet_of(flushed_server, range(8))
@@ -375,12 +369,8 @@ async def test_slow_consumer_delays_further_requests(flushed_server, mode):
         def asked():
             return client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"]
 
-        if mode == "sync":
-            walk = router.scan_pages(count=10)
-            next(walk)
-        else:
-            walk = router.ascan_pages(count=10)
-            await anext(walk)
+        walk = call.form(router, "scan_pages")(count=10)
+        await call.next(walk)
         looks = [asked()]
 
         def at_rest():
@@ -390,7 +380,7 @@ async def test_slow_consumer_delays_further_requests(flushed_server, mode):
 
         await aeventually(at_rest)
         assert looks[-1] < 600  # of 3200
-        walk.close() if mode == "sync" else await walk.aclose()
+        await call(walk, "close")
     await router.aclose()
 
 
@@ -426,28 +416,21 @@ def test_concurrent_scans_of_many_threads_are_complete(wide):
 
 
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
-async def test_exhausted_budget_fails_the_scan_without_hanging(flushed_server, mode, on_full):
+async def test_exhausted_budget_fails_the_scan_without_hanging(flushed_server, call, on_full):
     filled(flushed_server, tenants=4)
     budget = Budget(per_server=1, per_tenant=1, on_full=on_full, timeout=0.1)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**flushed_server.settings, db=n, budget=budget) for n in range(4)})
-    found, walk = await walked(router, mode, count=50)
+    found, walk = await walked(router, call, count=50)
     assert len(set(found)) == 4 * 2500
-    if mode == "sync":
-        held = router.database_for("t0").scan_keys(count=10)
-        next(held)
-    else:
-        held = router.database_for("t0").ascan_keys(count=10)
-        await anext(held)
-    _, walk = await walked(router, "sync" if mode == "sync" else "async", on_error="collect")
+    held = call.form(router.database_for("t0"), "scan_keys")(count=10)
+    await call.next(held)
+    _, walk = await walked(router, call, on_error="collect")
     assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
-    if mode == "sync":
-        held.close()
-    else:
-        await held.aclose()
+    await call(held, "close")
     await router.aclose()
 
 
-async def test_health_check_of_redis_py_does_not_disturb_a_scan(flushed_server, mode):
+async def test_health_check_of_redis_py_does_not_disturb_a_scan(flushed_server, call):
     """redis-py's own health check, which is due at the next use here, does not get in between."""
     expected = filled(flushed_server, tenants=3, keys=50)
     router = fleet_of(flushed_server, range(3), health_check_interval=60)
@@ -457,7 +440,7 @@ async def test_health_check_of_redis_py_does_not_disturb_a_scan(flushed_server, 
             connection.next_health_check = 1e-9
 
     for _ in range(2):
-        if mode == "sync":
+        if not call.is_async:
             for n in (0, 1, 2, 0):
                 router.database_for(f"t{n}").connection.get("x")  # they go from tenant to tenant, and rest armed
             due(router.database_for("t0")._clients.server.pools()[0])
@@ -470,15 +453,15 @@ async def test_health_check_of_redis_py_does_not_disturb_a_scan(flushed_server, 
     await router.aclose()
 
 
-async def test_only_outcomes_of_finished_tenants_are_kept(wide, mode):
+async def test_only_outcomes_of_finished_tenants_are_kept(wide, call):
     router = fleet_of(wide, range(500))
-    async for _ in _each(router.scan_keys() if mode == "sync" else router.ascan_keys()):
+    async for _ in _each(call.form(router, "scan_keys")()):
         pass  # pools and connections are made, and stay
     gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        walk = router.scan_keys() if mode == "sync" else router.ascan_keys()
+        walk = call.form(router, "scan_keys")()
         asked = tracemalloc.get_traced_memory()[0] - before
         async for _ in _each(walk):
             pass

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 SILENCE = 1.0
 
 
-async def test_scan_waits_once_for_a_silent_server(mode):
+async def test_scan_waits_once_for_a_silent_server(call):
     with EmbeddedServer() as server:
         with redis.Redis(**server.settings) as client:
             client.mset({f"k{number}": 1 for number in range(6000)})
@@ -26,14 +26,9 @@ async def test_scan_waits_once_for_a_silent_server(mode):
                 server.pause()
             found += len(page)
 
-        if mode == "sync":
-            walk = router.scan_pages(count=40, on_error="collect", timeout=20)
-            for _, page in walk:
-                take(page)
-        else:
-            walk = router.ascan_pages(count=40, on_error="collect", timeout=20)
-            async for _, page in walk:
-                take(page)
+        walk = call.form(router, "scan_pages")(count=40, on_error="collect", timeout=20)
+        async for _, page in call.each(walk):
+            take(page)
         assert 500 <= found < 6000
         outcome = walk.outcomes["t"]
         assert isinstance(outcome.error, redis.TimeoutError)

@@ -26,45 +26,39 @@ def user(flushed_server):
         admin.acl_deluser("walker")
 
 
-async def collected(router, mode):
+async def collected(router, call):
     """Walk; return the keys and the outcomes."""
-    if mode == "sync":
-        walk = router.scan_keys(on_error="collect")
-        return list(walk), walk.outcomes
-    walk = router.ascan_keys(on_error="collect")
-    return [item async for item in walk], walk.outcomes
+    walk = call.form(router, "scan_keys")(on_error="collect")
+    return await call.list(walk), walk.outcomes
 
 
 @pytest.mark.invariant(8)
-async def test_transaction_that_can_not_be_discarded_closes_the_connection(flushed_server, user, mode):
+async def test_transaction_that_can_not_be_discarded_closes_the_connection(flushed_server, user, call):
     """The connection rests inside MULTI, between two tenants, as the right to DISCARD is taken away."""
     settings = {**flushed_server.settings, "username": user, "password": PASSWORD}
     router = DatabaseRouter({f"t{db}": RedisDatabase(**settings, db=db) for db in (1, 2)})
     for _ in range(2):
         for tenant in router.tenants():
             database = router.database_for(tenant)
-            if mode == "sync":
-                database.connection.set("mine", tenant)
-            else:
-                await database.aconnection.set("mine", tenant)
+            await call.result(call.client(database).set("mine", tenant))
     server = router.database_for("t1").server
-    pool = server.pools()[0] if mode == "sync" else server.loop_pools().pool
+    pool = server.pools()[0] if not call.is_async else server.loop_pools().pool
     (connection,) = pool.idle
     assert connection.multi_open
     with redis.Redis(**flushed_server.settings) as admin:
         admin.execute_command("ACL", "SETUSER", user, "-discard")
-    keys, outcomes = await collected(router, mode)
+    keys, outcomes = await collected(router, call)
     assert sorted(keys) == [("t1", "mine"), ("t2", "mine")]  # over another connection
     assert all(outcome.ok for outcome in outcomes.values())
     for tenant in router.tenants():
         database = router.database_for(tenant)
-        got = database.connection.get("mine") if mode == "sync" else await database.aconnection.get("mine")
+        got = await call.result(call.client(database).get("mine"))
         assert got == tenant
     await router.aclose()
 
 
 @pytest.mark.invariant(8)
-async def test_malformed_page_closes_the_connection(fleet, flushed_server, monkeypatch, mode):
+async def test_malformed_page_closes_the_connection(fleet, flushed_server, monkeypatch, call):
     """Where it is then is not certain: part of what was sent has moved it."""
     whole = scan_worker.ScanWorker._turn
 
@@ -72,12 +66,12 @@ async def test_malformed_page_closes_the_connection(fleet, flushed_server, monke
         whole(lane, source, b"QUEUED" if source.db == 7 else page, *others)
 
     monkeypatch.setattr(scan_worker.ScanWorker, "_turn", turn)
-    _, outcomes = await collected(fleet, mode)
+    _, outcomes = await collected(fleet, call)
     assert not outcomes["t7"].ok
     monkeypatch.undo()
     for tenant in ("t7", *fleet.tenants()):
         database = fleet.database_for(tenant)
-        keys = list(database.scan_keys()) if mode == "sync" else [key async for key in database.ascan_keys()]
+        keys = await call.list(call.form(database, "scan_keys")())
         assert sorted(keys) == [f"{tenant}:{number}" for number in range(3)]
     await fleet.aclose()
 

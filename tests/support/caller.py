@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable
@@ -47,6 +48,10 @@ class Caller:
             with manager as entered:
                 yield entered
 
+    async def concurrently(self, function: Callable[..., Any], afunction: Callable[..., Any], *args: Any) -> Any:
+        """Call a sync function in a thread, or an async one in the event loop."""
+        return await afunction(*args) if self.is_async else await asyncio.to_thread(function, *args)
+
     async def create(self, cls: Any, /, **values: Any) -> Any:
         """Create an object of a model."""
         return await cls.acreate(**values) if self.is_async else cls(**values)
@@ -54,6 +59,15 @@ class Caller:
     async def list(self, iterable: Any) -> list[Any]:
         """Return the items of a collection, or of another iterable that both forms can iterate over."""
         return [item async for item in iterable] if self.is_async else list(iterable)
+
+    async def each(self, iterable: Any) -> AsyncIterator[Any]:
+        """Iterate by ``for``, or by ``async for``."""
+        if self.is_async:
+            async for item in iterable:
+                yield item
+        else:
+            for item in iterable:
+                yield item
 
     async def next(self, iterator: Any) -> Any:
         """Return the next item of an iterator."""

@@ -83,61 +83,59 @@ def group():
         yield made
 
 
-async def run(database, mode, *command):
-    if mode == "sync":
-        return database.connection.execute_command(*command)
-    return await database.aconnection.execute_command(*command)
+async def run(database, call, *command):
+    return await call.result(call.client(database).execute_command(*command))
 
 
-async def until_done(database, mode, *command, seconds=15.0):
+async def until_done(database, call, *command, seconds=15.0):
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return await run(database, mode, *command)
+            return await run(database, call, *command)
         except redis.ConnectionError:
             assert time.monotonic() < deadline, "it was not followed in time"
             await asyncio.sleep(0.01)
 
 
-async def test_commands_follow_a_failover(group, mode):
+async def test_commands_follow_a_failover(group, call):
     router = DatabaseRouter(
         {name: RedisDatabase(**group.settings, db=db) for db, name in enumerate(("acme", "globex"), 1)}
     )
     for tenant in router.tenants():
-        assert await run(router.database_for(tenant), mode, "SET", "mine", tenant)
+        assert await run(router.database_for(tenant), call, "SET", "mine", tenant)
     assert router.check() == []
     eventually(lambda: group.role(group.replica)["slave_repl_offset"] >= group.role(group.master)["master_repl_offset"])
     group.master.kill()
     for tenant in router.tenants():
         database = router.database_for(tenant)
-        assert await until_done(database, mode, "SET", "after", tenant)
-        assert await run(database, mode, "MGET", "mine", "after") == [tenant, tenant]
+        assert await until_done(database, call, "SET", "after", tenant)
+        assert await run(database, call, "MGET", "mine", "after") == [tenant, tenant]
     assert group.role(group.replica)["role"] == "master"
     await router.aclose()
 
 
-async def test_demoted_master_gets_no_write(group, mode):
+async def test_demoted_master_gets_no_write(group, call):
     """It lives on, and so do the connections to it; what they are told makes them look for the new master."""
     async with RedisDatabase(**group.settings) as database:
-        assert await run(database, mode, "SET", "key", "before")
+        assert await run(database, call, "SET", "key", "before")
         group.ask("SENTINEL", "FAILOVER", "mymaster")
         with redis.Redis(**group.master.settings) as old, redis.Redis(**group.sentinel.settings) as sentinel:
             eventually(lambda: sentinel.sentinel_get_master_addr_by_name("mymaster")[1] == group.replica.port, 45)
             old.replicaof("127.0.0.1", group.replica.port)  # the sentinel does so too, 10 s later
             assert old.client_list(_type="normal")
-            assert await run(database, mode, "SET", "key", "after")  # the READONLY it is told is not the caller's
+            assert await run(database, call, "SET", "key", "after")  # the READONLY it is told is not the caller's
         with redis.Redis(**group.replica.settings, decode_responses=True) as new:
             assert new.get("key") == "after"
 
 
-async def test_server_that_reports_another_role_is_not_used(group, mode):
+async def test_server_that_reports_another_role_is_not_used(group, call):
     """The sentinels' word may be of before: who is named by them is asked, before anything else is."""
     async with RedisDatabase(**{**group.settings, "breaker": None}, retry=Retry(NoBackoff(), 2)) as database:
-        assert await run(database, mode, "SET", "key", "value")
+        assert await run(database, call, "SET", "key", "value")
         eventually(
             lambda: group.role(group.replica)["slave_repl_offset"] >= group.role(group.master)["master_repl_offset"]
         )
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         master, named = client.connection_pool.master, []
 
         def outdated():
@@ -149,17 +147,17 @@ async def test_server_that_reports_another_role_is_not_used(group, mode):
 
         group.ask("SENTINEL", "REMOVE", "mymaster")  # or the sentinel would promote the replica
         master._address = None
-        master.get_master_address = outdated if mode == "sync" else aoutdated
+        master.get_master_address = outdated if not call.is_async else aoutdated
         group.master.kill()
         with pytest.raises(redis.ConnectionError, match="name as the master, reports the role slave"):
-            await run(database, mode, "GET", "key")
+            await run(database, call, "GET", "key")
         assert len(named) > 1  # asked anew for each attempt
         with redis.Redis(**group.replica.settings) as promoted:
             promoted.replicaof("NO", "ONE")
-        assert await until_done(database, mode, "GET", "key") == "value"
+        assert await until_done(database, call, "GET", "key") == "value"
 
 
-async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypatch, mode):
+async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypatch, call):
     authority = Authority(tmp_path)
     with (
         ChaosProxy("127.0.0.1", group.master.port, authority.server_context()) as master,
@@ -173,8 +171,8 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
         settings = {**group.settings, **authority.client_settings}
         settings["sentinel"] |= {"hosts": [f"127.0.0.1:{sentinel.port}"], **authority.client_settings}
         async with RedisDatabase(**settings, db=3) as database:
-            assert await run(database, mode, "SET", "key", "value")
-            pool = (database.connection if mode == "sync" else database.aconnection).connection_pool
+            assert await run(database, call, "SET", "key", "value")
+            pool = call.client(database).connection_pool
             (connection,) = pool.idle
             assert isinstance(connection, redis.SSLConnection | redis.asyncio.SSLConnection)
             assert connection.port == master.port
@@ -183,25 +181,25 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
             clear["sentinel"].pop(name)
         async with RedisDatabase(**clear) as database:
             with pytest.raises((redis.ConnectionError, redis.TimeoutError)):
-                await run(database, mode, "GET", "key")
+                await run(database, call, "GET", "key")
     with redis.Redis(**group.master.settings, db=3, decode_responses=True) as client:
         assert client.get("key") == "value"
 
 
-async def test_user_without_permission_for_role_is_served(group, mode):
+async def test_user_without_permission_for_role_is_served(group, call):
     with redis.Redis(**group.master.settings) as admin:
         admin.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+@all", "-role")
     async with RedisDatabase(**{**group.settings, "username": "weak", "password": "weak"}) as database:
-        assert await run(database, mode, "SET", "key", "value")
+        assert await run(database, call, "SET", "key", "value")
 
 
-async def test_connections_in_use_during_a_failover_are_closed_on_release(group, mode):
+async def test_connections_in_use_during_a_failover_are_closed_on_release(group, call):
     async with RedisDatabase(**group.settings, max_connections=4) as database:
-        client = database.connection if mode == "sync" else database.aconnection
+        client = call.client(database)
         pool = client.connection_pool
 
         async def checkout():
-            return pool.get_connection() if mode == "sync" else await pool.get_connection()
+            return await call.result(pool.get_connection())
 
         held = await checkout()
         pool.master._address = ("127.0.0.1", 1)  # as if the sentinels had named another one before
@@ -209,30 +207,30 @@ async def test_connections_in_use_during_a_failover_are_closed_on_release(group,
         other = await checkout()  # asks the sentinels
         assert (other.host, other.port) == ("127.0.0.1", group.master.port)
         for connection in (held, other):
-            pool.release(connection) if mode == "sync" else await pool.release(connection)
+            await call.result(pool.release(connection))
         assert not held.is_connected
         assert other.is_connected
 
 
-async def test_unknown_master_raises_the_error_of_redis_py(group, mode):
+async def test_unknown_master_raises_the_error_of_redis_py(group, call):
     settings = group.settings
     settings["sentinel"]["master"] = "another"
-    kind = (redis.sentinel if mode == "sync" else redis.asyncio.sentinel).MasterNotFoundError
+    kind = (redis.sentinel if not call.is_async else redis.asyncio.sentinel).MasterNotFoundError
     async with RedisDatabase(**settings) as database:
         with pytest.raises(kind, match="another") as caught:
-            await run(database, mode, "PING")
+            await run(database, call, "PING")
         assert isinstance(caught.value, redis.ConnectionError)
         assert "for-the" not in str(caught.value)
         assert database.server.breaker.may_refuse
 
 
-async def test_unreachable_and_silent_sentinels_are_skipped(group, mode):
+async def test_unreachable_and_silent_sentinels_are_skipped(group, call):
     with silent() as port:
         settings = group.settings
         hosts = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{port}", *settings["sentinel"]["hosts"]]
         settings["sentinel"] |= {"hosts": hosts, "socket_timeout": 0.2}
         async with RedisDatabase(**settings) as database:
-            assert await run(database, mode, "PING")
+            assert await run(database, call, "PING")
 
 
 def test_deadline_holds_while_sentinels_hang():
@@ -249,9 +247,9 @@ def test_deadline_holds_while_sentinels_hang():
             assert time.monotonic() - began < 4
 
 
-async def test_close_closes_connections_to_sentinels(group, mode):
+async def test_close_closes_connections_to_sentinels(group, call):
     async with RedisDatabase(**group.settings) as database:
-        await run(database, mode, "PING")
+        await run(database, call, "PING")
     with redis.Redis(**group.sentinel.settings) as client:
         await aeventually(lambda: len([each for each in client.client_list() if each["lib-name"] == "redis-py"]) == 1)
 

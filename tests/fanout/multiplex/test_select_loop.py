@@ -65,19 +65,16 @@ def scanned(misbehaving, answer, *, once=False):
     return server, DatabaseRouter({"t": database}, budget=Budget())
 
 
-async def test_partially_sent_requests_are_completed(wide, mode):
+async def test_partially_sent_requests_are_completed(wide, call):
     """The server's and this side's buffers are full long before all is written."""
     router = router_of(wide.settings, *range(1, MANY))
     match = "key" + "*" * 400_000  # 16 MB for all of them
-    if mode == "sync":
-        found = list(router.scan_keys(match=match))
-    else:
-        found = [item async for item in router.ascan_keys(match=match)]
+    found = await call.list(call.form(router, "scan_keys")(match=match))
     assert sorted(found) == sorted((f"t{number}", "key") for number in range(1, MANY))
     await router.aclose()
 
 
-async def test_server_that_stops_reading_fails_by_its_deadline(misbehaving, mode):
+async def test_server_that_stops_reading_fails_by_its_deadline(misbehaving, call):
     def reads_little(peer, stop):
         while b"SCAN" not in (data := peer.recv(4096)):
             peer.sendall(b"+OK\r\n" * max(1, data.count(b"*")))
@@ -86,34 +83,27 @@ async def test_server_that_stops_reading_fails_by_its_deadline(misbehaving, mode
     server = misbehaving(reads_little)
     router = router_of({"host": "127.0.0.1", "port": server.port, "protocol": 2, "driver_info": None})
     arguments = {"match": "key" + "*" * 400_000, "timeout": 0.3, "on_error": "collect"}
-    if mode == "sync":
-        walk = router.scan_keys(**arguments)
-        assert list(walk) == []
-    else:
-        walk = router.ascan_keys(**arguments)
-        assert [item async for item in walk] == []
+    walk = call.form(router, "scan_keys")(**arguments)
+    assert await call.list(walk) == []
     assert len(walk.outcomes) == MANY
     assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.TimeoutError}
     assert open_and_idle(router) == (0, 0)
     await router.aclose()
 
 
-async def test_scan_reads_pages_over_tls(tmp_path, wide, mode):
+async def test_scan_reads_pages_over_tls(tmp_path, wide, call):
     """A page is in several records, of which a readable socket announces the first only."""
     authority = Authority(tmp_path)
     with ChaosProxy(wide.host, wide.port, authority.server_context()) as proxy:
         router = router_of({"host": "127.0.0.1", "port": proxy.port, **authority.client_settings}, 0, 1)
         for _ in range(2):
-            if mode == "sync":
-                found = [key for _, page in router.scan_pages(count=5000) for key in page]
-            else:
-                found = [key async for _, page in router.ascan_pages(count=5000) for key in page]
+            found = [key async for _, page in call.each(call.form(router, "scan_pages")(count=5000)) for key in page]
             assert len(found) == KEYS + 1
         assert proxy.accepted <= 2
         await router.aclose()
 
 
-async def test_keys_that_are_not_utf_8_have_surrogates(flushed_server, mode):
+async def test_keys_that_are_not_utf_8_have_surrogates(flushed_server, call):
     raw = [b"caf\xe9", b"\xff\xfe", "naïve".encode(), b"nul\0l", b"\xf0\x9f\x98"]
     router = DatabaseRouter({
         "plain": RedisDatabase(**flushed_server.settings, db=1),
@@ -123,10 +113,7 @@ async def test_keys_that_are_not_utf_8_have_surrogates(flushed_server, mode):
     for db, prefixes in ((1, [""]), (2, ["é:", "î:"])):
         with redis.Redis(**flushed_server.settings, db=db) as client:
             client.mset({prefix.encode() + key: 1 for prefix in prefixes for key in raw})
-    if mode == "sync":
-        found = list(router.scan_keys())
-    else:
-        found = [item async for item in router.ascan_keys()]
+    found = await call.list(call.form(router, "scan_keys")())
     names = [key.decode("utf-8", "surrogateescape") for key in raw]
     assert sorted(found) == sorted((tenant, name) for tenant in ("plain", "one", "two") for name in names)
     assert sorted(router.scan_keys(match="caf?")) == [(tenant, names[0]) for tenant in ("one", "plain", "two")]
@@ -277,14 +264,10 @@ def test_unrequested_data_closes_the_connection(misbehaving):
     router.close()
 
 
-async def test_connection_closed_within_a_page_fails_its_tenant(misbehaving, mode):
+async def test_connection_closed_within_a_page_fails_its_tenant(misbehaving, call):
     server, router = scanned(misbehaving, lambda _data: b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n", once=True)
-    if mode == "sync":
-        walk = router.scan_pages(on_error="collect")
-        assert list(walk) == []
-    else:
-        walk = router.ascan_pages(on_error="collect")
-        assert [page async for page in walk] == []
+    walk = call.form(router, "scan_pages")(on_error="collect")
+    assert await call.list(walk) == []
     error = walk.outcomes["t"].error
     assert type(error) is redis.ConnectionError
     assert "the server closed the connection" in str(error)
@@ -305,7 +288,7 @@ def test_surplus_reply_is_not_taken_for_a_page(misbehaving):
     router.close()
 
 
-async def test_reply_to_an_unsent_request_closes_the_connection(misbehaving, mode):
+async def test_reply_to_an_unsent_request_closes_the_connection(misbehaving, call):
     """Else a connection that is in the middle of a long command would go to somebody else."""
 
     def answers(peer, stop):
@@ -322,10 +305,7 @@ async def test_reply_to_an_unsent_request_closes_the_connection(misbehaving, mod
     )
     router = DatabaseRouter({"t": database}, budget=Budget())
     step = Command("SET", "EVIL", "x" * 30_000_000)
-    if mode == "sync":
-        outcomes = router.fan_out(step, on_error="collect")
-    else:
-        outcomes = await router.afan_out(step, on_error="collect")
+    outcomes = await call(router, "fan_out", step, on_error="collect")
     assert not outcomes["t"].ok
     assert open_and_idle(router) == (0, 0)
     await router.aclose()

@@ -34,38 +34,31 @@ def proxy(wide):
         yield proxy
 
 
-async def router_of(proxy, mode):
+async def router_of(proxy, call):
     """Return a router with one connection, over a network that is slow from here on: few databases travel together."""
     router = DatabaseRouter(
         {f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n, breaker=None) for n in range(MANY)}
     )
     database = router.database_for("t0")
-    assert database.connection.ping() if mode == "sync" else await database.aconnection.ping()
+    assert await call.result(call.client(database).ping())
     proxy.disturb(latency=0.06)
     return router
 
 
 @pytest.mark.parametrize("seconds", [0.4, None])
-async def test_scan_waits_once_for_a_server_that_becomes_silent(proxy, mode, seconds, monkeypatch):
+async def test_scan_waits_once_for_a_server_that_becomes_silent(proxy, call, seconds, monkeypatch):
     """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
     if seconds is None:
         for module in ("_fanout.multiplex.worker", "_scan.scan_worker"):
             monkeypatch.setattr(f"tenantlimpyd.{module}.ANSWER_SECONDS", 0.4, raising=False)
-    router = await router_of(proxy, mode)
+    router = await router_of(proxy, call)
     arguments = {"timeout": seconds, "on_error": "collect"}
     silent = False
-    if mode == "sync":
-        walk = router.scan_pages(**arguments)
-        for _ in walk:
-            if not silent:
-                proxy.swallow()
-                silent = True
-    else:
-        walk = router.ascan_pages(**arguments)
-        async for _ in walk:
-            if not silent:
-                proxy.swallow()
-                silent = True
+    walk = call.form(router, "scan_pages")(**arguments)
+    async for _ in call.each(walk):
+        if not silent:
+            proxy.swallow()
+            silent = True
     assert silent
     ends = [outcome for outcome in walk.outcomes.values() if not outcome.ok]
     assert len(ends) >= MANY // 2
@@ -76,8 +69,8 @@ async def test_scan_waits_once_for_a_server_that_becomes_silent(proxy, mode, sec
     await router.aclose()
 
 
-async def test_fan_out_command_waits_once_for_a_server_that_becomes_silent(wide, proxy, mode):
-    router = await router_of(proxy, mode)
+async def test_fan_out_command_waits_once_for_a_server_that_becomes_silent(wide, proxy, call):
+    router = await router_of(proxy, call)
     with redis.Redis(**wide.settings) as client:
         client.config_resetstat()
 
@@ -91,10 +84,7 @@ async def test_fan_out_command_waits_once_for_a_server_that_becomes_silent(wide,
         cutting = threading.Thread(target=cut)
         cutting.start()
         arguments = {"timeout": 1.0, "on_error": "collect"}
-        if mode == "sync":
-            outcomes = router.fan_out(Command("DBSIZE"), **arguments)
-        else:
-            outcomes = await router.afan_out(Command("DBSIZE"), **arguments)
+        outcomes = await call(router, "fan_out", Command("DBSIZE"), **arguments)
         await asyncio.to_thread(cutting.join)
     ends = [outcome for outcome in outcomes.values() if not outcome.ok]
     assert len(ends) >= MANY // 3
