@@ -34,7 +34,7 @@ MUTATIONS = [
         CONNECTION,
         "            or self.handshaking\n",
         "",
-        ("tests/connections/test_uncertain_state.py", "-k", "handshake"),
+        ("tests/connections/test_live_connections.py", "-k", "connecting"),
     ),
     Mutation(
         "an altered connection is closed",
@@ -153,7 +153,7 @@ MUTATIONS = [
         "tenantlimpyd/indexes/ranges.py",
         "return not isinstance(value, int) or number == value",
         "return True",
-        ("tests/indexes",),
+        ("tests/model/test_refused_definitions.py",),
     ),
     Mutation(
         "settings are not pickled",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import threading
 
 import pytest
+import redis
 
 from tenantlimpyd import Budget, RedisDatabase
 from tenantlimpyd._connections.live_connections import LiveConnections, Permit
@@ -103,3 +105,29 @@ def test_interrupt_at_each_step_of_a_checkout_loses_no_permit(database):
     assert all(pipeline.watch("k") for pipeline in pipelines)
     for pipeline in pipelines:
         pipeline.reset()
+
+
+@pytest.mark.slow
+def test_an_interrupt_at_each_step_of_connecting_leads_no_command_to_another_database(flushed_server):
+    budget = Budget(per_server=1, total=1, timeout=5)
+    settings = flushed_server.settings
+    with (
+        RedisDatabase(**settings, db=1, budget=budget) as one,
+        RedisDatabase(**settings, db=2, budget=budget) as other,
+        redis.Redis(**{**settings, "db": 0}) as raw,
+    ):
+        step = 0
+        while True:
+            one.server.trim(0)
+            reached = interrupted_at(step, functools.partial(one.connection.set, "one", step), package_only=True)
+            if stats(one)[1]:  # what was interrupted is in a reference cycle
+                gc.collect()
+            other.connection.set("other", step)
+            one.connection.set("one", step)
+            if not reached:
+                break
+            step += 1
+        assert step > 200
+        assert raw.info("keyspace").keys() == {"db1", "db2"}
+        assert (one.connection.keys(), other.connection.keys()) == (["one"], ["other"])
+        assert stats(one)[1:] == (0, 0)

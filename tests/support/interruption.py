@@ -20,10 +20,8 @@ _HOME = Path(tenantlimpyd.__file__).parent
 _ELSEWHERE = {_HOME / name for name in ("context.py", "router/bulk.py", "router/router.py", "router/scope.py")}
 assert all(path.is_file() for path in _ELSEWHERE)
 """What enters and leaves tenants: an exception as it leaves one is Python's affair."""
-_PLACES = {
-    *(str(path) for path in _HOME.rglob("*.py") if path not in _ELSEWHERE),
-    *(str(path) for path in Path(redis.__file__).parent.rglob("*.py")),
-}
+_PACKAGE = {str(path) for path in _HOME.rglob("*.py") if path not in _ELSEWHERE}
+_PLACES = {*_PACKAGE, *(str(path) for path in Path(redis.__file__).parent.rglob("*.py"))}
 
 
 LEFT_BEHIND = [
@@ -52,7 +50,13 @@ def _is_finalizer(frame: FrameType | None) -> bool:
     return False
 
 
-def interrupted_at(step: int, work: Callable[[], Any], before: Callable[[FrameType], None] | None = None) -> bool:
+def interrupted_at(
+    step: int,
+    work: Callable[[], Any],
+    before: Callable[[FrameType], None] | None = None,
+    *,
+    package_only: bool = False,
+) -> bool:
     """Do work, and raise :class:`Interrupt` in it as it comes to the n-th step; return whether it came so far.
 
     Args:
@@ -60,7 +64,9 @@ def interrupted_at(step: int, work: Callable[[], Any], before: Callable[[FrameTy
             resumptions too) of all modules of tenantlimpyd and redis-py.
         work: what to do.
         before: called with the frame at every call there.
+        package_only: whether the steps of tenantlimpyd count alone.
     """
+    places = _PACKAGE if package_only else _PLACES
     left = step
     raised = False
 
@@ -77,7 +83,7 @@ def interrupted_at(step: int, work: Callable[[], Any], before: Callable[[FrameTy
         return inside
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if frame.f_code.co_filename not in _PLACES:
+        if frame.f_code.co_filename not in places:
             return None
         if before is not None:
             before(frame)
