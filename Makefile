@@ -45,7 +45,7 @@ docs: .venv/.ready ## the documentation, into docs/_build/html
 examples: .venv/.ready ## run the examples in README, docs and docstrings
 	$(BIN)/pytest README.md docs tenantlimpyd
 
-bench: .venv/.ready ## side by side with redis-py, limpyd, rom and walrus; walks, growth and memory
+bench: .venv/.ready ## side by side with redis-py, limpyd, rom and walrus; scans, growth and memory
 	$(BIN)/python -m benchmarks
 
 figures: .venv/.ready ## the same, and into docs/benchmarks.md with its picture
