@@ -96,6 +96,7 @@ def test_a_task_cancelled_as_it_waits_for_any_reply(harness: Harness, operation:
             break
     assert harness.wrong() == []
     assert all(harness.answered(site, awaits=True) for site in harness.plain)
+    assert harness.lost_permits() == 0
 
 
 def follow_up(harness: Harness) -> None:
@@ -122,6 +123,7 @@ def test_a_task_cancelled_at_any_step(harness: Harness, operation: Any, busy: bo
         follow_up(harness)
     assert harness.wrong() == []
     assert all(harness.answered(site, awaits=True) for site in harness.plain)
+    assert harness.lost_permits() == 0
 
 
 async def long_scan(worker: Any, site: Any) -> None:
