@@ -1,4 +1,4 @@
-"""What every fast test may ask for: one embedded server a run, and an empty database of it for each test."""
+"""Fixtures of all tests: one embedded server per run, and an empty database of it for each test."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def clear(client: redis.Redis) -> None:
-    """Leave a server with no key, and with the scripts of changes, whose first use would be a round trip more."""
+    """Delete all keys and load the scripts of changes, whose first use would take one more round trip."""
     from tenantlimpyd.atomic.general_script import CHANGE
     from tenantlimpyd.atomic.short_script import SHORT
 
     client.flushall()
-    client.script_flush()  # or what a test counts would depend on the tests before it
+    client.script_flush()  # else the round trips of a test would depend on the tests before it
     for script in (CHANGE, SHORT):
         client.script_load(script)
 
@@ -55,7 +55,7 @@ def default_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
-    """A real server on loopback, with 64 logical databases. Not to be stopped: start one of your own for that."""
+    """A real server on loopback, with 64 logical databases. A test that stops a server starts another one."""
     with EmbeddedServer(databases=64) as started:
         yield started
 
@@ -78,7 +78,7 @@ def flushed_server(server: EmbeddedServer) -> EmbeddedServer:
 
 @pytest.fixture
 def database(flushed_server: EmbeddedServer) -> Iterator[RedisDatabase]:
-    """A RedisDatabase of its own for this test, empty."""
+    """An empty RedisDatabase for this test."""
     from tenantlimpyd.database import RedisDatabase
 
     with RedisDatabase(**flushed_server.settings, db=0) as database:

@@ -1,4 +1,4 @@
-"""One class name has one meaning in the package."""
+"""Class names are unique in the package."""
 
 from __future__ import annotations
 

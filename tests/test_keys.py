@@ -1,4 +1,4 @@
-"""Names of keys: joining and escaping."""
+"""Joining and escaping of key names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of differences from limpyd: whole, shown by tests, and what the documentation says."""
+"""The list of differences from limpyd: complete, covered by tests, and in the documentation."""
 
 from __future__ import annotations
 

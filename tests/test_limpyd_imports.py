@@ -1,4 +1,4 @@
-"""What applications import from limpyd, they find in the same place."""
+"""Every import of limpyd applications works under the same module paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 
-# Module by module: the names meant for users, those that applications import from there, and private ones that are used.
+# By module: names for users, names that applications import from there, and private names in use.
 NAMES = {
     "": "VERSION EXACT_VERSION",
     "model": "RedisModel MetaRedisModel RedisDatabase RedisField StringField ListField SetField SortedSetField PKField "
@@ -34,7 +34,7 @@ NAMES = {
     "M2MSortedSetField RelatedFieldMixin SimpleValueRelatedFieldMixin MultiValuesRelatedFieldMixin RelatedFieldMetaclass "
     "re_identifier",
 }
-# D31 of the list of differences: what limpyd is made of inside.
+# D31 of the list of differences: limpyd's internal classes.
 MISSING = {
     "model": {"threadlocal", "RedisProxyCommand", "MetaRedisProxy"},
     "fields": {"RedisProxyCommand", "MetaRedisProxy"},

@@ -39,7 +39,7 @@ def router(flushed_server):
 
 
 async def cause_events(router):
-    """Cause the events of databases, routers, scans and fan-outs."""
+    """Trigger the events of databases, routers, scans and fan-outs."""
     spare = RedisDatabase(**{**router.database_for("acme").connection_settings, "db": 9})
     spare.connection.ping()
     await spare.aconnection.ping()
@@ -97,7 +97,7 @@ async def test_every_event_is_sent_with_exactly_its_fields(router):
     with capture_logs() as events:
         await cause_events(router)
         change_servers_and_tenants()
-        emit("request_refused", status=400, reason="no-tenant")  # what a middleware sends
+        emit("request_refused", status=400, reason="no-tenant")  # as a middleware does
         emit(
             "scan_restarted", server="h:1", db=1, tenants=1, restarts=1, reason="run id"
         )  # tests/scan/test_scan_worker.py

@@ -1,4 +1,4 @@
-"""A value and its index entries change together or not at all, whatever happens in between."""
+"""A value and its index entries change atomically, whatever other clients do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.multi_value_models import everything
 
 
 async def attempt(call, raw, error, target, command, /, *args, **kwargs):
-    """Call what must fail, and leave the keyspace as it was."""
+    """Call a command that must fail without changing the keyspace."""
     before = keyspace(raw)
     with pytest.raises(error):
         await call(target, command, *args, **kwargs)
@@ -119,7 +119,7 @@ async def test_wrong_expected_value_costs_one_round_trip(call, person, raw):
 async def test_refused_write_keeps_the_value_and_its_expiry(call, person, raw):
     await call.create(person, email="ab")
     p = await call.create(person, email="a")
-    raw.pexpire("spec:person:2:email", 3_600_000)  # what an older application may have left
+    raw.pexpire("spec:person:2:email", 3_600_000)  # as an older application may have written it
     before = keyspace(raw)
     with pytest.raises(UniquenessError):
         await call(p.email, "setrange", 1, "b")
@@ -132,7 +132,7 @@ async def test_bytes_that_are_not_text_are_refused_by_an_indexed_field(call, per
     await attempt(call, raw, UnicodeDecodeError, p.name, "setbit", 0, 1)
     await attempt(call, raw, UnicodeDecodeError, p.name, "set", b"\xff")
     await attempt(call, raw, UnicodeDecodeError, p.city, "hset", b"\xff")
-    assert await call(p.name, "get") == "a"  # the connection is fit for use
+    assert await call(p.name, "get") == "a"  # the connection is usable
     assert await call(p.name, "set", "b") is True
 
 

@@ -1,4 +1,4 @@
-"""The scripts that change objects: nothing is half done, whatever a user may not do, however full or odd the database."""
+"""The scripts that change objects are all or nothing: with missing permissions, full memory, and unusual data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.multi_value_models import held
 
 
 def keyspace(client):
-    """Return all keys with what they hold, but for counters of pks."""
+    """Return all keys with their content, except pk counters."""
     return {key: held(client, key) for key in client.scan_iter(count=1000) if not key.endswith("max_pk")}
 
 
@@ -150,7 +150,7 @@ async def test_creation_on_a_server_without_free_memory_stores_nothing(call, dat
         with pytest.raises(redis.OutOfMemoryError):
             await call.create(made, name="z", text="y")
         assert keyspace(raw) == before
-        # Scripts that begin with removing something go on, as the server has it: the whole of this one does.
+        # The server lets a script that began with a removal go on although memory is full.
         await call(one.name, "set", "c")
         assert (raw.get("spec:note:1:name"), raw.smembers("spec:note:name:c")) == ("c", {"1"})
         assert not raw.exists("spec:note:name:a")

@@ -1,4 +1,4 @@
-"""What a review of the atomic change found."""
+"""Atomic changes with entries of deleted objects, concurrent tasks, missing permissions and wrong types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of many values and their entries change together or not at all: races, refusals, faults, sizes, trips."""
+"""Multi-value fields and their index entries change atomically: races, refused commands, faults, sizes, round trips."""
 
 from __future__ import annotations
 
@@ -445,30 +445,30 @@ async def test_round_trips_of_multi_value_commands(call, bag, database):
     await call(p.list_indexed, "rpush", "warm")
     await call(p.hash_plain, "hset", "warm", 1)
 
-    async def trips(expected, target, command, *args):
+    async def round_trips(expected, target, command, *args):
         with count_commands() as sent:
             await call(target, command, *args)
         assert sent.trips == expected, (command, sent)
 
     for how in ("indexed", "unique"):
-        await trips(1, getattr(p, f"list_{how}"), "rpush", "x", "y")
-        await trips(1, getattr(p, f"list_{how}"), "lrem", 0, "x")
-        await trips(2, getattr(p, f"list_{how}"), "lpop")
-        await trips(2, getattr(p, f"list_{how}"), "ltrim", 0, 1)
-        await trips(1, getattr(p, f"set_{how}"), "sadd", "x", "y")
-        await trips(1, getattr(p, f"set_{how}"), "srem", "x")
-        await trips(2, getattr(p, f"set_{how}"), "spop")
-        await trips(1, getattr(p, f"zset_{how}"), "zadd", {"x": 1})
-        await trips(2, getattr(p, f"zset_{how}"), "zpopmin")
-    await trips(2, p.hash_indexed, "hset", "a", "x")
-    await trips(1, p.hash_indexed, "hset", "a", "y")
-    await trips(1, p.hash_indexed, "hset", "new", "y")
-    await trips(1, p.hash_indexed, "hincrby", "n", 2)
-    await trips(1, p.hash_plain, "hmset", {"a": 1})
-    await trips(1, p.list_plain, "lpop")
-    await trips(2, p, "delete")
+        await round_trips(1, getattr(p, f"list_{how}"), "rpush", "x", "y")
+        await round_trips(1, getattr(p, f"list_{how}"), "lrem", 0, "x")
+        await round_trips(2, getattr(p, f"list_{how}"), "lpop")
+        await round_trips(2, getattr(p, f"list_{how}"), "ltrim", 0, 1)
+        await round_trips(1, getattr(p, f"set_{how}"), "sadd", "x", "y")
+        await round_trips(1, getattr(p, f"set_{how}"), "srem", "x")
+        await round_trips(2, getattr(p, f"set_{how}"), "spop")
+        await round_trips(1, getattr(p, f"zset_{how}"), "zadd", {"x": 1})
+        await round_trips(2, getattr(p, f"zset_{how}"), "zpopmin")
+    await round_trips(2, p.hash_indexed, "hset", "a", "x")
+    await round_trips(1, p.hash_indexed, "hset", "a", "y")
+    await round_trips(1, p.hash_indexed, "hset", "new", "y")
+    await round_trips(1, p.hash_indexed, "hincrby", "n", 2)
+    await round_trips(1, p.hash_plain, "hmset", {"a": 1})
+    await round_trips(1, p.list_plain, "lpop")
+    await round_trips(2, p, "delete")
     q = await call.create(bag, **FULL)
-    await trips(2, bag.lazy_connect(q._pk), "delete")
+    await round_trips(2, bag.lazy_connect(q._pk), "delete")
 
 
 async def test_post_command_gets_each_command(call, database):

@@ -1,4 +1,4 @@
-"""The figures of the documentation can be taken anew without touching the text around them."""
+"""The figures of the documentation can be replaced without changing the text around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line in this process, and as a process of its own, on a configuration of three tenants."""
+"""The command line in this process and in another one, with a configuration of three tenants."""
 
 from __future__ import annotations
 

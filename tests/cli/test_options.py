@@ -1,4 +1,4 @@
-"""What all commands share: where the configuration comes from, what a wrong one gives, logging, the version."""
+"""The options of all commands: the configuration and its errors, logging, the version."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_missing_file_is_reported(process, tmp_path):
 def test_log_events_are_shown_only_on_demand(cli, broken_config):
     arguments = ("check", "-c", broken_config, "--timeout", "0.3")
     quiet = cli(*arguments)
-    assert "tenant_failed" not in quiet.stderr  # the command tells of it itself
+    assert "tenant_failed" not in quiet.stderr  # the command reports it itself
     for told in (cli(*arguments, "--verbose"), cli("-v", *arguments)):
         assert "tenant_failed" in told.stderr
         assert "fan_out_started" in told.stderr

@@ -103,7 +103,7 @@ def test_summary_is_printed_to_stderr(cli, broken_config):
         ("globex", "1", "ok"),
         ("initech", "2", "ok"),
     ]
-    # Which of the two it is depends on whether another walk has just found the server dead.
+    # Which of the two depends on whether another scan has just found the server dead.
     assert [row[3] in ("ConnectionError", "ServerUnavailableError") for row in rows if row[0] == "dead"] == [True]
     assert keys(result) == ALL
 
@@ -167,54 +167,54 @@ def test_unique_prints_each_key_once(cli, config):
 
 
 def test_failed_scan_is_resumed(cli, broken_config, tmp_path):
-    place = tmp_path / "place"
-    broken = cli("scan", "-c", broken_config, "--resume", place)
+    resume_file = tmp_path / "resume_file"
+    broken = cli("scan", "-c", broken_config, "--resume", resume_file)
     assert broken.exit_code == 1
-    assert place.read_text().startswith("tlw1.")
-    again = cli("scan", "-c", broken_config, "--resume", place)
+    assert resume_file.read_text().startswith("tlw1.")
+    again = cli("scan", "-c", broken_config, "--resume", resume_file)
     assert again.exit_code == 1
-    assert keys(again) == []  # the healthy tenants are through
+    assert keys(again) == []  # the healthy tenants are done
 
 
 def test_finished_scan_leaves_no_resume_file(cli, config, tmp_path):
-    place = tmp_path / "place"
-    assert keys(cli("scan", "-c", config, "--resume", place)) == ALL
-    assert not place.exists()
+    resume_file = tmp_path / "resume_file"
+    assert keys(cli("scan", "-c", config, "--resume", resume_file)) == ALL
+    assert not resume_file.exists()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_scan_writes_a_resume_file(config, server, tmp_path, number, status):
-    place = tmp_path / "place"
+    resume_file = tmp_path / "resume_file"
     with redis.Redis(**server.settings, db=41) as acme:
         acme.mset({f"many:{number}": "x" for number in range(20_000)})
         try:
-            command = [sys.executable, "-m", "tenantlimpyd", "scan", "-c", str(config), "--resume", str(place)]
+            command = [sys.executable, "-m", "tenantlimpyd", "scan", "-c", str(config), "--resume", str(resume_file)]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
                 first = [process.stdout.readline()]
                 process.send_signal(number)
                 first += process.stdout.readlines()
                 assert process.wait(20) == status
             assert len(first) < 20_000
-            assert place.exists()
+            assert resume_file.exists()
             first = [line for line in first if line.endswith("\n")]  # the last one may be cut
             rest = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
             found = {tuple(line.rstrip("\n").split("\t")) for line in [*first, *rest.splitlines()]}
             assert {key for tenant, key in found if tenant == "acme"} >= {f"many:{number}" for number in range(20_000)}
-            assert not place.exists()
+            assert not resume_file.exists()
         finally:
             acme.delete(*acme.keys("many:*"))
 
 
 @pytest.mark.parametrize("text", ["nonsense", "tlw1.AAAA", "\u00e9"])
 def test_invalid_resume_file_is_refused(cli, config, tmp_path, text):
-    place = tmp_path / "place"
-    place.write_text(text)
-    result = cli("scan", "-c", config, "--resume", place)
+    resume_file = tmp_path / "resume_file"
+    resume_file.write_text(text)
+    result = cli("scan", "-c", config, "--resume", resume_file)
     assert result.exit_code == 2
     assert "--resume" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["missing/place", "file/place"])
+@pytest.mark.parametrize("name", ["missing/resume_file", "file/resume_file"])
 def test_unwritable_resume_file_is_refused_at_the_start(cli, config, tmp_path, name):
     (tmp_path / "file").write_text("")
     result = cli("scan", "-c", config, "--resume", tmp_path / name)

@@ -1,4 +1,4 @@
-"""On a terminal: a progress bar that comes and goes, the keys, and the table at the end."""
+"""On a terminal: the progress bar, the keys, and the table at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def on_terminal(command, *, stdout_too):
         while True:
             try:
                 seen += (part := os.read(own, 65536))
-            except OSError:  # Linux tells the end of a terminal so
+            except OSError:  # Linux reports the end of a terminal this way
                 break
             if not part:
                 break
@@ -42,7 +42,7 @@ def test_terminal_shows_keys_progress_bar_and_table(config):
     assert code == 0
     for words in ("globex", "invoice:9", "tenants", "4 keys of 3 tenants"):
         assert words in seen
-    assert seen.index("\x1b[?25l") < seen.index("\x1b[?25h")  # the cursor is hidden, and comes back
+    assert seen.index("\x1b[?25l") < seen.index("\x1b[?25h")  # the cursor is hidden and shown again
 
 
 def test_keys_go_to_a_pipe_and_the_progress_to_the_terminal(config):

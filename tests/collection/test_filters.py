@@ -115,7 +115,7 @@ FOUND = [
 )
 async def test_filters_find_matching_objects_in_one_round_trip(call, book, raw, filters, pks):
     before = {key: raw.type(key) for key in raw.scan_iter()}
-    assert await call.list(book.collection(**filters)) is not None  # the script is known from now on
+    assert await call.list(book.collection(**filters)) is not None  # the script is loaded from now on
     with count_commands() as sent:
         assert sorted(await call.list(book.collection(**filters))) == list(pks)
     assert sent.trips <= 1, sent
@@ -154,7 +154,7 @@ async def test_empty_filter_finds_nothing_and_several_prefixes_are_accepted(call
     assert await call.list(book.collection(shelf__low="a")(title__in=iter(()))) == []
     with count_commands() as sent:
         assert await call.count(book.collection(title__in=[], shelf__low="a")) == 0
-    assert sent.trips == 0  # nothing can be found: nothing is asked
+    assert sent.trips == 0  # no object can match: no command is sent
     assert sorted(await call.list(book.collection(shelf__low__in="ab"))) == list("12345")
 
 

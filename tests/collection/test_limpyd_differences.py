@@ -1,4 +1,4 @@
-"""limpyd's pitfalls, by their numbers: collections, and databases."""
+"""Differences from limpyd: collections and databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lazy queries: filters, evaluation, what is kept."""
+"""Lazy collections: filters, evaluation and the kept result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sorting: slices and items are those of the sorted list, and asking for one changes nothing for the next."""
+"""Sorting: slices and items are those of the sorted list, and reading one does not change the next."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def player(database):
 @example("-age", False, slice(-5, -2))
 @example("-age", False, slice(-50, -2, 2))
 def test_slices_equal_slices_of_the_sorted_list(kept, by, filtered, wanted):
-    if not kept.collection():  # the tests of others may have emptied the server
+    if not kept.collection():  # other tests may have emptied the server
         kept.database.connection.flushdb()
         for number, age in enumerate(AGES):
             kept(age=age, name="fedcba"[number], team="t")
@@ -186,7 +186,7 @@ async def test_sort_get_returns_values_with_the_objects(call, player):
         ]
     assert sent.trips == 1
     with count_commands() as sent:
-        await call(objects[0].team, "set", "u")  # the fetched value is known: no need to ask for it
+        await call(objects[0].team, "set", "u")  # the fetched value is known, so no command is sent
     assert sent.trips == 1
     assert await call.list(player.collection(team="u")) == ["4"]
     assert objects[0].fetched["team"] == "t"

@@ -1,4 +1,4 @@
-"""Comparing the command table with what a server says of its commands."""
+"""Compare the command table with the answer of a server to COMMAND."""
 
 from __future__ import annotations
 

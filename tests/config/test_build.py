@@ -1,4 +1,4 @@
-"""Configurations that are right, from files and mappings."""
+"""Valid configurations, from files and mappings."""
 
 from __future__ import annotations
 

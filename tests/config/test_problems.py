@@ -1,4 +1,4 @@
-"""Configurations that are wrong: each mistake under its key, all at once, no secret shown."""
+"""Invalid configurations: each mistake is reported under its key, all at once, without secrets."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_all_shared_keyspaces_are_reported():
             "same": {"server": "alias"},
             "inside": {"server": "main", "key_prefix": "a:"},
             "deeper": {"server": "main", "key_prefix": "a:b:"},
-            "apart": {"server": "main", "db": 1, "key_prefix": "a:"},
+            "separate": {"server": "main", "db": 1, "key_prefix": "a:"},
             "sibling": {"server": "main", "db": 1, "key_prefix": "b:"},
             "child": {"server": "main", "db": 1, "key_prefix": "b:c"},
         },

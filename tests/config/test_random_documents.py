@@ -1,4 +1,4 @@
-"""Whatever a configuration holds, the only error is ConfigurationError, and what it says can be printed."""
+"""For any configuration, the only error is ConfigurationError, and its message can be printed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CONFIGURATIONS = st.dictionaries(st.sampled_from(["servers", "tenants"]) | st.te
 
 
 def read(source):
-    """Read a configuration; whatever comes of it is in order."""
+    """Read a configuration; check that it is accepted or refused with a ConfigurationError."""
     try:
         found = databases(source)
     except ConfigurationError as error:

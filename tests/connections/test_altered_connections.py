@@ -1,4 +1,4 @@
-"""A connection that a command moved, altered or left with a reply must not be another caller's."""
+"""A connection with another database, altered state or an unread reply is not given to another caller."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tenantlimpyd.exceptions import UNKNOWN_OUTCOME
 
 @pytest.fixture
 def stalling():
-    """A server of its own, which tests pause."""
+    """A separate server, which tests pause."""
     with EmbeddedServer() as server:
         yield server
 
@@ -110,5 +110,5 @@ async def test_write_that_could_not_be_sent_is_retried(call, stalling):
         port = stalling.port
         stalling.restart()  # closes every connection
         assert stalling.port == port
-        await asyncio.sleep(0.05)  # the event loop notices the end of the stream
+        await asyncio.sleep(0.05)  # until the event loop sees the end of the stream
         assert (await call.result(call.client(database).incr("n"))) == 1

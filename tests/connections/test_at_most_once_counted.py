@@ -140,6 +140,8 @@ def test_server_without_free_memory_gets_commands_outside_a_transaction():
     aborted = redis.exceptions.ExecAbortError("Transaction discarded because of previous errors.")
     state = SimpleNamespace(multi_open=True, altered=False, selected=1, db=2, capabilities=EndpointCapabilities())
     replies = TransactionReplies([("GET", "k")], (), 1, selects=True)
-    assert replies.settle(state, [full, full, aborted, b"OK"]) is False  # nothing ran: sent again, alone
+    assert (
+        replies.settle(state, [full, full, aborted, b"OK"]) is False
+    )  # no command ran, so it is sent again outside a transaction
     assert state.selected == 1
     assert state.capabilities.may_use_multi

@@ -1,4 +1,4 @@
-"""The breaker by itself: what opens it, whom it lets through, what closes it."""
+"""The circuit breaker alone: what opens it, whom it admits, what closes it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_half_open_breaker_admits_one_caller(breaker, clock):
     clock.now += 1.0
     first, second = object(), object()
     breaker.admit(first)
-    breaker.admit(first)  # it may ask again: at checkout, and as it connects
+    breaker.admit(first)  # it may check twice: at checkout, and when it connects
     assert breaker.status.state == "half-open"
     with pytest.raises(ServerUnavailableError, match="a probe is running"):
         breaker.admit(second)
@@ -139,7 +139,7 @@ def test_failures_of_earlier_attempts_do_not_prolong_the_open_time(breaker, cloc
 
 
 def test_late_timeouts_of_earlier_attempts_do_not_prolong_the_open_time(breaker, clock):
-    """Sixty-four threads waited for a server that hung, and their time-outs come one by one: nobody tried again since."""
+    """Sixty-four threads waited for a silent server, and their timeouts arrive one by one; nobody has tried since."""
     fail(breaker, 3)
     for _ in range(20):
         clock.now += 0.2
@@ -148,7 +148,7 @@ def test_late_timeouts_of_earlier_attempts_do_not_prolong_the_open_time(breaker,
     assert breaker.status.retry_in == 0
     breaker.admit(caller := object())
     clock.now += 0.5
-    fail(breaker, error=redis.TimeoutError(), waited=5.0)  # another of them, while the one let through is under way
+    fail(breaker, error=redis.TimeoutError(), waited=5.0)  # another of them, while the admitted one is connecting
     assert breaker.status.state == "half-open"
     fail(breaker, caller=caller)
     assert breaker.status.retry_in == pytest.approx(2.0)
@@ -160,7 +160,7 @@ def test_bypassed_breaker_refuses_no_caller(breaker, clock):
         breaker.check()
         breaker.admit(object())
         clock.now += 0.5
-        fail(breaker)  # in vain: nothing is prolonged
+        fail(breaker)  # a failure that prolongs nothing
     assert breaker.status.retry_in == pytest.approx(0.5)
     with pytest.raises(ServerUnavailableError):
         breaker.check()
@@ -299,7 +299,7 @@ def test_databases_of_a_server_share_one_breaker():
 
 @pytest.mark.slow
 async def test_slow_pipeline_of_one_tenant_does_not_refuse_the_others(server, call):
-    """A command that blocks for longer than the timeout says nothing about a server that replies to others meanwhile."""
+    """The timeout of a blocking command is no evidence against a server that replies to others."""
     import asyncio
 
     import redis

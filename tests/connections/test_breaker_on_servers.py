@@ -1,4 +1,4 @@
-"""A server that dies costs its first callers a deadline, and later ones nothing."""
+"""A dead server costs its first callers a timeout; later ones are refused at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAST = {"failures": 3, "seconds": 0.05, "max_open_seconds": 0.1}
 
 @contextlib.contextmanager
 def silent():
-    """A server that accepts and never answers; yields its port and the connections it got."""
+    """A server that accepts and never replies; yields its port and its connections."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield listener.getsockname()[1]
 
@@ -91,14 +91,14 @@ async def test_breaker_closes_when_the_server_is_back(call):
             eventually(lambda: breaker.status.state == "half-open")
             with pytest.raises(redis.ConnectionError) as caught:
                 await ping(database, call)
-            assert not isinstance(caught.value, ServerUnavailableError)  # it was the one let through
+            assert not isinstance(caught.value, ServerUnavailableError)  # it was the admitted one
             server.start()
             assert await until_back(database, call)
             assert breaker.status.state == "closed"
 
 
 async def test_concurrent_callers_succeed_when_the_server_is_back(server, call):
-    """One of them is let through, and the others wait for what comes of that, not only to be refused."""
+    """One is admitted, and the others wait for its result instead of being refused."""
     with ChaosProxy(server.host, server.port) as proxy:
         async with RedisDatabase(host="127.0.0.1", port=proxy.port, breaker=FAST) as database:
             proxy.refuse()
@@ -216,7 +216,7 @@ async def test_disabled_breaker_refuses_no_command(call):
 
 
 async def test_timeout_of_a_blocking_command_is_no_failure(call, server):
-    """A worker waits for jobs longer than its socket's time-out, and catches redis-py's error: the server is well."""
+    """A worker waits for jobs longer than its socket timeout and catches the error: the server is healthy."""
     settings = {
         **server.settings,
         "socket_timeout": 1.05,
@@ -230,7 +230,7 @@ async def test_timeout_of_a_blocking_command_is_no_failure(call, server):
 
 
 async def test_reply_timeout_is_a_failure(call):
-    """Deadlines of callers end the wait before the connection's own time-out does."""
+    """The deadline of the caller ends the wait before the socket timeout does."""
     with EmbeddedServer() as server:
         router = DatabaseRouter(
             {"acme": RedisDatabase(**server.settings, breaker={"failures": 1, "seconds": 60, "max_open_seconds": 60})}
@@ -246,7 +246,7 @@ async def test_reply_timeout_is_a_failure(call):
 
 
 async def test_accepted_connection_without_a_reply_is_no_success(call):
-    """The kernel accepts for a process that hangs. With nothing to say in the handshake, no reply has come by then."""
+    """The kernel accepts for a stopped process. Without commands in the handshake, no reply has been received."""
     with silent() as port:
         settings = {"host": "127.0.0.1", "port": port, "protocol": 2, "driver_info": None}
         settings |= {
@@ -261,5 +261,5 @@ async def test_accepted_connection_without_a_reply_is_no_success(call):
             opened_since = breaker.status.seconds
             with pytest.raises(redis.TimeoutError):
                 await ping(database, call)
-            assert breaker.status.failures > 1  # it was never taken to be back in between
+            assert breaker.status.failures > 1  # it was not considered recovered in between
             assert breaker.status.seconds > opened_since

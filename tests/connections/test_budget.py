@@ -1,4 +1,4 @@
-"""A budget: how many connections there may be, who gets the next one, and what happens when there is none."""
+"""The connection budget: limits, the order of waiting callers, and what happens at the limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Full = redis.exceptions.MaxConnectionsError
 
 
 def held(database):
-    """Check a connection out; return what gives it back."""
+    """Check a connection out; return a function that releases it."""
     pool = database.connection.connection_pool
     connection = pool.get_connection()
     return lambda: pool.release(connection)
@@ -84,17 +84,17 @@ async def test_sync_and_async_callers_are_served_in_order(opened):
     asked = []
     for number, database in enumerate(databases):
 
-        def blocking(database=database, number=number):
+        def ask(database=database, number=number):
             free = held(database)
             order.append(number)
             free()
 
-        async def awaiting(database=database, number=number):
+        async def ask_async(database=database, number=number):
             free = await aheld(database)
             order.append(number)
             await free()
 
-        asked.append(asyncio.create_task(awaiting() if number % 2 else asyncio.to_thread(blocking)))
+        asked.append(asyncio.create_task(ask_async() if number % 2 else asyncio.to_thread(ask)))
         await aeventually(lambda number=number: server.pool_stats().waiting == number + 1)
     back()
     await asyncio.wait_for(asyncio.gather(*asked), 10)
@@ -137,7 +137,7 @@ def test_total_limits_connections_of_all_servers(opened):
     with pytest.raises(Full, match="all 2 connections of the budget"):
         one.connection.ping()
     back.pop()()
-    assert one.connection.ping()  # the other server's idle one made room
+    assert one.connection.ping()  # the idle connection of the other server was closed for it
     assert (one.server.pool_stats().open, other.server.pool_stats().open) == (2, 0)
     back.pop()()
 
@@ -323,7 +323,7 @@ async def test_many_tasks_and_databases_use_few_connections(opened, flushed_serv
 
 @pytest.mark.parametrize("step", ["before", "after"])
 def test_interrupt_during_release_loses_no_permit(opened, monkeypatch, step):
-    """As a signal handler may raise, in the middle of closing it."""
+    """Raise as a signal handler may, while the connection is being closed."""
     database = opened(db=1, budget=Budget(per_server=1, on_full="raise"))
     pool = database.server.pools()[0]
     connection = database.connection.connection_pool.get_connection()
@@ -345,7 +345,7 @@ def test_interrupt_during_release_loses_no_permit(opened, monkeypatch, step):
 
 
 def test_lease_is_released_once(opened):
-    """As where an interrupt came just behind: it may be somebody else's by then."""
+    """After an interrupt, the connection may already have another borrower."""
     database = opened(db=1, budget=Budget(per_server=1, on_full="raise"))
     lease = Lease(database.server)
     lease.connect()

@@ -1,4 +1,4 @@
-"""Closing, event loops, threads and forks: no connection and no warning is left behind."""
+"""Closing, event loops, threads and forks leave no connection and no warning."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_forked_child_opens_its_own_connections(opened):
 
 
 def test_garbage_collection_of_a_database_during_counting_does_not_deadlock(opened, flushed_server, client_name):
-    """The garbage collector may run anywhere, also in the thread that holds the lock of the counts."""
+    """The garbage collector may run in the thread that holds the lock of the counters."""
     kept, deferred = opened(db=1), RedisDatabase(**flushed_server.settings, client_name=client_name, socket_timeout=9)
     deferred.connection.ping()
     kept.connection.ping()
@@ -178,7 +178,7 @@ def test_garbage_collection_of_a_database_during_counting_does_not_deadlock(open
 
 
 def test_garbage_collection_of_a_connection_during_counting_does_not_deadlock(opened):
-    """A pipeline that watches has one, and gives it back as the garbage collector finds it."""
+    """A watching pipeline has a connection and releases it when it is garbage-collected."""
     database = opened(db=1, budget=Budget(per_server=1, timeout=1))
 
     def leave():

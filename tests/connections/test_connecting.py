@@ -1,4 +1,4 @@
-"""Every way to connect, and connections that can't be made."""
+"""Every way to connect, and failed connections."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_wrong_password_raises_the_error_of_redis_py_without_the_password(
 
 async def test_database_number_out_of_range_leaves_no_connection_behind(opened, client_name, flushed_server):
     database = opened(db=64, retry=ONCE)
-    for _ in range(2):  # a second time: redis-py alone would go on in database 0
+    for _ in range(2):  # twice, since redis-py alone would continue in database 0
         with pytest.raises(redis.ResponseError, match="out of range"):
             database.connection.set("stray", "1")
         with pytest.raises(redis.ResponseError, match="out of range"):

@@ -1,4 +1,4 @@
-"""A child process never uses a connection of its parent's, and the parent's are as they were."""
+"""A forked child never uses connections of its parent, and does not disturb them."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def test_connection_held_over_the_fork_is_refused_in_the_child(opened):
         assert "WatchError" in in_child(lambda: pipeline.get("k"))
         pipeline.multi()
         pipeline.set("k", 1)
-        assert pipeline.execute() == [True]  # the parent's is as it was
+        assert pipeline.execute() == [True]  # the parent's is unchanged
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork while there are threads: what this is about
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # forks while other threads run, on purpose
 def test_lock_held_at_the_fork_does_not_hang_the_child(opened):
     database = opened(db=1)
     database.connection.ping()

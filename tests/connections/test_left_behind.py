@@ -1,4 +1,4 @@
-"""What is left open, or in another process: permits come back, lookups begin afresh, and scanned keys can be used."""
+"""Permits of ended event loops, lookups interrupted by a fork, and keys that are not UTF-8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permits follow from the connections that exist: a connection that nobody has any more frees its permit."""
+"""Permits follow the connections that exist: an unreferenced connection frees its permit."""
 
 from __future__ import annotations
 

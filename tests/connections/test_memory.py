@@ -1,4 +1,4 @@
-"""What an idle database costs, measured where it is the same every time: in the bytes Python allocates."""
+"""The memory of an idle database, in bytes that Python allocates."""
 
 from __future__ import annotations
 

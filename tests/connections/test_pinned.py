@@ -1,4 +1,4 @@
-"""A scan keeps one connection: on another one its cursor could mean another place, or nothing, and keys be missing."""
+"""A scan keeps one connection, because its cursor is only valid on the same server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invariants 10 and 13: raw connections refuse what certainly reaches other tenants' keys, in every spelling and both modes."""
+"""Invariants 10 and 13: raw connections refuse commands that reach keys of other tenants, in every spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is used of redis-py that it doesn't document is where this release has it: fails loudly when it moves."""
+"""The undocumented parts of redis-py that are used: these tests fail when a release changes them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tenantlimpyd._connections.redis_internals import (
 from tenantlimpyd.database import RedisDatabase
 from tests.support.waiting import aeventually
 
-BLOCKING, AWAITING = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
+SYNC, ASYNC = redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection
 
 
-@pytest.mark.parametrize("connection", [BLOCKING, AWAITING], ids=["sync", "async"])
+@pytest.mark.parametrize("connection", [SYNC, ASYNC], ids=["sync", "async"])
 def test_connections_have_the_overridden_methods(connection):
     for name in (
         *("connect_check_health", "check_health", "send_packed_command", "send_command", "read_response", "disconnect"),
@@ -42,7 +42,7 @@ def test_connections_have_the_overridden_methods(connection):
 
 
 def test_sending_and_reading_call_the_overridden_methods():
-    for connection in (BLOCKING, AWAITING):
+    for connection in (SYNC, ASYNC):
         assert "self.send_packed_command" in inspect.getsource(connection.send_command)
         assert "_parser.read_response" in inspect.getsource(connection)
     for client in (redis.client.Redis, redis.asyncio.client.Redis):
@@ -56,8 +56,8 @@ def test_sending_and_reading_call_the_overridden_methods():
 
 
 def test_async_send_writes_to_the_stream_and_drains_it():
-    """What is short is written by ourselves, where there is room: nothing else may belong to it."""
-    source = inspect.getsource(AWAITING.send_packed_command) + inspect.getsource(AWAITING._send_packed_command)
+    """Short commands are written directly to the transport, so redis-py must do nothing more than that."""
+    source = inspect.getsource(ASYNC.send_packed_command) + inspect.getsource(ASYNC._send_packed_command)
     assert set(re.findall(r"self\.(_writer\.\w+|\w+)", source)) == {
         *("is_connected", "connect_check_health", "check_health", "disconnect"),  # ours do these before, and on errors
         *("socket_timeout", "_send_packed_command", "_writer.writelines", "_writer.drain"),
@@ -68,7 +68,7 @@ def test_async_send_writes_to_the_stream_and_drains_it():
 async def test_patched_send_method_is_called(opened, monkeypatch):
     database = opened(db=1)
     heard = []
-    original = AWAITING.send_packed_command
+    original = ASYNC.send_packed_command
 
     async def send_packed_command(self, command, *args, **options):
         heard.append(b"".join(command))
@@ -76,7 +76,7 @@ async def test_patched_send_method_is_called(opened, monkeypatch):
 
     await database.aconnection.get("k")
     with monkeypatch.context() as patch:
-        patch.setattr(AWAITING, "send_packed_command", send_packed_command)
+        patch.setattr(ASYNC, "send_packed_command", send_packed_command)
         assert not is_send_unmodified()
         await database.aconnection.get("k")
     await database.aconnection.get("k")
@@ -160,13 +160,13 @@ async def test_push_message_or_fatal_error_among_replies_received_together(opene
 
 
 async def settled(result):
-    """Return what either mode returned."""
+    """Return the result of a sync or an async call."""
     return await result if inspect.isawaitable(result) else result
 
 
 @pytest.mark.parametrize("client", [redis.Redis, redis.asyncio.Redis], ids=["sync", "async"])
 async def test_tracing_library_gets_commands(opened, monkeypatch, client):
-    """Tracing libraries put themselves into redis-py's method, which is left out otherwise."""
+    """Tracing libraries patch redis-py's method, which is bypassed otherwise."""
     database = opened(db=1)
     heard = []
     original = client.execute_command
@@ -228,7 +228,7 @@ async def test_telemetry_of_redis_py_gets_commands(opened, monkeypatch, call):
 async def test_commands_are_packed_as_redis_py_packs_them(opened, command, encoding):
     pool = opened(db=1, encoding=encoding).aconnection.connection_pool
     connection = pool.connection_class(**pool.connection_kwargs)
-    assert b"".join(connection.pack_command(*command)) == b"".join(AWAITING.pack_command(connection, *command))
+    assert b"".join(connection.pack_command(*command)) == b"".join(ASYNC.pack_command(connection, *command))
 
 
 @pytest.mark.parametrize("refused", [True, None, 1j, object()])
@@ -318,7 +318,7 @@ async def test_separate_parser_reads_the_data_of_a_connection(opened, protocol):
 
 
 async def test_disconnect_closes_a_connection_whose_peer_reads_no_more(opened):
-    """asyncio closes a transport once all is sent; a server that reads no more would hold it open for ever."""
+    """asyncio closes a transport after all data was sent, which never happens if the server stops reading."""
     listening = socket.create_server(("127.0.0.1", 0))
     connection = opened(
         host="127.0.0.1", port=listening.getsockname()[1]

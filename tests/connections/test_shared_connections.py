@@ -86,7 +86,7 @@ async def test_reads_in_many_databases_take_one_select_each(databases, ask):
         for database in databases:
             await ask(database, lambda client: client.get("k"))
     assert counted.wire == [("SELECT", "GET")] * 8
-    with count_commands() as counted:  # it takes a trip to be ready for writing again, once
+    with count_commands() as counted:  # one more round trip opens MULTI for writing again
         for database in databases:
             await ask(database, lambda client: client.set("k", 1))
     assert len(counted.wire) == 9
@@ -106,7 +106,7 @@ async def test_pipeline_sends_select_in_the_same_round_trip(databases, call):
 
 @pytest.mark.parametrize("shape", ["one command", "a pipeline"])
 async def test_long_write_is_sent_after_select_was_answered(databases, call, ask, shape):
-    """A server reads it piece by piece, and may take the user's right to SELECT away in between."""
+    """A server reads it in parts, and the permission for SELECT may be revoked in between."""
     first, second = databases[:2]
     for database in (first, second, first):
         await ask(database, lambda client: client.set("k", "short"))
@@ -173,7 +173,7 @@ async def test_errors_equal_those_of_a_dedicated_connection(databases, ask, open
             ("INCR", "text"),
             ("MULTI", "x"),
         ):
-            await ask(databases[0], lambda client: client.ping())  # so that there is a move
+            await ask(databases[0], lambda client: client.ping())  # so that the database changes
             errors = []
             for each in (own, database):
                 with pytest.raises(redis.RedisError) as caught:
@@ -299,7 +299,7 @@ async def test_lost_permissions_never_write_elsewhere(narrow, guarded_server, as
         with redis.Redis(**flushed_server.settings, db=db) as client:
             assert client.keys() == ([b"mine"] if db else [])
     raw.execute_command("ACL", "SETUSER", user, "+@all")
-    await ask(one, write)  # well again
+    await ask(one, write)  # healthy again
     await ask(other, write)
     for database in (one, other):
         await database.aclose()
@@ -455,14 +455,14 @@ async def test_closing_one_database_keeps_the_connections_of_others(databases, a
     assert open_connections(flushed_server, client_name) == []
 
 
-@pytest.mark.parametrize("shape", ["read", "write", "write when armed"])
+@pytest.mark.parametrize("shape", ["read", "write", "write when MULTI is pre-opened"])
 @pytest.mark.invariant(8)
 async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch, call, shape):
-    """Should a reply of before be unread in spite of all, no tenant is given it, or another one in its place."""
+    """If an earlier reply is still unread, no tenant gets it, or another one in its place."""
     databases = [narrow(db, retry=ONCE) for db in (3, 2, 1)]
     for database, whose in zip(databases, "321", strict=True):
         await ask(database, lambda client, whose=whose: client.set("whose", whose))
-    if shape != "write when armed":
+    if shape != "write when MULTI is pre-opened":
         for _ in range(12):
             await ask(databases[0], lambda client: client.get("whose"))
     pool = (await ask(databases[0], lambda client: client)).connection_pool
@@ -478,7 +478,7 @@ async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch,
     async def aready(_):
         return True
 
-    with monkeypatch.context() as patch:  # as if the reply were not there yet
+    with monkeypatch.context() as patch:  # as if the reply had not been received yet
         patch.setattr(AsyncPool, "_ready", staticmethod(aready))
         patch.setattr(Pool, "_ready", staticmethod(lambda _: True))
         with pytest.raises(redis.ConnectionError, match="out of step"):
@@ -492,7 +492,7 @@ async def test_surplus_reply_is_not_given_to_a_command(narrow, ask, monkeypatch,
 
 
 async def test_replies_of_a_pipeline_after_select_are_decoded_separately(databases, call):
-    """What one command's caller wants as bytes need not be text, and what is text stays so beside it."""
+    """A reply that is wanted as bytes need not be text; the replies beside it are still decoded."""
     binary = bytes(range(256))
     for database in (databases[1], databases[0], databases[1]):
         client = call.client(database)

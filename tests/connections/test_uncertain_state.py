@@ -1,4 +1,4 @@
-"""Invariant 8: a connection whose state is not certain is closed, never put back."""
+"""Invariant 8: a connection whose state is not certain is closed, never released to the pool."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_interrupted_handshake_never_uses_database_0(opened, monkeypatch, after,
 @pytest.mark.parametrize("after", range(1, 6))
 @pytest.mark.invariant(8)
 async def test_handshake_interrupted_before_sending_never_uses_database_0(opened, monkeypatch, after, raw, call):
-    """Between two commands nothing is owed, and the connection looks healthy: but it is in database 0."""
+    """Between two commands no reply is owed and the connection looks healthy, but it uses database 0."""
     database = opened(db=5, client_name="handshake")
     module = redis.connection if not call.is_async else redis.asyncio.connection
     original, calls = module.AbstractConnection.send_packed_command, iter(range(1, 100))
@@ -284,7 +284,7 @@ def test_connection_closed_by_the_server_is_replaced(opened, flushed_server, raw
 
 
 def test_unrequested_data_is_not_taken_for_a_reply(opened):
-    """A server that says one reply too many is cut off, and the surplus goes to nobody."""
+    """A connection with a surplus reply is closed, and no caller gets that reply."""
     listener = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
 
@@ -332,7 +332,7 @@ def _awaited(function):
 @pytest.mark.parametrize("steps", range(12))
 @pytest.mark.invariant(8)
 async def test_no_cancellation_is_lost(opened, steps):
-    """A task that is cancelled ends, at whatever moment of a command: redis-py alone loses some on Python 3.11."""
+    """A cancelled task ends at any step of a command; redis-py alone loses some cancellations on Python 3.11."""
     database = opened(db=5)
     await database.aconnection.ping()
 

@@ -1,4 +1,4 @@
-"""Commands of many tasks go out together. What is put off is sent once or never, and nothing that came before answers it."""
+"""Commands of many tasks are written together. A deferred command is sent once or never, and gets only its own reply."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EACH = pytest.mark.parametrize("way", STALE)
 
 
 class Pair:
-    """Two databases, ``here`` and ``there``, that share one connection; another one is in use by somebody else."""
+    """Two databases, ``here`` and ``there``, that share one connection; another connection is in use."""
 
     def __init__(self, opened, raw, retry):
         budget = Budget(per_server=2)
@@ -45,7 +45,7 @@ class Pair:
             raw.mset({"n": 0, "whose": db})
 
     async def prepare(self, way):
-        """Take a new connection to where asking ``here`` next goes in that way."""
+        """Prepare a new connection so that the next command ``here`` is sent in that way."""
         await self.pool.aclose()
         await self.there.aconnection.get("whose")
         if way != "read elsewhere":
@@ -57,24 +57,24 @@ class Pair:
 
     @property
     def writes(self):
-        """How often something was written ``here``."""
+        """The number of writes ``here``."""
         return int(self.raw.get("n"))
 
     async def ask(self, way):
-        """Send one command, or a pipeline; return what it is answered."""
+        """Send one command, or a pipeline; return its replies."""
         client = self.here.aconnection
         if way == "pipeline":
             return await client.pipeline(transaction=False).get("whose").incr("n").execute()
         return await (client.incr("n") if way.startswith("write") else client.get("whose"))
 
     def right(self, way):
-        """Return the right answer."""
+        """Return the correct replies."""
         if way == "pipeline":
             return ["2", self.before + 1]
         return self.before + 1 if way.startswith("write") else "2"
 
     async def check(self, way, asked):
-        """Check that whoever comes next has its own answers, and that there was one write or none."""
+        """Check that the next callers get their own replies, and that the write ran once or not at all."""
         for database, whose in ((self.there, "1"), (self.here, "2"), (self.there, "1")):
             assert await database.aconnection.get("whose") == whose
         assert self.writes == self.before + (asked and not way.startswith("read"))
@@ -116,7 +116,7 @@ def steps(monkeypatch):
 
 @pytest.fixture
 def meanwhile(monkeypatch):
-    """Do something, once, between the putting off of a command and its sending: it is given the connection."""
+    """Call a function with the connection, once, after a command was deferred and before it is sent."""
 
     def set_up(work):
         send, works = WriteCoalescer.send, [work]
@@ -197,7 +197,7 @@ async def test_deferred_command_that_is_cancelled_leaves_no_reply_to_others(pair
     with pytest.raises(asyncio.CancelledError):
         await task
     assert works == []
-    # It went out: a task that is cancelled takes its turn after the outbox. Its connection is closed.
+    # It was sent: a cancelled task runs after the write coalescer. Its connection is closed.
     await pair.check(way, asked=True)
 
 
@@ -210,7 +210,7 @@ async def test_deferred_command_on_a_closed_connection_is_not_sent(paired, meanw
         connection._close()
 
     works = meanwhile(close)
-    assert await pair.ask(way) == pair.right(way)  # at the second try
+    assert await pair.ask(way) == pair.right(way)  # at the second attempt
     assert works == []
     await pair.check(way, asked=True)
 
@@ -219,7 +219,7 @@ async def test_deferred_command_on_a_closed_connection_is_not_sent(paired, meanw
 @EACH
 @pytest.mark.invariant(8)
 async def test_data_received_before_a_command_was_sent_is_not_its_reply(paired, meanwhile, monkeypatch, way, without):
-    """Without one of the two guards it would be."""
+    """Either of the two checks alone would not be enough."""
     pair = await paired(way)
 
     async def refuse(_):
@@ -263,7 +263,7 @@ async def test_command_is_sent_once_over_another_connection_after_unexpected_dat
 
 @EACH
 async def test_failing_write_of_deferred_commands_closes_the_connection(paired, meanwhile, monkeypatch, way):
-    """As that of uvloop, where it is closed."""
+    """Behave as a closed transport of uvloop."""
     pair = await paired(way)
 
     def fail(_):
@@ -364,7 +364,7 @@ async def test_connection_that_may_receive_push_data_defers_no_command(opened, s
 
 
 async def test_deferred_commands_are_counted(several, steps):
-    """Counting goes through redis-py's own method, which sends each at once."""
+    """The counter patches redis-py's method, which sends each command at once."""
     databases = await several(4)
     steps.clear()
     with count_commands(*databases) as counted:

@@ -46,7 +46,7 @@ def song(database):
 
 @pytest.fixture
 def kept(song, raw):
-    """Raises at the end if a key has come or gone."""
+    """Fail at the end if the set of keys has changed."""
     before = {key: raw.type(key) for key in raw.scan_iter()}
     yield
     assert {key: raw.type(key) for key in raw.scan_iter()} == before
@@ -123,7 +123,7 @@ async def test_filter_accepts_fields_and_objects(call, song):
     def nested():
         return song.collection().intersect(song.collection(name=one.name), [one.year, 4])
 
-    await call.list(nested())  # from here on the server knows the script
+    await call.list(nested())  # the script is loaded from here on
     with count_commands() as sent:
         assert await call.list(nested()) == ["4"]
     assert sent.trips == 2
@@ -385,7 +385,9 @@ async def test_sources_of_another_tenant_are_refused(call, flushed_server):
                 await call(found, "store")
         assert sent.trips == 0
         everywhere = await call.create(common, name="b", likes=[1])
-        assert await call.list(mine.filter(pk=everywhere)) == ["1"]  # an object of all tenants stands for its pk
+        assert await call.list(mine.filter(pk=everywhere)) == [
+            "1"
+        ]  # an object of a model without a tenant is accepted as its pk
         for given in (everywhere.name, everywhere.likes, common.collection()):
             with pytest.raises(ImplementationError, match="another database"):
                 mine.filter(name=given) if given is everywhere.name else mine.intersect(given)

@@ -1,4 +1,4 @@
-"""connect() and reset(): a database that goes elsewhere, with all that uses it."""
+"""connect() and reset() move a database, and all models and objects that use it."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_databases_of_two_routers_move_concurrently_without_deadlock():
 
 
 def test_add_waits_for_a_move_and_checks_the_new_keyspace():
-    """A tenant added while its database moves is indexed where the database is, not where it was."""
+    """A tenant added while its database moves is indexed under the new keyspace."""
     moving = RedisDatabase(host="h", db=1)
     for round_ in range(30):
         router = DatabaseRouter()

@@ -12,7 +12,7 @@ from tenantlimpyd.testing import count_commands
 
 
 async def both(database, *args, **kwargs):
-    """Return what both modes find, which must be the same."""
+    """Return the result of the sync and the async form, which must be equal."""
     blocking = sorted(database.scan_keys(*args, **kwargs))
     assert sorted([key async for key in database.ascan_keys(*args, **kwargs)]) == blocking
     await database.aclose()

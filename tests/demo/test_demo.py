@@ -1,4 +1,4 @@
-"""The demo checks itself; that is checked here, and that it notices when things are wrong."""
+"""The demo checks its own claims: it prints every section, and detects failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_demo_prints_every_section(process):
         "claims held",
     ):
         assert words in result.stdout
-    assert "\x1b" not in result.stdout  # no modes where nobody sees them
+    assert "\x1b" not in result.stdout  # no terminal sequences where there is no terminal
 
 
 def test_interrupted_demo_ends_without_traceback_and_leaves_no_files(tmp_path):

@@ -1,4 +1,4 @@
-"""The embedded server: start, pause, kill, restart, and its end with the parent process."""
+"""The embedded server: start, pause, kill, restart, and stop with the parent process."""
 
 from __future__ import annotations
 

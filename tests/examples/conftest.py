@@ -1,4 +1,4 @@
-"""The example applications, their two tenants, and one way to send several requests at once to each."""
+"""The example applications with two tenants, and a client that sends concurrent requests to each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command for all tenants whose user's rights change between two writes: it runs in its tenant's database or not at all."""
+"""Fan-out commands while permissions change between two writes: each runs in its tenant's database or not at all."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ async def test_permission_revoked_before_any_write_never_writes_elsewhere(
 ):
     begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
-    def revoked(self, trip):
+    def revoked(self, round_trip):
         if next(writes) == write:
             admin.execute_command("ACL", "SETUSER", "worker", *lost.split())
-        return begin(self, trip)
+        return begin(self, round_trip)
 
     router = make(wide, *range(1, MANY + 1))
     monkeypatch.setattr(ReplyReader, "begin", revoked)
@@ -107,10 +107,10 @@ async def test_released_connection_knows_its_database_after_select_was_revoked(w
     router = make(wide, 0, 3, 5)
     begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
-    def revoked(self, trip):
+    def revoked(self, round_trip):
         if next(writes) == write:
             admin.execute_command("ACL", "SETUSER", "worker", "-select")
-        return begin(self, trip)
+        return begin(self, round_trip)
 
     monkeypatch.setattr(ReplyReader, "begin", revoked)
     await asked(router, call, Command("GET", "who"), ["t3", "t5"])
@@ -149,7 +149,7 @@ async def test_requests_longer_than_one_write_are_complete(wide, admin, call):
 
 
 async def test_refused_command_of_one_tenant_does_not_affect_others(wide, admin, call):
-    """The user may write to no key but one, which the others' scripts don't name."""
+    """The user may write to one key only, which the scripts of the others do not name."""
     router = make(wide, *range(1, 30))
     admin.execute_command("ACL", "SETUSER", "worker", "resetkeys", "~other")
     outcomes = await asked(router, call, Command("INCR", "n"))
@@ -161,11 +161,11 @@ async def test_refused_command_of_one_tenant_does_not_affect_others(wide, admin,
 
 
 async def test_users_without_discard_are_served(wide, admin, call):
-    """They could not leave a transaction that was begun; connections that others left in one are of no use to them."""
+    """They can not discard a transaction, so they can not use connections on which MULTI is pre-opened."""
     router = make(wide, *range(20))
     for times in (1, 2):
         assert {outcome.value for outcome in (await asked(router, call)).values()} == {times}
-    admin.execute_command("ACL", "SETUSER", "worker", "-discard")  # connections rest in transactions
+    admin.execute_command("ACL", "SETUSER", "worker", "-discard")  # idle connections have MULTI pre-opened
     for times in (3, 4, 5):
         assert {outcome.value for outcome in (await asked(router, call)).values()} == {times}
     assert counts(admin) == dict.fromkeys(range(20), 5)
@@ -214,10 +214,10 @@ async def test_silent_server_is_waited_for_once_without_permission_for_transacti
         router = DatabaseRouter({f"t{n}": RedisDatabase(**own, db=n) for n in range(16)}, budget=Budget())
         begin, writes = ReplyReader.begin, iter(range(1, 10_000))
 
-        def silenced(self, trip):
+        def silenced(self, round_trip):
             if next(writes) == 6:
                 proxy.swallow()
-            return begin(self, trip)
+            return begin(self, round_trip)
 
         monkeypatch.setattr(ReplyReader, "begin", silenced)
         began = time.monotonic()
@@ -230,22 +230,22 @@ async def test_silent_server_is_waited_for_once_without_permission_for_transacti
         await router.aclose()
 
 
-@pytest.mark.parametrize("work", ["walk", "command"])
+@pytest.mark.parametrize("work", ["scan", "command"])
 async def test_connection_closed_by_another_client_is_not_silently_replaced(wide, admin, monkeypatch, work):
     """It would be in another database, and in no transaction."""
     router = make(wide, 3, 5)
     for number in (0, 3, 5):
         admin.execute_command("SELECT", number)
         admin.mset({f"of-{number}:{key}": 1 for key in range(40)})
-    exchange, trips = AsyncLease.exchange, iter(range(1, 10_000))
+    exchange, round_trips = AsyncLease.exchange, iter(range(1, 10_000))
 
-    async def cut(lease, trip):
-        if next(trips) == 2:
+    async def cut(lease, round_trip):
+        if next(round_trips) == 2:
             await lease._connection.disconnect()
-        return await exchange(lease, trip)
+        return await exchange(lease, round_trip)
 
     monkeypatch.setattr(AsyncLease, "exchange", cut)
-    if work == "walk":
+    if work == "scan":
         found = {(tenant, key.split(":")[0]) async for tenant, key in router.ascan_keys(count=5)}
         assert found == {("t3", "of-3"), ("t5", "of-5")}
     else:

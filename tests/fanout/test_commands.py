@@ -212,7 +212,7 @@ async def test_fan_out_command_without_tenants_is_empty():
 
 
 async def test_server_that_does_not_queue_fails_its_tenants(misbehaving):
-    """It says OK to everything; nothing of that is a reply to what was asked."""
+    """It replies OK to everything, which is no reply to the commands."""
 
     def agrees(peer, _stop):
         while data := peer.recv(65536):

@@ -63,18 +63,18 @@ async def test_broken_servers_are_named_and_the_others_complete(broken, names_of
 
 @pytest.mark.usefixtures("stopwatch")
 async def test_scans_keep_their_deadline(broken, names_of_broken):
-    walk = broken.scan_pages(on_error="collect", timeout=1)
-    awalk = broken.ascan_pages(on_error="collect", timeout=1)
-    both = await asyncio.gather(asyncio.to_thread(list, walk), _collected(awalk))
-    for pages, outcomes in zip(both, (walk.outcomes, awalk.outcomes), strict=True):
+    scan = broken.scan_pages(on_error="collect", timeout=1)
+    ascan = broken.ascan_pages(on_error="collect", timeout=1)
+    both = await asyncio.gather(asyncio.to_thread(list, scan), _collected(ascan))
+    for pages, outcomes in zip(both, (scan.outcomes, ascan.outcomes), strict=True):
         assert {tenant for tenant, _ in pages} == set(broken.tenants()) - names_of_broken
         assert {tenant for tenant, outcome in outcomes.items() if not outcome.ok} == names_of_broken
         assert "not finished within 1 s" in str(outcomes["hangs"].error)
     await broken.aclose()
 
 
-async def _collected(walk):
-    return [item async for item in walk]
+async def _collected(scan):
+    return [item async for item in scan]
 
 
 @pytest.mark.usefixtures("stopwatch")
@@ -109,7 +109,7 @@ def test_many_tenants_of_a_hanging_server_do_not_wait_for_one_another_forever(mi
 @pytest.mark.usefixtures("stopwatch")
 @pytest.mark.parametrize("after", [0, 12])
 def test_function_that_does_not_return_is_abandoned(fleet, after):
-    """Also one that starts late, when the caller waits already and nothing else is going on."""
+    """Also a function that starts late, when the caller already waits."""
     release, calls = threading.Event(), iter(range(100))
 
     def work(database):
@@ -185,16 +185,16 @@ def test_deadline_of_a_fan_out_ends_with_it(fleet):
 
 @pytest.mark.usefixtures("stopwatch")
 def test_leaving_a_scan_wakes_threads_that_wait_for_a_server(broken, no_thread_is_left):
-    walk = broken.scan_keys()  # no deadline but 10 s for each answer
-    next(walk)
-    walk.close()
+    scan = broken.scan_keys()  # no deadline but 10 s for each answer
+    next(scan)
+    scan.close()
     assert no_thread_is_left() == []
 
 
 @pytest.mark.usefixtures("stopwatch")
 async def test_leaving_an_async_scan_cancels_tasks_that_wait_for_a_server(broken):
-    async with broken.ascan_keys() as walk:
-        await anext(walk)
+    async with broken.ascan_keys() as scan:
+        await anext(scan)
     assert len(asyncio.all_tasks()) == 1
     await broken.aclose()
 
@@ -206,12 +206,12 @@ async def test_server_that_becomes_silent_within_a_reply_fails_by_the_deadline(f
     with ChaosProxy(flushed_server.host, flushed_server.port) as proxy:
         router = DatabaseRouter({"t": RedisDatabase(host="127.0.0.1", port=proxy.port, retry=Retry(NoBackoff(), 0))})
         seen = 0
-        walk = call.form(router, "scan_pages")(timeout=0.4, on_error="collect", count=100)
-        async for _ in call.each(walk):
+        scan = call.form(router, "scan_pages")(timeout=0.4, on_error="collect", count=100)
+        async for _ in call.each(scan):
             seen += 1
             if seen == 3:
                 proxy.swallow()
-        error = walk.outcomes["t"].error
+        error = scan.outcomes["t"].error
         assert isinstance(error, redis.TimeoutError), error
         proxy.heal()
         assert len(set(router.scan_keys())) == 5000
@@ -276,7 +276,7 @@ async def test_coroutine_that_suppresses_a_cancellation_is_cancelled_again(fleet
 
 
 def test_work_passed_to_another_thread_does_not_inherit_the_deadline(fleet):
-    """What a fan-out's function gives to a thread of its own is no longer bound by the fan-out."""
+    """Work that a fan-out function passes to another thread is not bound by the fan-out."""
     answers = []
 
     def later(database):
@@ -300,7 +300,7 @@ def test_hanging_server_leaves_workers_for_the_others(fleet, misbehaving, flushe
         fleet.add(f"hung{number}", RedisDatabase(host="127.0.0.1", port=silent.port, db=number))
     finished = {}
     started = time.monotonic()
-    for tenant, _ in (walk := fleet.scan_keys(concurrency=4, timeout=1, on_error="collect")):
+    for tenant, _ in (scan := fleet.scan_keys(concurrency=4, timeout=1, on_error="collect")):
         finished.setdefault(tenant, time.monotonic() - started)
-    assert len([tenant for tenant in walk.outcomes if tenant.startswith("t")]) == 20
+    assert len([tenant for tenant in scan.outcomes if tenant.startswith("t")]) == 20
     assert max(finished.values()) < 0.9  # before the first deadline of the hung ones

@@ -1,4 +1,4 @@
-"""Walks and commands for all where places for connections are few: nobody fails for want of one that the run itself holds."""
+"""Scans and fan-out commands with few permits: no tenant fails for want of a permit that the run itself holds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def full():
 
 
 class Held:
-    """Connections of a server's that the application uses meanwhile."""
+    """Connections to a server that the application uses meanwhile."""
 
     def __init__(self, database, call):
         self._pool = database.server.pools()[0] if not call.is_async else database.server.loop_pools().pool
@@ -61,18 +61,18 @@ class Held:
 @pytest.mark.parametrize("on_full", ["raise", "wait"])
 @pytest.mark.parametrize("free", [1, 2])
 async def test_workers_share_the_free_permits(full, call, on_full, free):
-    """Further lanes are worth a connection of their own, not a failure."""
+    """Further workers use a connection if a permit is free, and do not fail otherwise."""
     budget = Budget(per_server=4, on_full=on_full)
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(LARGE)})
     held = Held(router.database_for("t1"), call)
     await held.take(4 - free)
     arguments = {"count": 20, "on_error": "collect", "timeout": 5}
     found = 0
-    walk = call.form(router, "scan_pages")(**arguments)
-    async for _, page in call.each(walk):
+    scan = call.form(router, "scan_pages")(**arguments)
+    async for _, page in call.each(scan):
         found += len(page)
     sizes = await call(router, "fan_out", Command("DBSIZE"), on_error="collect")
-    assert [outcome.error for outcome in walk.outcomes.values()] == [None] * LARGE
+    assert [outcome.error for outcome in scan.outcomes.values()] == [None] * LARGE
     assert found == LARGE * KEYS
     assert [outcome.value for outcome in sizes.values()] == [KEYS] * LARGE
     await held.release()
@@ -84,9 +84,9 @@ async def test_without_a_free_permit_the_budget_decides(full, call):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**full.settings, db=n, budget=budget) for n in range(3)})
     held = Held(router.database_for("t1"), call)
     await held.take(2)
-    walk = call.form(router, "scan_pages")(on_error="collect")
-    assert await call.list(walk) == []
-    assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
+    scan = call.form(router, "scan_pages")(on_error="collect")
+    assert await call.list(scan) == []
+    assert {type(outcome.error) for outcome in scan.outcomes.values()} == {redis.exceptions.MaxConnectionsError}
     await held.release()
     await router.aclose()
 
@@ -95,9 +95,9 @@ def test_deadline_error_says_that_no_permit_was_free(full):
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=1))})
     pool = router.database_for("t").server.pools()[0]
     held = pool.checkout(User())
-    walk = router.scan_pages(on_error="collect", timeout=0.2)
-    assert list(walk) == []
-    error = walk.outcomes["t"].error
+    scan = router.scan_pages(on_error="collect", timeout=0.2)
+    assert list(scan) == []
+    error = scan.outcomes["t"].error
     assert isinstance(error, redis.TimeoutError)
     assert "not finished within 0.2 s; before that, MaxConnectionsError: all 1 connections" in str(error)
     pool.release(held)
@@ -106,7 +106,7 @@ def test_deadline_error_says_that_no_permit_was_free(full):
 
 @pytest.mark.parametrize("arguments", [{"timeout": 0.5}, {}], ids=["deadline", "budget"])
 async def test_slow_consumer_with_the_only_permit_does_not_consume_deadline(full, call, arguments):
-    """The second server's turn comes when the first is through, however long the consumer takes."""
+    """The second server is scanned after the first, however long the consumer takes."""
     with EmbeddedServer() as other, redis.Redis(**other.settings) as client:
         client.mset({f"k{key}": 1 for key in range(60)})
         budget = Budget(total=1, timeout=0.3)
@@ -119,22 +119,22 @@ async def test_slow_consumer_with_the_only_permit_does_not_consume_deadline(full
         found = dict.fromkeys(("a", "b"), 0)
         pages = 0
         if not call.is_async:
-            walk = router.scan_pages(count=500, on_error="collect", **arguments)
-            for tenant, page in walk:
+            scan = router.scan_pages(count=500, on_error="collect", **arguments)
+            for tenant, page in scan:
                 found[tenant] += len(page)
                 pages += 1
                 time.sleep(0.3 if pages < 4 else 0)  # noqa: ASYNC251 - a consumer that blocks
         else:
-            walk = router.ascan_pages(count=500, on_error="collect", **arguments)
-            async for tenant, page in walk:
+            scan = router.ascan_pages(count=500, on_error="collect", **arguments)
+            async for tenant, page in scan:
                 found[tenant] += len(page)
-        assert [outcome.error for outcome in walk.outcomes.values()] == [None, None]
+        assert [outcome.error for outcome in scan.outcomes.values()] == [None, None]
         assert found == {"a": KEYS, "b": 60}
         await router.aclose()
 
 
 async def test_returned_work_is_resumed_with_its_database_number_verified(full, call):
-    """Two lanes and one place; among the work that one puts back is a number that isn't there."""
+    """Two workers and one permit; the returned work has a database number that does not exist."""
     settings = {**full.settings, "budget": Budget(per_server=2, on_full="raise")}
     numbers = [5000, *range(LARGE)]
     router = DatabaseRouter({f"t{n}": RedisDatabase(**settings, db=n) for n in numbers})
@@ -152,7 +152,7 @@ async def test_returned_work_is_resumed_with_its_database_number_verified(full, 
 
 
 async def test_workers_without_a_permit_retry_at_intervals(full, call, monkeypatch):
-    """One server holds the only place for a while; several others wait for it, and don't keep anybody busy."""
+    """One server holds the only permit for a while; others wait for it without busy waiting."""
     tried = []
     for owner in (Pool, AsyncPool):
         checkout = owner.checkout
@@ -173,36 +173,36 @@ async def test_workers_without_a_permit_retry_at_intervals(full, call, monkeypat
         began = time.monotonic()
         found = await call.list(call.form(router, "scan_keys")(count=100))
         assert len(set(found)) == KEYS
-        # Each of the six at every twentieth of a second, at most, and once when a place is free.
+        # Each of the six at most every 0.05 s, and once when a permit is free.
         assert len(tried) < 50 + 6 * (20 * (time.monotonic() - began) + 7)
         await router.aclose()
 
 
 async def test_unconfirmed_database_is_scanned_again_and_reported(full, monkeypatch, call):
-    """Its last page had come as the connection was lost, and there was no place for another one."""
+    """Its last page was received before the connection was lost, and no permit was free for another."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
     lost = []
     turn = ScanWorker._finish_pages
 
-    def concluded(lane, after, now, found):
+    def concluded(worker, after, now, found):
         last = bool(found.last)
-        turn(lane, None if last and not lost else after, now, found)
+        turn(worker, None if last and not lost else after, now, found)
         if last and not lost:
             lost.append(1)
             monkeypatch.setattr(ScanWorker, "connect", unreachable)
 
     connect = ScanWorker.connect
 
-    def unreachable(lane, seconds):
+    def unreachable(worker, seconds):
         monkeypatch.setattr(ScanWorker, "connect", connect)
         raise NoPermitError("no place")
         yield
 
     monkeypatch.setattr(ScanWorker, "_finish_pages", concluded)
     arguments = {"count": 2000, "on_error": "collect"}
-    walk = call.form(router, "scan_keys")(**arguments)
-    found = await call.list(walk)
+    scan = call.form(router, "scan_keys")(**arguments)
+    found = await call.list(scan)
     assert len(found) == 2 * KEYS
     assert len(set(found)) == KEYS
-    assert walk.outcomes["t"].restarts == 1
+    assert scan.outcomes["t"].restarts == 1
     await router.aclose()

@@ -243,9 +243,9 @@ async def test_wrong_arguments_are_errors_of_the_call(fleet, arguments, error):
         fleet.fan_out(never, **arguments)
     with pytest.raises(error):
         await fleet.afan_out(never, **arguments)
-    for walk in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):
+    for scan in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):
         with pytest.raises(error):
-            walk(**arguments)
+            scan(**arguments)
 
 
 async def test_sync_function_is_refused_by_afan_out(fleet):
@@ -272,20 +272,20 @@ class Gauge:
 
 @pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (3, 3), (32, 8)])
 async def test_concurrency_is_bounded_overall_and_on_one_server(fleet, concurrency, most):
-    blocking, awaiting = Gauge(), Gauge()
+    in_threads, in_tasks = Gauge(), Gauge()
 
     def work(_):
-        with blocking:
+        with in_threads:
             time.sleep(0.01)
 
     async def awork(_):
-        with awaiting:
+        with in_tasks:
             await asyncio.sleep(0.01)
 
     await modes(fleet, work, awork, concurrency=concurrency)
-    assert awaiting.most == most
-    assert blocking.most <= most
-    assert blocking.most > 1 or most == 1
+    assert in_tasks.most == most
+    assert in_threads.most <= most
+    assert in_threads.most > 1 or most == 1
 
 
 def test_slow_server_delays_only_its_own_tenants(fleet, flushed_server):
@@ -301,7 +301,7 @@ def test_slow_server_delays_only_its_own_tenants(fleet, flushed_server):
             if len(ran) == 4:
                 gate.set()
             return True
-        return gate.wait(5)  # all eight places of the first server are taken until the other one is through
+        return gate.wait(5)  # all eight workers of the first server are busy until the other one is done
 
     outcomes = fleet.fan_out(work, concurrency=10)
     assert all(outcome.value for outcome in outcomes.values())

@@ -1,4 +1,4 @@
-"""limpyd's pitfalls, by their numbers: fields and their indexes."""
+"""Differences from limpyd: fields and their indexes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``FieldLock``, for applications: who waits for whom, and that nothing of it stays behind."""
+"""``FieldLock``: exclusion, reentrance, loss, and cleanup."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_tasks_exclude_each_other_and_child_tasks_share_the_lock(person):
     ended = asyncio.Event()
     async with FieldLock(p.note):
         task = asyncio.create_task(late(ended))
-    async with FieldLock(p.note):  # a new hold, of which the task started under the old one has no part
+    async with FieldLock(p.note):  # acquired again, which the task started under the old lock does not share
         ended.set()
         assert await task is False
 
@@ -165,7 +165,7 @@ async def test_fields_and_models_that_are_not_lockable_are_not_locked(call, data
         async with call.enter(FieldLock(t.value)) as lock, call.enter(lock):
             assert set(raw.scan_iter()) == before
     async with call.enter(FieldLock(model_free.get_field("value"))) as lock:
-        assert raw.exists(lock.name)  # the class's own field goes by its own flag
+        assert raw.exists(lock.name)  # a field of the class has its own flag
 
 
 async def test_locks_of_tenants_are_independent(call, flushed_server):

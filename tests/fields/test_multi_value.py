@@ -1,4 +1,4 @@
-"""Every command of hash, list, set and sorted set fields answers what redis-py does, and the index follows at once."""
+"""Every command of hash, list, set and sorted set fields returns what redis-py does, and updates the index."""
 
 from __future__ import annotations
 

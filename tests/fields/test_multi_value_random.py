@@ -1,4 +1,4 @@
-"""Random commands on fields of many values: content and index entries agree at each step, whoever wrote before."""
+"""Random commands on multi-value fields: content and index entries agree after each step."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ async def one_command(call, raw, field, key, before, command, args):
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
-async def test_content_and_entries_agree(database, raw, awaiting, program):
+@given(is_async=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
+async def test_content_and_entries_agree(database, raw, is_async, program):
     raw.flushdb()
-    await play(Caller(is_async=awaiting), make_bag(database), raw, program, folded=False)
+    await play(Caller(is_async=is_async), make_bag(database), raw, program, folded=False)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
-async def test_entries_that_several_values_share_stay_until_the_last_is_gone(database, raw, awaiting, program):
+@given(is_async=st.booleans(), program=st.lists(steps, min_size=4, max_size=25))
+async def test_entries_that_several_values_share_stay_until_the_last_is_gone(database, raw, is_async, program):
     raw.flushdb()
-    await play(Caller(is_async=awaiting), make_folded(database), raw, program, folded=True)
+    await play(Caller(is_async=is_async), make_folded(database), raw, program, folded=True)

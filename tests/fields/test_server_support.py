@@ -1,4 +1,4 @@
-"""Commands that not every server has: what they do where they are there, and what is said where they aren't."""
+"""Commands that not every server has: their effect, and the error on servers without them."""
 
 from __future__ import annotations
 

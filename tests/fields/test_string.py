@@ -1,4 +1,4 @@
-"""Every command of StringField, in both modes, on fields without and with indexes."""
+"""Every command of StringField, on fields without and with indexes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Odd values: what goes in as it is, what comes out as text, what is refused."""
+"""Unusual values: stored as they are, returned as text, or refused."""
 
 from __future__ import annotations
 

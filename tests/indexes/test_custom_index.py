@@ -1,4 +1,4 @@
-"""An index class of an application's own: three methods."""
+"""A custom index class, which needs three methods."""
 
 from __future__ import annotations
 

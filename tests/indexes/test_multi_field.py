@@ -1,4 +1,4 @@
-"""Indexes over several fields: their entries follow every field, in one atomic step."""
+"""Indexes over several fields: their entries are updated atomically with every field."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ steps = st.tuples(
 
 @pytest.mark.parametrize("unique", [False, True])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=16))
-async def test_entries_follow_all_fields(database, raw, awaiting, unique, program):
+@given(is_async=st.booleans(), program=st.lists(steps, min_size=4, max_size=16))
+async def test_entries_follow_all_fields(database, raw, is_async, unique, program):
     raw.flushdb()
-    call = Caller(is_async=awaiting)
+    call = Caller(is_async=is_async)
     cls = spanning_model(database, name="Spanned", unique=unique)
     rows, handles = {}, {}
     for who, what, value, second in program:
@@ -160,10 +160,10 @@ async def test_round_trips_of_writes_to_indexed_fields(call, database, raw):
             await call(getattr(thing, field), command, "5")
         assert counted.trips == 1
     lazy = cls.lazy_connect(thing._pk)
-    for trips in (2, 1):
+    for round_trips in (2, 1):
         with count_commands(database) as counted:
-            await call(lazy.score, "hset", str(trips))
-        assert counted.trips == trips
+            await call(lazy.score, "hset", str(round_trips))
+        assert counted.trips == round_trips
 
 
 async def test_write_of_another_client_is_noticed(call, database, raw):

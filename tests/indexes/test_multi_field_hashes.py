@@ -38,7 +38,7 @@ def make_song(database):
 
 
 def wanted(raw):
-    """Return the entries that the stored values call for."""
+    """Return the entries that the stored values require."""
     found = {}
     for pk in raw.smembers(":song:collection"):
         names, links = (raw.hgetall(f":song:{pk}:{name}").items() for name in ("credits", "links"))
@@ -90,17 +90,17 @@ given_values = st.fixed_dictionaries(
 @given(
     program=st.lists(st.tuples(st.integers(0, 1), st.booleans(), steps), max_size=12),
     values=st.lists(given_values, min_size=2, max_size=2),
-    awaiting=st.booleans(),
+    is_async=st.booleans(),
 )
-async def test_random_writes_leave_entries_that_match_the_values(database, raw, program, values, awaiting):
+async def test_random_writes_leave_entries_that_match_the_values(database, raw, program, values, is_async):
     raw.flushdb()
-    song, call = make_song(database), Caller(is_async=awaiting)
+    song, call = make_song(database), Caller(is_async=is_async)
     songs = [await call.create(song, **{"plays": 1, **each}) for each in values]
     assert_right(raw)
     for number, forgetting, (target, command, args) in program:
         if not raw.sismember(":song:collection", number + 1):
             continue
-        if forgetting:  # another handle, which has seen no value
+        if forgetting:  # another object, which has read no value
             songs[number] = song.lazy_connect(number + 1)
         on = songs[number] if target == "object" else getattr(songs[number], target)
         await call(on, command, *args)
@@ -143,7 +143,7 @@ async def test_round_trips_of_writes_to_hashes(call, database):
         ("links", "hdel", ("u",)),
     ]
     other = await call.create(song, credits={"a": "b"}, links={"t": "v"}, place="x", plays=1, tags=["t"])
-    for target, command, args in writes:  # the server learns the scripts
+    for target, command, args in writes:  # the server loads the scripts
         await call(getattr(other, target), command, *args)
     with count_commands(database) as counted:
         one = await call.create(song, credits={"a": "b"}, links={"u": "v"}, place="x", plays=1, tags=["t"])

@@ -42,7 +42,7 @@ def make_shelf(database, *, together=False, unique=False):
 
 
 def wanted(raw):
-    """Return the entries that the stored values call for."""
+    """Return the entries that the stored values require."""
     found = {}
     for pk in raw.smembers(":shelf:collection"):
         tags, words, members = (sorted(held(raw, f":shelf:{pk}:{name}") or ()) for name in ("tags", "words", "members"))
@@ -90,11 +90,11 @@ starts = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    awaiting=st.booleans(), start=starts, program=st.lists(st.tuples(st.integers(0, 1), steps), min_size=4, max_size=20)
+    is_async=st.booleans(), start=starts, program=st.lists(st.tuples(st.integers(0, 1), steps), min_size=4, max_size=20)
 )
-async def test_entries_follow_all_fields(database, raw, awaiting, start, program):
+async def test_entries_follow_all_fields(database, raw, is_async, start, program):
     raw.flushdb()
-    shelf, call = make_shelf(database), Caller(is_async=awaiting)
+    shelf, call = make_shelf(database), Caller(is_async=is_async)
     handles = [await call.create(shelf, **start, members={"m": 1}), await call.create(shelf, place="a")]
     for number, (name, command, arguments) in program:
         p = handles[number]
@@ -163,7 +163,7 @@ async def test_change_by_another_client_is_noticed(call, database, raw):
 
 async def test_round_trips_of_writes_with_several_values(call, database):
     shelf = make_shelf(database)
-    await call.create(shelf, tags=["a"])  # the server knows the script now
+    await call.create(shelf, tags=["a"])  # the script is loaded now
     with count_commands(database) as counted:
         p = await call.create(shelf, tags=["a", "b"], words=["x", "y"], place="p", score=1)
     assert counted.trips == 2

@@ -79,10 +79,10 @@ class Oracle:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(awaiting=st.booleans(), program=st.lists(steps, min_size=4, max_size=20))
-async def test_values_and_indexes_agree_with_a_dict(person, raw, awaiting, program):
+@given(is_async=st.booleans(), program=st.lists(steps, min_size=4, max_size=20))
+async def test_values_and_indexes_agree_with_a_dict(person, raw, is_async, program):
     raw.flushdb()
-    call, oracle, handles = Caller(is_async=awaiting), Oracle(), []
+    call, oracle, handles = Caller(is_async=is_async), Oracle(), []
     for kind, *rest in [("create", {"name": "a"}), ("create", {"email": "a", "age": "5"}), *program]:
         if kind == "create":
             (values,) = rest

@@ -35,12 +35,12 @@ def ranged(database, *indexes, kind=fields.StringField, **options):
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(awaiting=st.booleans(), values=st.lists(texts, min_size=1, max_size=8), wanted=texts)
-@example(awaiting=False, values=["foo", "foo1"], wanted="foo")
-@example(awaiting=True, values=["foo", "foo1"], wanted="foo1")
-async def test_texts_compare_by_their_bytes(database, raw, awaiting, values, wanted):
+@given(is_async=st.booleans(), values=st.lists(texts, min_size=1, max_size=8), wanted=texts)
+@example(is_async=False, values=["foo", "foo1"], wanted="foo")
+@example(is_async=True, values=["foo", "foo1"], wanted="foo1")
+async def test_texts_compare_by_their_bytes(database, raw, is_async, values, wanted):
     raw.flushdb()
-    call = Caller(is_async=awaiting)
+    call = Caller(is_async=is_async)
     cls = ranged(database, TextRangeIndex)
     for number, value in enumerate(values):
         await call.create(cls, pk=str(number), f=value)
@@ -62,10 +62,10 @@ numbers = st.one_of(
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(awaiting=st.booleans(), values=st.lists(numbers, min_size=1, max_size=8), wanted=numbers)
-async def test_numbers_compare_by_value(database, raw, awaiting, values, wanted):
+@given(is_async=st.booleans(), values=st.lists(numbers, min_size=1, max_size=8), wanted=numbers)
+async def test_numbers_compare_by_value(database, raw, is_async, values, wanted):
     raw.flushdb()
-    call = Caller(is_async=awaiting)
+    call = Caller(is_async=is_async)
     cls = ranged(database, NumberRangeIndex)
     for number, value in enumerate(values):
         await call.create(cls, pk=str(number), f=value)

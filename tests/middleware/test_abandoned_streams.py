@@ -1,4 +1,4 @@
-"""The clean-up of a streamed body after a disconnect runs in its own tenant if its generator function is decorated."""
+"""The cleanup of a streamed body after a disconnect runs under its own tenant if its generator function is decorated."""
 
 from __future__ import annotations
 

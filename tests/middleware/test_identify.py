@@ -155,7 +155,7 @@ def test_from_path_refuses_an_invalid_prefix(prefix):
 
 
 def test_path_without_the_mount_point_is_understood(router):
-    """Some ASGI servers do; frameworks expect it to be in."""
+    """Some ASGI servers omit the mount point; frameworks expect it."""
     seen = []
 
     async def app(scope, receive, send):

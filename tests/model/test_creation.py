@@ -1,4 +1,4 @@
-"""How objects come into being."""
+"""Creation of objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing model classes: what is taken, and what is refused at once."""
+"""Definitions of model classes that are accepted or refused."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_class_statement_with_super_that_runs_again_replaces_the_first_class(hos
     "what", ["a field", "an option", "a default", "a method", "a constant", "a closure", "a transform", "a base"]
 )
 def test_class_statement_that_defines_another_model_when_run_again_is_refused(host, what):
-    """limpyd silently gives the first one back."""
+    """limpyd silently returns the first one."""
 
     def make(varied):
         class Base(model.RedisModel):

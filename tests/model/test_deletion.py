@@ -1,4 +1,4 @@
-"""Deleting objects, and what is left of them."""
+"""Deletion of objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""post_command, and other places where applications put code of their own."""
+"""post_command and other methods that applications override."""
 
 from __future__ import annotations
 

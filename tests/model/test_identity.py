@@ -1,4 +1,4 @@
-"""Objects as Python objects: equality, hash and repr ask Redis for nothing."""
+"""Objects as Python objects: equality, hash and repr send no command."""
 
 from __future__ import annotations
 

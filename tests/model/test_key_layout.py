@@ -1,4 +1,4 @@
-"""The names and kinds of keys are limpyd's, to the letter."""
+"""The names and types of keys are exactly those of limpyd."""
 
 from __future__ import annotations
 

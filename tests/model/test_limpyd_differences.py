@@ -1,4 +1,4 @@
-"""limpyd's pitfalls, by their numbers: making, finding and deleting objects, and what models are made of."""
+"""Differences from limpyd: models, and creating, finding and deleting their objects."""
 
 from __future__ import annotations
 

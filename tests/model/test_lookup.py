@@ -1,4 +1,4 @@
-"""Finding one object, and knowing whether there is one."""
+"""Finding one object, and testing whether it exists."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def test_get_or_connect_finds_an_object_or_creates_it(call, person, raw):
     second, created = await call(person, "get_or_connect", email="a@x")
     assert (second, created) == (first, False)
     assert raw.smembers("spec:person:collection") == {"1"}
-    with pytest.raises(UniquenessError):  # there is one with that email, and it is not Bob
+    with pytest.raises(UniquenessError):  # an object has that email, but is not Bob
         await call(person, "get_or_connect", email="a@x", name="Bob")
     with pytest.raises(ValueError, match="allocated"):
         await call(person, "get_or_connect", pk=12)

@@ -1,4 +1,4 @@
-"""A question asked of the class belongs to the tenant that was current when it was asked, however late it is answered."""
+"""A query of a class belongs to the tenant that was current at the call, however late it is awaited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many round trips things take."""
+"""The number of round trips of operations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def warm(person):
     return person
 
 
-async def trips(call, expected, target, command, /, *args, **kwargs):
+async def round_trips(call, expected, target, command, /, *args, **kwargs):
     with count_commands() as sent:
         result = await call(target, command, *args, **kwargs)
     assert sent.trips == expected, sent
@@ -34,26 +34,26 @@ async def test_round_trips_of_creating_and_deleting(call, warm):
     with count_commands() as sent:
         p = await call.create(warm, name="Ann", email="a@x", city="Rome", note="n")
     assert sent.trips == 2, sent
-    await trips(call, 1, p, "delete")
+    await round_trips(call, 1, p, "delete")
     with count_commands() as sent:
         p = await call.create(warm, name="Ann", email="a@x", city="Rome")
     other = warm.lazy_connect(p._pk)
-    await trips(call, 2, other, "delete")
+    await round_trips(call, 2, other, "delete")
 
 
 async def test_round_trips_of_writing_an_indexed_field(call, warm):
     p = await call.create(warm, name="Ann", city="Rome", email="a@x")
     for command, args in [("set", ("b",)), ("append", ("c",)), ("set", ("5",)), ("incr", ()), ("delete", ())]:
-        await trips(call, 1, p.name, command, *args)
-    await trips(call, 1, p.city, "hset", "Oslo")
-    await trips(call, 1, p, "hmset", city="Bonn", age=1)
-    await trips(call, 1, p.email, "set", "b@x")
-    await trips(call, 1, p.badge, "hset", "b")
+        await round_trips(call, 1, p.name, command, *args)
+    await round_trips(call, 1, p.city, "hset", "Oslo")
+    await round_trips(call, 1, p, "hmset", city="Bonn", age=1)
+    await round_trips(call, 1, p.email, "set", "b@x")
+    await round_trips(call, 1, p.badge, "hset", "b")
     q = warm.lazy_connect(p._pk)
-    await trips(call, 2, q.email, "set", "c@x")
-    await trips(call, 1, q.email, "set", "d@x")
-    await trips(call, 1, q.city, "hget")
-    await trips(call, 1, q.city, "hset", "Rome")
+    await round_trips(call, 2, q.email, "set", "c@x")
+    await round_trips(call, 1, q.email, "set", "d@x")
+    await round_trips(call, 1, q.city, "hget")
+    await round_trips(call, 1, q.city, "hset", "Rome")
 
 
 async def test_plain_field_takes_one_round_trip(call, warm):
@@ -65,16 +65,16 @@ async def test_plain_field_takes_one_round_trip(call, warm):
         (p.age, "hget", ()),
         (p, "hmget", ("age", "city")),
     ]:
-        await trips(call, 1, target, command, *args)
+        await round_trips(call, 1, target, command, *args)
 
 
 async def test_finding_takes_one_round_trip(call, warm):
     for number in range(100):
         await call.create(warm, name="Ann", email=f"{number}@x", city="Rome", age=number)
-    await trips(call, 1, warm, "get", pk=5)
-    await trips(call, 1, warm, "get", email="5@x")
-    await trips(call, 1, warm, "get", email="5@x", city="Rome")
-    await trips(call, 1, warm, "exists", email="5@x")
+    await round_trips(call, 1, warm, "get", pk=5)
+    await round_trips(call, 1, warm, "get", email="5@x")
+    await round_trips(call, 1, warm, "get", email="5@x", city="Rome")
+    await round_trips(call, 1, warm, "exists", email="5@x")
     for found in (
         warm.collection(),
         warm.collection(name="Ann"),
@@ -85,13 +85,13 @@ async def test_finding_takes_one_round_trip(call, warm):
         with count_commands() as sent:
             assert len(await call.list(found)) == 100
         assert sent.trips == 1, sent
-        await call.slice(found, slice(0, 1))  # the server learns the script
+        await call.slice(found, slice(0, 1))  # the server loads the script
         with count_commands() as sent:
             assert len(await call.slice(found, slice(10, 20))) == 10
             await call.item(found, 3)
             await call.item(found, -3)
             await call.count(found)
-        assert sent.trips == (4 if call.is_async else 3), sent  # the blocking one keeps its items: no count
+        assert sent.trips == (4 if call.is_async else 3), sent  # the sync form keeps its items, so it needs no count
     with count_commands() as sent:
         objects = await call.list(warm.instances(name="Ann"))
         reading = together(p.age._hget() for p in objects)
@@ -145,29 +145,29 @@ async def test_creating_an_object_of_three_fields_takes_two_round_trips(call, th
 async def test_unique_write_takes_one_round_trip_if_the_old_value_is_known_else_two(call, thing):
     p = await call.create(thing, code="1", size="2", note="n")
     await call.create(thing, code="5")
-    await trips(call, 1, p.code, "set", "2")
-    await trips(call, 1, p.code, "get")
-    await trips(call, 1, p.code, "set", "3")
-    await trips(call, 1, p.size, "hset", "3")
+    await round_trips(call, 1, p.code, "set", "2")
+    await round_trips(call, 1, p.code, "get")
+    await round_trips(call, 1, p.code, "set", "3")
+    await round_trips(call, 1, p.size, "hset", "3")
     with count_commands() as sent, pytest.raises(UniquenessError):
         await call(p.code, "set", "5")
     assert sent.trips == 1, sent
     for field, command in (("code", "set"), ("size", "hset"), ("code", "delete"), ("size", "hdel")):
         unseen = thing.lazy_connect(p._pk)
-        await trips(call, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
+        await round_trips(call, 2, getattr(unseen, field), command, *(["4"] if "set" in command else []))
 
 
 async def test_write_after_a_change_by_another_client_takes_one_more_round_trip(call, thing):
     p = await call.create(thing, code="1", size="2")
     await call(thing.lazy_connect(p._pk).code, "set", "2")
-    await trips(call, 2, p.code, "set", "3")
-    await trips(call, 1, p.code, "set", "4")
+    await round_trips(call, 2, p.code, "set", "3")
+    await round_trips(call, 1, p.code, "set", "4")
 
 
 async def test_deleting_takes_one_round_trip_if_the_values_are_known_else_two(call, thing):
-    await trips(call, 1, await call.create(thing, code="1", size="2", note="n"), "delete")
+    await round_trips(call, 1, await call.create(thing, code="1", size="2", note="n"), "delete")
     p = await call.create(thing, code="1", size="2", note="n")
-    await trips(call, 2, thing.lazy_connect(p._pk), "delete")
+    await round_trips(call, 2, thing.lazy_connect(p._pk), "delete")
 
 
 async def test_found_objects_are_read_in_one_or_two_round_trips(call, warm):
@@ -177,7 +177,7 @@ async def test_found_objects_are_read_in_one_or_two_round_trips(call, warm):
     values = warm.collection(ExtendedCollectionManager, name="Ann").values_list("name", "city", "age")
     fetching = warm.instances(name="Ann").fetch("name", "city", "age")
     for found in (values, fetching):
-        await call.slice(found, slice(0, 1))  # the server learns the script
+        await call.slice(found, slice(0, 1))  # the server loads the script
         with count_commands() as sent:
             rows = await call.list(found())
         assert sent.trips == 1, sent

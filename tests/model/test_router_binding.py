@@ -61,7 +61,7 @@ async def test_routed_model_without_a_tenant_is_refused(call, routed, router):
             with pytest.raises(NoTenantError):
                 build()
     assert sent.trips == 0
-    assert await call(p.name, "get") == "Ann"  # what was made for a tenant stays its
+    assert await call(p.name, "get") == "Ann"  # an object keeps its tenant
 
 
 @pytest.mark.invariant(2)

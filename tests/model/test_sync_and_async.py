@@ -1,4 +1,4 @@
-"""Whatever talks to Redis has an asyncio twin, and nothing that only describes an object talks to it."""
+"""Every operation that sends commands has an async form, and describing an object sends none."""
 
 from __future__ import annotations
 

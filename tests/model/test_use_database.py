@@ -1,4 +1,4 @@
-"""Moving models to another database: all that belong together, or none."""
+"""Moving models to another database: all that belong together move, or none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def define(name, /, *bases, **body):
 
 @pytest.fixture
 def family():
-    """A base with a database, a child, a grandchild, one child elsewhere with a child that came back."""
+    """A base with a database, a child, a grandchild, and a child in another database with a child in the first."""
     here, elsewhere = RedisDatabase(), RedisDatabase()
     base = define("Base", database=here, abstract=True)
     child = define("Child", base)

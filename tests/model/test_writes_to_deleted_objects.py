@@ -76,7 +76,7 @@ async def test_write_to_an_object_deleted_by_another_client_is_refused_in_one_ro
     call, item, raw, field, command, args, found
 ):
     kept = await call.create(item)
-    await write(call, kept, field, command, args)  # the server has the script
+    await write(call, kept, field, command, args)  # the script is loaded
     await call(kept, "delete")
     made = await stored(call, item)
     handle = item.lazy_connect(made.known_pk)

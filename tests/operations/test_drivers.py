@@ -1,4 +1,4 @@
-"""Operations and the two drivers: the same conversation, blocking and awaiting."""
+"""Operations and the sync and async drivers, which exchange the same commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITE = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])"
 
 @pytest.fixture(params=["sync", "async"])
 def run(request, database):
-    """Run an operation in one mode or the other."""
+    """Run an operation in sync or async."""
 
     def go(operation):
         if request.param == "sync":
@@ -173,7 +173,7 @@ def test_operations_run_together_share_round_trips(run, database):
         replies = yield Batch([Command("SET", "b", 1), Command("GET", "b")])
         return replies
 
-    def forgiving():  # not of what the server won't queue: on some connections that takes another trip
+    def forgiving():  # without commands that the server refuses to queue, which may take another round trip
         try:
             yield Command("INCR", "text")
         except redis.ResponseError:

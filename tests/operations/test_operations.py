@@ -1,4 +1,4 @@
-"""Operations: several side by side, their steps travelling together."""
+"""Several operations at once, whose steps share round trips."""
 
 from __future__ import annotations
 

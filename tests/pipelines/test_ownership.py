@@ -1,4 +1,4 @@
-"""Whose commands a pipeline queues: one task's or thread's, of one database, for one tenant."""
+"""A pipeline queues the commands of one task or thread, for one database and one tenant."""
 
 from __future__ import annotations
 

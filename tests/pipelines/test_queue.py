@@ -113,7 +113,7 @@ async def test_lazy_objects_are_looked_up_first_and_missing_ones_are_not_written
             await call(p.note, "get")
         with count_commands() as sent:
             results = await call(pipe, "execute", raise_on_error=False)
-        assert sent.trips == 2, sent  # the commands, and a write whose former value nobody knew
+        assert sent.trips == 2, sent  # the commands, and a write whose former value was unknown
     assert results[:3] == [True, True, "n"]
     assert [type(result) for result in results[3:5]] == [DoesNotExist] * 2
     assert results[5] is None

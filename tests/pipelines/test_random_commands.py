@@ -1,4 +1,4 @@
-"""Random commands through pipelines give the results, and leave the keys, that the same commands give one by one."""
+"""Random commands in a pipeline have the results and effects of the same commands one by one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def objects(cls):
 
 def called(at, stored, command):
     name, method, *args = command
-    if name == "email":  # who comes first to a unique value is not the same where objects need different rounds
+    if name == "email":  # which object gets a unique value depends on the round trips that each one needs
         args = [f"{at % 2 if at < 4 else at}-{value}" for value in args]
     return getattr(getattr(stored, name) if name else stored, method)(*args)
 

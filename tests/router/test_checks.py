@@ -1,4 +1,4 @@
-"""check(): the servers themselves are asked. Invariant 6 for what settings can't tell."""
+"""check() asks the servers: invariant 6 where settings are not enough."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONCE = Retry(NoBackoff(), 0)
 
 
 async def both(router, **arguments):
-    """Return what both modes find, which must be the same."""
+    """Return the result of the sync and the async form, which must be equal."""
     found = router.check(**arguments)
     again = await router.acheck(**arguments)
     assert [(each.kind, each.tenants) for each in found] == [(each.kind, each.tenants) for each in again]

@@ -1,4 +1,4 @@
-"""The end of a decorated async generator runs in its own tenant, whoever closes it."""
+"""The cleanup of a decorated async generator runs under its own tenant, whoever closes it."""
 
 from __future__ import annotations
 

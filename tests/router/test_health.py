@@ -1,4 +1,4 @@
-"""Health: one question a server, what it means for tenants, and what an application makes of it."""
+"""Health checks: one command per server, the report for tenants, and readiness policies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def health(router, call, **options):
 
 @pytest.fixture
 def router(server):
-    """Fifty tenants on a server that is well, three on one that is not."""
+    """Fifty tenants on a healthy server, three on one that is down."""
     tenants = {f"well-{number}": RedisDatabase(**server.settings, db=number) for number in range(50)}
     gone = free_port()
     for number in range(3):
@@ -45,7 +45,7 @@ async def test_health_report_has_servers_and_tenants(router, server, call):
     assert "secret" not in repr(report) + json.dumps(told)
     before = router.database_for("gone-0").server.breaker.status
     again = await health(router, call)
-    assert again.servers[1].error == "ConnectionError"  # it was asked: what the breaker knows may be past
+    assert again.servers[1].error == "ConnectionError"  # it was checked: the state of the breaker may be outdated
     assert again.servers[1].seconds < 1
     assert router.database_for("gone-0").server.breaker.status.failures <= before.failures + 1
 

@@ -1,4 +1,4 @@
-"""Invariants 1, 2 and 3, with models on a real server, in both modes."""
+"""Invariants 1 to 4, with models on a real server, in sync and async."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_removed_tenant_is_refused(router, invoice_model):
 
 
 def shape(*things):
-    """What of objects and classes could be changed by entering a tenant."""
+    """Return everything of objects and classes that entering a tenant could change."""
     return [(thing, {name: id(value) for name, value in vars(thing).items()}) for thing in things]
 
 
@@ -170,7 +170,7 @@ def test_concurrent_threads_use_their_own_tenants(router, invoice_model):
             assert {each.number.get() for each in invoice_model.instances()} == {f"{tenant}-{n}" for n in range(10)}
 
 
-# Invariant 3: what was made for a tenant stays its
+# Invariant 3: objects keep their tenant
 
 
 @pytest.mark.invariant(3)
@@ -178,7 +178,7 @@ async def test_object_keeps_its_tenant(router, invoice_model):
     with router.use_tenant("acme"):
         invoice = invoice_model(number="F-1", amount=3)
         collection = invoice_model.collection(number="F-1")
-    assert invoice.number.get() == "F-1"  # no tenant is current: it knows its own
+    assert invoice.number.get() == "F-1"  # no tenant is current: the object uses its own
     assert await invoice.amount.ahget() == "3"
     assert list(collection) == ["1"]
     assert len(collection) == 1
@@ -259,7 +259,7 @@ def test_objects_of_a_tenant_that_was_removed_are_refused(router, invoice_model)
     database = router.remove("acme")
     with pytest.raises(WrongTenantError, match="before tenant 'acme' was removed"):
         invoice.number.get()
-    router.add("acme", database)  # the same name, and even the same place: nobody can tell what happened in between
+    router.add("acme", database)  # the same name and keyspace, but the keys may have been changed in between
     with router.use_tenant("acme"):
         for use in (invoice.number.get, lambda: list(some)):
             with pytest.raises(WrongTenantError):

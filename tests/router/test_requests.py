@@ -1,4 +1,4 @@
-"""Inside a request: the tenant is set, also to none, and another one is refused."""
+"""Request scopes: the tenant is set, also to none, and another one is refused."""
 
 from __future__ import annotations
 

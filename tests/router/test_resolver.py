@@ -1,4 +1,4 @@
-"""Resolvers: asked for ids that are not in the map, once for many callers, and not again at once."""
+"""Resolvers are called for unknown ids, once for concurrent callers, and their results are cached."""
 
 from __future__ import annotations
 

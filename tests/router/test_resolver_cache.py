@@ -1,4 +1,4 @@
-"""Resolved tenants, in bounded number: what is let go, what comes back, what is asked again, and what stays usable."""
+"""The bounded cache of resolved tenants: eviction, invalidation, and tenants that stay usable."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from tests.support.waiting import aeventually, eventually
 
 
 class Registry:
-    """Where tenants live, which may change; counts how often it is asked."""
+    """A registry of tenants that may change; counts how often it is called."""
 
-    def __init__(self, server, *, awaiting=False):
+    def __init__(self, server, *, is_async=False):
         self.server = server
         self.places = {f"t{number}": {"db": number} for number in range(1, 9)}
         self.asked = []
-        self.resolver = self.awaiting if awaiting else self.blocking
+        self.resolver = self.afind if is_async else self.find
 
-    def blocking(self, tenant):
+    def find(self, tenant):
         self.asked.append(tenant)
         place = self.places.get(tenant)
         return None if place is None else RedisDatabase(**{**self.server.settings, **place})
 
-    async def awaiting(self, tenant):
+    async def afind(self, tenant):
         await asyncio.sleep(0)
-        return self.blocking(tenant)
+        return self.find(tenant)
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def test_evicted_tenant_closes_its_connections_when_their_commands_are_done(regi
     router.close()
 
 
-@pytest.mark.parametrize("awaiting", [False, True])
-async def test_objects_and_scopes_of_an_evicted_tenant_remain_usable(flushed_server, awaiting):
-    registry = Registry(flushed_server, awaiting=awaiting)
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_objects_and_scopes_of_an_evicted_tenant_remain_usable(flushed_server, is_async):
+    registry = Registry(flushed_server, is_async=is_async)
     router, note = make(registry, resolver_cache=1)
     async with router.use_tenant("t1"):
         kept = await note.acreate(text="one")
@@ -110,7 +110,7 @@ async def test_objects_and_scopes_of_an_evicted_tenant_remain_usable(flushed_ser
         assert await note(kept.pk.get()).text.aget() == "one"  # made now, with a resolver that only awaits
         assert await collection.acount() == 1
     assert kept.text.get() == "one"
-    async with router.use_tenant("t1"):  # comes back as it was
+    async with router.use_tenant("t1"):  # is resolved again, unchanged
         assert router.database is kept._placement.database
         assert await kept.text.aget() == "one"
     assert registry.asked == ["t1", "t2", "t3"]
@@ -145,23 +145,23 @@ def test_scans_of_an_evicted_tenant_continue(registry):
     first = next(found)
     router.database_for("t2")
     assert {first, *found} == {f"key:{number}" for number in range(300)}
-    walk = router.scan_keys(tenants=["t3", "t4", "t1"])
-    assert {tenant for tenant, _ in walk} == {"t1"}
-    assert all(outcome.ok for outcome in walk.outcomes.values())
+    scan = router.scan_keys(tenants=["t3", "t4", "t1"])
+    assert {tenant for tenant, _ in scan} == {"t1"}
+    assert all(outcome.ok for outcome in scan.outcomes.values())
     router.close()
 
 
 # Invalidation
 
 
-@pytest.mark.parametrize("awaiting", [False, True])
-async def test_forgotten_tenant_is_resolved_again(flushed_server, awaiting):
-    registry = Registry(flushed_server, awaiting=awaiting)
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_forgotten_tenant_is_resolved_again(flushed_server, is_async):
+    registry = Registry(flushed_server, is_async=is_async)
     router, note = make(registry)
     async with router.use_tenant("t1"):
         kept = await note.acreate(text="one")
         assert router.forget("t1") is True
-        assert await note(kept.pk.get()).text.aget() == "one"  # whoever is inside goes on
+        assert await note(kept.pk.get()).text.aget() == "one"  # the entered scope stays usable
         registry.places["t1"] = {"db": 11}
     async with router.use_tenant("t1"):
         assert router.database.keyspace.db == 11
@@ -190,9 +190,9 @@ def test_existing_objects_use_the_settings_resolved_last(registry):
     router.close()
 
 
-@pytest.mark.parametrize("awaiting", [False, True])
-async def test_forget_drops_a_cached_unknown_id(flushed_server, awaiting):
-    registry = Registry(flushed_server, awaiting=awaiting)
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_forget_drops_a_cached_unknown_id(flushed_server, is_async):
+    registry = Registry(flushed_server, is_async=is_async)
     router, _ = make(registry)
     with pytest.raises(UnknownTenantError):
         await router.adatabase_for("new")
@@ -205,7 +205,7 @@ async def test_forget_drops_a_cached_unknown_id(flushed_server, awaiting):
 
 def test_result_resolved_before_forget_is_not_cached(registry):
     asked, go_on = threading.Event(), threading.Event()
-    answer = registry.blocking
+    answer = registry.find
 
     def slow(tenant):
         database = answer(tenant)
@@ -264,10 +264,10 @@ def test_replace_moves_a_tenant_to_another_database(registry):
     assert router.replace("acme", elsewhere) is elsewhere
     with router.use_tenant("acme"), pytest.raises(WrongTenantError):
         kept.text.get()
-    router.add("initech", RedisDatabase(**settings, db=1))  # its old place is free
+    router.add("initech", RedisDatabase(**settings, db=1))  # its old keyspace is free
     with pytest.raises(SharedKeyspaceError):
         elsewhere.connect(**settings, db=1)
-    same.connect(**settings, db=4)  # is no tenant's any more
+    same.connect(**settings, db=4)  # belongs to no tenant now
     for wrong, error in ((None, ConfigurationError), (RedisDatabase(), UnknownTenantError)):
         with pytest.raises(error):
             router.replace("nobody" if wrong else "acme", wrong)
@@ -283,7 +283,7 @@ def test_object_does_not_follow_a_replaced_database(registry):
         kept = note(text="one")
         router.replace("acme", RedisDatabase(**settings, db=1))
         assert kept.text.get() == "one"
-        old.connect(**settings, db=5)  # the application's own business, but not the tenant's
+        old.connect(**settings, db=5)  # the application may move it, but the tenant does not follow
         with pytest.raises(WrongTenantError):
             kept.text.get()
     router.close()
@@ -301,11 +301,11 @@ def test_objects_of_a_removed_tenant_are_refused_even_if_it_is_added_again(regis
         kept.text.get()
 
 
-# Asking once
+# Single flight
 
 
 def waiting(router):
-    """Return how many threads and tasks wait for the answer about t1."""
+    """Return how many threads and tasks wait for the resolution of t1."""
     ask = router._resolving._asking.get("t1")
     return 0 if ask is None else len(ask.future._condition._waiters) + len(ask.future._done_callbacks)
 
@@ -339,36 +339,36 @@ def test_failed_resolution_is_shared_by_waiting_callers_and_not_cached(registry)
         router.database_for("t1")
 
 
-@pytest.mark.parametrize("awaiting", [False, True])
-def test_concurrent_event_loops_and_threads_call_the_resolver_once(registry, awaiting):
+@pytest.mark.parametrize("is_async", [False, True])
+def test_concurrent_event_loops_and_threads_call_the_resolver_once(registry, is_async):
     started, go_on = threading.Event(), threading.Event()
 
     async def slow(tenant):
         started.set()
         await aeventually(go_on.is_set)
-        return registry.blocking(tenant)
+        return registry.find(tenant)
 
-    def blocking(tenant):
+    def find(tenant):
         started.set()
         assert go_on.wait(5)
-        return registry.blocking(tenant)
+        return registry.find(tenant)
 
-    router, got = DatabaseRouter(resolver=slow if awaiting else blocking), []
+    router, got = DatabaseRouter(resolver=slow if is_async else find), []
 
     async def several():
         got.extend(await asyncio.gather(*(router.adatabase_for("t1") for _ in range(50))))
 
     threads = [threading.Thread(target=lambda: asyncio.run(several())) for _ in range(4)]
-    if not awaiting:
+    if not is_async:
         threads += [threading.Thread(target=lambda: got.append(router.database_for("t1"))) for _ in range(4)]
     for thread in threads:
         thread.start()
     assert started.wait(5)
-    eventually(lambda: waiting(router) >= (200 if awaiting else 203))  # 204 where a loop's thread asks
+    eventually(lambda: waiting(router) >= (200 if is_async else 203))  # 204 where a loop's thread asks
     go_on.set()
     for thread in threads:
         thread.join(10)
-    assert len(got) == (200 if awaiting else 204)
+    assert len(got) == (200 if is_async else 204)
     assert len(set(map(id, got))) == 1
     assert registry.asked == ["t1"]
 
@@ -381,7 +381,7 @@ def test_resolution_of_an_ended_event_loop_is_taken_over(registry):
         if len(first) == 1:
             started.set()
             await asyncio.sleep(60)
-        return registry.blocking(tenant)
+        return registry.find(tenant)
 
     router, got = DatabaseRouter(resolver=resolver), []
 
@@ -412,7 +412,7 @@ async def test_slow_sync_resolver_does_not_block_event_loops(registry):
 
     def slow(tenant):
         assert go_on.wait(5)
-        return registry.blocking(tenant)
+        return registry.find(tenant)
 
     router = DatabaseRouter(resolver=slow)
     tasks = [asyncio.create_task(router.adatabase_for("t1")) for _ in range(200)]
@@ -420,7 +420,7 @@ async def test_slow_sync_resolver_does_not_block_event_loops(registry):
     before = threading.active_count()
     go_on.set()
     await asyncio.gather(*tasks)
-    assert before < 20  # one thread asks, not one for each
+    assert before < 20  # one thread calls the resolver
     assert registry.asked == ["t1"]
 
 
@@ -439,9 +439,9 @@ def test_cache_size_must_be_a_number(given):
         DatabaseRouter(resolver_cache=given)
 
 
-@pytest.mark.parametrize("awaiting", [False, True], ids=["blocking resolver", "asyncio resolver"])
-async def test_work_for_more_tenants_than_the_cache_holds(flushed_server, awaiting):
-    registry = Registry(flushed_server, awaiting=awaiting)
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync resolver", "async resolver"])
+async def test_work_for_more_tenants_than_the_cache_holds(flushed_server, is_async):
+    registry = Registry(flushed_server, is_async=is_async)
     for number in range(1, 9):
         with RedisDatabase(**flushed_server.settings, db=number) as database:
             database.connection.set(f"of-{number}", 1)
@@ -458,7 +458,7 @@ async def test_work_for_more_tenants_than_the_cache_holds(flushed_server, awaiti
     assert await fresh().acheck(tenants=tenants) == []
     assert all(outcome.ok for outcome in (await fresh().aprobe(tenants=tenants)).values())
     assert (await fresh().ahealth(tenants=tenants)).count() == (8, 8)
-    if not awaiting:
+    if not is_async:
         expected = [(tenant, f"of-{tenant[1]}") for tenant in tenants]
         assert sorted(fresh().scan_keys(tenants=tenants)) == expected
         assert sorted([item async for item in fresh().ascan_keys(tenants=tenants)]) == expected

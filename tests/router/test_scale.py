@@ -1,4 +1,4 @@
-"""Very many tenants: what one costs, and that nothing grows with their square."""
+"""Many tenants: memory per tenant, and linear cost of changes."""
 
 from __future__ import annotations
 

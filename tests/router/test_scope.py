@@ -1,4 +1,4 @@
-"""Invariant 5: enter and leave by rule. ``use_tenant`` with ``with`` and ``async with``, tasks and threads."""
+"""Invariant 5: ``use_tenant`` with ``with`` and ``async with``, in tasks and threads."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_leaving_out_of_order_keeps_the_tenant_entered_later(paper):
 
 @pytest.mark.invariant(5)
 def test_scope_left_in_another_context_changes_only_that_context(paper):
-    """Streamed responses are closed in another context than the one they were made in."""
+    """Streamed responses are closed in another context than the one that made them."""
     scope = paper.use_tenant("a")
     elsewhere = contextvars.copy_context()
     elsewhere.run(scope.__enter__)

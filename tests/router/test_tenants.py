@@ -1,4 +1,4 @@
-"""Tenant ids, and the map of tenants: add, remove, look up."""
+"""Tenant ids, and adding, removing and looking up tenants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GRAMMAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}", re.ASCII)
 
 
 class AskedError(Exception):
-    """A resolver was asked."""
+    """Raised by a resolver, to show that it was called."""
 
 
 def asked(tenant):

@@ -1,4 +1,4 @@
-"""Each key once, as far as memory goes; never a key less."""
+"""The deduplicator: each key once within its memory, and never a missing key."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_loss_of_exactness_is_logged_once():
         unique.new("t", ["a", "b"])
         assert unique.exact
         assert unique.new("t", ["c"]) == ["c"]
-        assert unique.new("t", ["c", "a"]) == ["c"]  # what it does remember still comes once
+        assert unique.new("t", ["c", "a"]) == ["c"]  # keys that it remembers are still returned once
     assert not unique.exact
     assert [event["event"] for event in events] == ["scan_not_exact"]
     assert events[0]["remembered"] == 2

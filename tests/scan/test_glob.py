@@ -1,4 +1,4 @@
-"""Redis's patterns on this side: as the server matches them, to the byte."""
+"""Glob patterns match on the client as on the server, byte by byte."""
 
 from __future__ import annotations
 

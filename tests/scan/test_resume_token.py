@@ -1,4 +1,4 @@
-"""Tokens: a walk that was stopped goes on in another process, and leaves nothing out."""
+"""Resume tokens: a stopped scan continues in another process and misses no key."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.slow
 ASKED = request_digest(None, None)
 
 
-class Stands:
-    """What a token knows of a source."""
+class StoredSource:
+    """A source as a token stores it."""
 
     def __init__(self, tenant, cursor, identity):
-        self.jobs = [Stands.Job(tenant)]
+        self.jobs = [StoredSource.Job(tenant)]
         self.handed = (cursor, identity)
         self.cursor, self.identity, self.begun = b"0", None, False
 
@@ -63,12 +63,12 @@ def test_added_tenant_reopens_only_its_bucket():
 def test_cursors_are_restored_only_for_the_same_server():
     identity = ServerIdentity(b"run", b"master")
     sources = [
-        Stands("a", b"17", identity),
-        Stands("b", b"0", identity),
-        Stands("c", b"5", ServerIdentity(b"", b"", object())),
+        StoredSource("a", b"17", identity),
+        StoredSource("b", b"0", identity),
+        StoredSource("c", b"5", ServerIdentity(b"", b"", object())),
     ]
     token = ResumeToken.decoded(ResumeToken.of(ASKED, "abc", (), sources).encoded(), ASKED)
-    again = [Stands(tenant, b"0", None) for tenant in "abcd"]
+    again = [StoredSource(tenant, b"0", None) for tenant in "abcd"]
     for source in again:
         token.put(source)
     assert [source.cursor for source in again] == [b"17", b"0", b"0", b"0"]
@@ -78,7 +78,7 @@ def test_cursors_are_restored_only_for_the_same_server():
 def test_token_size_is_bounded():
     tenants = [f"tenant-with-a-long-name-{number}" for number in range(10_000)]
     sources = [
-        Stands(tenant, b"%d" % (2**63 - number), ServerIdentity(b"r" * 40, b"master"))
+        StoredSource(tenant, b"%d" % (2**63 - number), ServerIdentity(b"r" * 40, b"master"))
         for number, tenant in enumerate(tenants)
     ]
     assert len(ResumeToken.of(ASKED, tenants, tenants[::2], ()).encoded()) < 10_000
@@ -86,9 +86,9 @@ def test_token_size_is_bounded():
 
 
 def test_token_contains_neither_tenant_ids_nor_secrets(fleet):
-    walk = fleet.scan_keys(match="t*hunter2*")
-    list(walk)
-    token = walk.token()
+    scan = fleet.scan_keys(match="t*hunter2*")
+    list(scan)
+    token = scan.token()
     content = zlib.decompress(base64.urlsafe_b64decode(token.removeprefix("tlw1."))[8:]).decode()
     for word in ("t1", "hunter2", "127.0.0.1", "localhost"):
         assert word not in content
@@ -134,9 +134,9 @@ GOOD = ResumeToken.of(ASKED, "ab", "a", ()).encoded()
     ids=range(16),
 )
 def test_invalid_token_or_token_of_another_scan_is_refused(fleet, token, error, text):
-    for walk in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):
+    for scan in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):
         with pytest.raises(error, match=text):
-            walk(resume=token)
+            scan(resume=token)
 
 
 def test_forged_list_of_tenants_finishes_no_tenant():
@@ -162,24 +162,24 @@ EVERYTHING = {(f"t{number}", f"t{number}:{key}") for number in range(6) for key 
 @pytest.mark.parametrize("stop", [0, 1, 100, 2500, 5000, 5400])
 async def test_scan_stopped_anywhere_and_resumed_is_complete(large, stop):
     seen = []
-    walk = large.scan_keys(count=50)
-    for item in walk if stop else ():
+    scan = large.scan_keys(count=50)
+    for item in scan if stop else ():
         seen.append(item)
         if len(seen) == stop:
             break
-    token = walk.token()
-    walk.close()
+    token = scan.token()
+    scan.close()
     rest = list(large.scan_keys(count=50, resume=token))
     assert {*seen, *rest} == EVERYTHING
     if stop:
         assert len(rest) < len(EVERYTHING) or stop < 400
     seen.clear()
-    async with large.ascan_keys(count=50) as awalk:
-        async for item in awalk if stop else _none():
+    async with large.ascan_keys(count=50) as ascan:
+        async for item in ascan if stop else _none():
             seen.append(item)
             if len(seen) == stop:
                 break
-        token = awalk.token()
+        token = ascan.token()
     assert {*seen, *[item async for item in large.ascan_keys(count=50, resume=token)]} == EVERYTHING
     await large.aclose()
 
@@ -192,40 +192,40 @@ async def _none():
 def test_scan_can_be_resumed_repeatedly(large):
     seen, token, rounds = set(), None, 0
     while True:
-        walk = large.scan_pages(count=50, resume=token)
-        for page, (tenant, keys) in enumerate(walk):
+        scan = large.scan_pages(count=50, resume=token)
+        for page, (tenant, keys) in enumerate(scan):
             seen.update((tenant, key) for key in keys)
             if page == 24:
                 break
         else:
             break
-        token = walk.token()
-        walk.close()
+        token = scan.token()
+        scan.close()
         rounds += 1
     assert seen == EVERYTHING
     assert 3 < rounds < 40
-    assert list(large.scan_keys(count=50, resume=walk.token())) == []  # all is through
+    assert list(large.scan_keys(count=50, resume=scan.token())) == []  # all tenants are done
 
 
 def test_finished_token_finds_new_tenants_only(fleet, flushed_server):
-    walk = fleet.scan_keys()
-    list(walk)
-    assert list(fleet.scan_keys(resume=walk.token())) == []
-    assert dict(fleet.scan_keys(resume=walk.token()).outcomes) == {}
+    scan = fleet.scan_keys()
+    list(scan)
+    assert list(fleet.scan_keys(resume=scan.token())) == []
+    assert dict(fleet.scan_keys(resume=scan.token()).outcomes) == {}
     fleet.add("late", RedisDatabase(**flushed_server.settings, db=50))
     fleet.database_for("late").connection.set("new", 1)
-    assert ("late", "new") in set(fleet.scan_keys(resume=walk.token()))
+    assert ("late", "new") in set(fleet.scan_keys(resume=scan.token()))
 
 
 def test_resumed_scan_with_unique_is_not_exact(large):
-    walk = large.scan_keys(count=50, unique=True)
+    scan = large.scan_keys(count=50, unique=True)
     for _ in range(500):
-        next(walk)
-    assert walk.exact
-    with large.scan_keys(count=50, unique=True, resume=walk.token()) as resumed:
+        next(scan)
+    assert scan.exact
+    with large.scan_keys(count=50, unique=True, resume=scan.token()) as resumed:
         next(resumed)
         assert not resumed.exact
-    walk.close()
+    scan.close()
 
 
 PROGRAM = """
@@ -241,12 +241,12 @@ router.close()
 
 def test_another_process_resumes_the_scan(large, flushed_server):
     seen = set()
-    with large.scan_keys(count=50) as walk:
-        for item in walk:
+    with large.scan_keys(count=50) as scan:
+        for item in scan:
             seen.add(item)
             if len(seen) == 3000:
                 break
-        token = walk.token()
+        token = scan.token()
     found = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(flushed_server.port)],
         input=token,
@@ -265,10 +265,10 @@ def test_cursors_of_a_restarted_server_are_not_used(tmp_path):
     with EmbeddedServer(data_dir=tmp_path, options={"appendonly": True, "appendfsync": "always"}) as server:
         router = DatabaseRouter({"t": RedisDatabase(**server.settings)})
         router.database_for("t").connection.mset({f"k:{number}": 1 for number in range(2000)})
-        walk = router.scan_keys(count=50)
-        seen = {next(walk) for _ in range(500)}
-        token = walk.token()
-        walk.close()
+        scan = router.scan_keys(count=50)
+        seen = {next(scan) for _ in range(500)}
+        token = scan.token()
+        scan.close()
         router.close()
         server.stop()
         server.start()

@@ -1,4 +1,4 @@
-"""scan_keys, scan_pages and their asyncio twins over many tenants."""
+"""scan_keys, scan_pages and their async forms over many tenants."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ async def test_prefixes_are_removed_from_keys(flushed_server):
 
 @pytest.mark.parametrize("kind", ["keys", "pages"])
 async def test_outcomes_count_the_keys(call, fleet, kind):
-    walk = call.form(fleet, f"scan_{kind}")()
-    assert dict(walk.outcomes) == {}
-    assert len(await call.list(walk)) == (60 if kind == "keys" else 20)
-    assert {tenant: outcome.value for tenant, outcome in walk.outcomes.items()} == dict.fromkeys(fleet.tenants(), 3)
+    scan = call.form(fleet, f"scan_{kind}")()
+    assert dict(scan.outcomes) == {}
+    assert len(await call.list(scan)) == (60 if kind == "keys" else 20)
+    assert {tenant: outcome.value for tenant, outcome in scan.outcomes.items()} == dict.fromkeys(fleet.tenants(), 3)
     with pytest.raises(TypeError):
-        walk.outcomes["t1"] = None
-    assert await call.list(walk) == []  # once only
+        scan.outcomes["t1"] = None
+    assert await call.list(scan) == []  # once only
     await fleet.aclose()
 
 
@@ -78,39 +78,39 @@ async def test_outcomes_count_the_keys(call, fleet, kind):
     ids=repr,
 )
 def test_wrong_arguments_are_errors_of_the_call(fleet, arguments, error):
-    for walk in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):
+    for scan in (fleet.scan_keys, fleet.scan_pages, fleet.ascan_keys, fleet.ascan_pages):
         with pytest.raises(error):
-            walk(**arguments)
+            scan(**arguments)
 
 
 async def test_scan_that_is_not_started_sends_no_command(fleet, flushed_server, client_name, no_thread_is_left):
-    walk, awalk = fleet.scan_keys(), fleet.ascan_keys()
+    scan, ascan = fleet.scan_keys(), fleet.ascan_keys()
     assert no_thread_is_left() == []
     assert open_connections(flushed_server, client_name) == []
-    walk.close()
-    await awalk.aclose()
-    assert list(walk) == []
-    assert [item async for item in awalk] == []
-    del walk, awalk
+    scan.close()
+    await ascan.aclose()
+    assert list(scan) == []
+    assert [item async for item in ascan] == []
+    del scan, ascan
     gc.collect()
 
 
 def test_tenants_are_determined_by_the_call(fleet):
-    walk = fleet.scan_keys()
+    scan = fleet.scan_keys()
     fleet.add("late", RedisDatabase(host="127.0.0.1", port=1))
-    assert sorted(set(walk)) == ALL
+    assert sorted(set(scan)) == ALL
 
 
 def test_tenant_removed_before_its_turn_is_a_failed_outcome(fleet):
-    walk = fleet.scan_keys(on_error="collect")
-    fleet.remove("t1")  # its place may be another tenant's by now
-    assert ("t1", "t1:0") not in set(walk)
-    assert isinstance(walk.outcomes["t1"].error, UnknownTenantError)
+    scan = fleet.scan_keys(on_error="collect")
+    fleet.remove("t1")  # its keyspace may belong to another tenant by now
+    assert ("t1", "t1:0") not in set(scan)
+    assert isinstance(scan.outcomes["t1"].error, UnknownTenantError)
     assert ("t1", "t1:0") not in set(fleet.scan_keys())
 
 
 def fill(router, flushed_server, keys=3000):
-    """Give eight tenants so many keys that no walk is through before its consumer is."""
+    """Give eight tenants so many keys that no scan ends before its consumer does."""
     with redis.Redis(**flushed_server.settings) as client:
         pipeline = client.pipeline(transaction=False)
         for number in range(8):
@@ -119,32 +119,32 @@ def fill(router, flushed_server, keys=3000):
         pipeline.execute()
 
 
-def left(walk):
-    for _ in walk:
+def left(scan):
+    for _ in scan:
         break
-    walk.close()
+    scan.close()
 
 
-def left_by_with(walk):
-    with walk:
-        next(walk)
+def left_by_with(scan):
+    with scan:
+        next(scan)
 
 
-def left_by_error(walk):
-    with pytest.raises(LookupError), walk:
-        for _ in walk:
+def left_by_error(scan):
+    with pytest.raises(LookupError), scan:
+        for _ in scan:
             raise LookupError
 
 
-def abandoned(walk):
-    iterator = iter(walk)
+def abandoned(scan):
+    iterator = iter(scan)
     next(iterator)
-    del iterator, walk
+    del iterator, scan
     gc.collect()
 
 
-def abandoned_by_loop(walk):
-    for _ in walk:
+def abandoned_by_loop(scan):
+    for _ in scan:
         break
 
 
@@ -168,18 +168,18 @@ def test_leaving_a_scan_early_releases_every_thread_and_connection(
 
 async def test_leaving_an_async_scan_early_releases_every_task_and_connection(fleet, flushed_server, client_name):
     fill(fleet, flushed_server)
-    walk = fleet.ascan_keys(count=10)
-    async for _ in walk:
+    scan = fleet.ascan_keys(count=10)
+    async for _ in scan:
         break
     assert len(asyncio.all_tasks()) > 1
-    await walk.aclose()
+    await scan.aclose()
     assert len(asyncio.all_tasks()) == 1
-    async with fleet.ascan_keys(count=10) as walk:
-        await anext(walk)
+    async with fleet.ascan_keys(count=10) as scan:
+        await anext(scan)
     assert len(asyncio.all_tasks()) == 1
     with pytest.raises(LookupError):
-        async with fleet.ascan_pages(count=10) as walk:
-            async for _ in walk:
+        async with fleet.ascan_pages(count=10) as scan:
+            async for _ in scan:
                 raise LookupError
     assert len(asyncio.all_tasks()) == 1
     await fleet.aclose()
@@ -204,8 +204,8 @@ async def test_cancelled_async_scan_releases_its_connections(fleet, flushed_serv
     seen = []
 
     async def consume():
-        async with fleet.ascan_keys(count=10) as walk:
-            async for item in walk:
+        async with fleet.ascan_keys(count=10) as scan:
+            async for item in scan:
                 seen.append(item)
                 await asyncio.sleep(0)
 
@@ -251,7 +251,7 @@ async def test_back_pressure_bounds_the_pages_of_tasks_in_flight():
 
 
 async def test_results_are_yielded_as_they_arrive(fleet, misbehaving, flushed_server, call):
-    """A server that waits does not hold up the keys of others."""
+    """A waiting server does not delay the keys of others."""
     gate = threading.Event()
 
     def slowly(peer, stop):
@@ -283,17 +283,17 @@ async def test_results_are_yielded_as_they_arrive(fleet, misbehaving, flushed_se
 
 async def test_error_policies_of_scans(broken, names_of_broken):
     arguments = {"timeout": 0.3}
-    walk, awalk, found = broken.scan_keys(**arguments), broken.ascan_keys(**arguments), []
+    scan, ascan, found = broken.scan_keys(**arguments), broken.ascan_keys(**arguments), []
 
     async def consume():
-        _ = [found.append(item) async for item in awalk]
+        _ = [found.append(item) async for item in ascan]
 
     caught, acaught = await asyncio.gather(
-        asyncio.to_thread(lambda: [found.append(item) for item in walk]), consume(), return_exceptions=True
+        asyncio.to_thread(lambda: [found.append(item) for item in scan]), consume(), return_exceptions=True
     )
     assert type(caught) is type(acaught) is FanOutError
     assert sorted(found) == sorted([*ALL, *ALL])
-    for each, error in ((walk, caught), (awalk, acaught)):
+    for each, error in ((scan, caught), (ascan, acaught)):
         assert {failed.tenant for failed in error.exceptions} == names_of_broken
         assert {tenant for tenant, outcome in each.outcomes.items() if not outcome.ok} == names_of_broken
         assert sum(outcome.value for outcome in each.outcomes.values() if outcome.ok) == 60
@@ -301,11 +301,11 @@ async def test_error_policies_of_scans(broken, names_of_broken):
 
 
 async def test_raise_ends_a_scan_at_the_first_failure(broken, names_of_broken):
-    walk, awalk = broken.scan_keys(on_error="raise", timeout=0.3), broken.ascan_keys(on_error="raise", timeout=0.3)
+    scan, ascan = broken.scan_keys(on_error="raise", timeout=0.3), broken.ascan_keys(on_error="raise", timeout=0.3)
     with pytest.raises(redis.RedisError) as caught:
-        list(walk)
+        list(scan)
     with pytest.raises(redis.RedisError) as acaught:
-        _ = [item async for item in awalk]
+        _ = [item async for item in ascan]
     assert {caught.value.tenant, acaught.value.tenant} <= names_of_broken
     assert len(asyncio.all_tasks()) == 1
     await broken.aclose()

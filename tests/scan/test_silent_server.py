@@ -1,4 +1,4 @@
-"""A server that falls silent in the middle of a walk costs its tenants ``socket_timeout`` once, in both modes."""
+"""A server that becomes silent during a scan costs its tenants ``socket_timeout`` once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ async def test_scan_waits_once_for_a_silent_server(call):
                 server.pause()
             found += len(page)
 
-        walk = call.form(router, "scan_pages")(count=40, on_error="collect", timeout=20)
-        async for _, page in call.each(walk):
+        scan = call.form(router, "scan_pages")(count=40, on_error="collect", timeout=20)
+        async for _, page in call.each(scan):
             take(page)
         assert 500 <= found < 6000
-        outcome = walk.outcomes["t"]
+        outcome = scan.outcomes["t"]
         assert isinstance(outcome.error, redis.TimeoutError)
         assert SILENCE <= outcome.seconds < 1.8 * SILENCE, outcome
         server.resume()

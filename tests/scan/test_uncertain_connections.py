@@ -1,4 +1,4 @@
-"""Connections of walks whose state is not certain, walks in forked processes, and lanes that come back late."""
+"""Connections of scans whose state is not certain, and scans in forked processes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def user(flushed_server):
 
 
 async def collected(router, call):
-    """Walk; return the keys and the outcomes."""
-    walk = call.form(router, "scan_keys")(on_error="collect")
-    return await call.list(walk), walk.outcomes
+    """Scan; return the keys and the outcomes."""
+    scan = call.form(router, "scan_keys")(on_error="collect")
+    return await call.list(scan), scan.outcomes
 
 
 @pytest.mark.invariant(8)
 async def test_transaction_that_can_not_be_discarded_closes_the_connection(flushed_server, user, call):
-    """The connection rests inside MULTI, between two tenants, as the right to DISCARD is taken away."""
+    """The permission for DISCARD is revoked while MULTI is pre-opened on the connection."""
     settings = {**flushed_server.settings, "username": user, "password": PASSWORD}
     router = DatabaseRouter({f"t{db}": RedisDatabase(**settings, db=db) for db in (1, 2)})
     for _ in range(2):
@@ -59,11 +59,11 @@ async def test_transaction_that_can_not_be_discarded_closes_the_connection(flush
 
 @pytest.mark.invariant(8)
 async def test_malformed_page_closes_the_connection(fleet, flushed_server, monkeypatch, call):
-    """Where it is then is not certain: part of what was sent has moved it."""
+    """The database of the connection is not certain, since part of the request has changed it."""
     whole = scan_worker.ScanWorker._turn
 
-    def turn(lane, source, page, *others):
-        whole(lane, source, b"QUEUED" if source.db == 7 else page, *others)
+    def turn(worker, source, page, *others):
+        whole(worker, source, b"QUEUED" if source.db == 7 else page, *others)
 
     monkeypatch.setattr(scan_worker.ScanWorker, "_turn", turn)
     _, outcomes = await collected(fleet, call)
@@ -102,13 +102,13 @@ def test_scan_can_not_be_used_in_a_forked_child(flushed_server, client_name):
     """The child has none of the threads, and the parent's sockets are not its own to shut down."""
     router = DatabaseRouter({"t": RedisDatabase(**flushed_server.settings, client_name=client_name)})
     router.database_for("t").connection.mset({f"k{number}": 1 for number in range(3000)})
-    walk = router.scan_keys(count=10)
-    found = {next(walk)[1]}
-    assert "another process" in in_child(lambda: str(len(list(walk))))
-    walk_of_child = in_child(lambda: str(walk.close()))
-    assert walk_of_child == "None"
-    found.update(key for _, key in walk)
+    scan = router.scan_keys(count=10)
+    found = {next(scan)[1]}
+    assert "another process" in in_child(lambda: str(len(list(scan))))
+    scan_of_child = in_child(lambda: str(scan.close()))
+    assert scan_of_child == "None"
+    found.update(key for _, key in scan)
     assert len(found) == 3000
-    assert walk.outcomes["t"].ok
+    assert scan.outcomes["t"].ok
     router.close()
     eventually(lambda: not open_connections(flushed_server, client_name))

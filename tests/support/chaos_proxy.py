@@ -103,7 +103,7 @@ class ChaosProxy:
         self.accept()
 
     def swallow(self) -> None:
-        """Become a black hole: connections are accepted and stay open, and nothing gets through either way."""
+        """Swallow everything: connections are accepted and stay open, and no data is forwarded."""
         self.disturb(lose_requests=True, lose_replies=True)
 
     def reset(self) -> None:
@@ -111,7 +111,7 @@ class ChaosProxy:
         self._ask(lambda: self._end_all(_reset))
 
     def hang_up(self) -> None:
-        """End every connection with FIN, as a server that goes down in order does."""
+        """End every connection with FIN, as a server that shuts down does."""
         self._ask(lambda: self._end_all(lambda writer: writer.close()))
 
     def refuse(self) -> None:
@@ -154,7 +154,7 @@ class ChaosProxy:
             port = self.port or free_port()
             try:
                 self._listener = await asyncio.start_server(self._serve, HOST, port, ssl=self._tls)
-            except OSError:  # somebody took it between the choice and the bind
+            except OSError:  # another process bound it after it was chosen
                 if self.port:
                     await asyncio.sleep(0.05)
                 continue

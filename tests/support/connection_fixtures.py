@@ -1,4 +1,4 @@
-"""Databases whose connections the server can tell from all others."""
+"""Fixtures of the tests of connections: databases with named connections, and ACL users."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def opened(flushed_server: EmbeddedServer, client_name: str) -> Iterator[Callabl
 
 @pytest.fixture
 def raw(flushed_server: EmbeddedServer) -> Iterator[redis.Redis]:
-    """A redis-py client of database 0 that knows nothing of us and decodes nothing."""
+    """A plain redis-py client of database 0, without decoding."""
     with redis.Redis(**flushed_server.settings) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""Routers over many databases of the tests' server, and small servers that misbehave."""
+"""Fixtures of the tests of fan-outs and scans: routers of many tenants, and misbehaving servers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def never_answers(peer: socket.socket, stop: threading.Event) -> None:
 
 
 def dribbles(peer: socket.socket, stop: threading.Event) -> None:
-    """Answer HELLO or whatever comes with one byte at a time, never to an end: no read ever times out."""
+    """Reply one byte at a time without end, so that no single read times out."""
     peer.sendall(b"$1000000\r\n")
     while not stop.wait(0.02):
         peer.sendall(b"x")
@@ -80,7 +80,7 @@ def hangs_up(peer: socket.socket, stop: threading.Event) -> None:
 
 @contextlib.contextmanager
 def filled(databases: int, keys: int) -> Iterator[EmbeddedServer]:
-    """Start a server of so many databases, with a key each; database 0 has so many."""
+    """Start a server with a key in each database and more keys in database 0."""
     with EmbeddedServer(databases=databases) as server, redis.Redis(**server.settings) as client:
         pipeline = client.pipeline(transaction=False)
         for number in range(databases):
@@ -112,12 +112,14 @@ def client_name() -> str:
 
 @pytest.fixture
 def fleet(flushed_server: EmbeddedServer, client_name: str) -> Iterator[DatabaseRouter]:
-    """Twenty tenants t0..t19 on one server, with three keys each; their connections call themselves ``client_name``."""
+    """Twenty tenants t0..t19 on one server, with three keys each; their connections are named ``client_name``."""
     databases = {
         f"t{number}": RedisDatabase(**flushed_server.settings, db=number, client_name=client_name)
         for number in range(20)
     }
-    with redis.Redis(**flushed_server.settings) as filling:  # redis-py's own: a database's connections take no SELECT
+    with redis.Redis(
+        **flushed_server.settings
+    ) as filling:  # a plain redis-py client, since connections of a database refuse SELECT
         pipeline = filling.pipeline(transaction=False)
         for number in range(20):
             pipeline.execute_command("SELECT", number)

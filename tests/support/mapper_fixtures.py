@@ -18,7 +18,7 @@ from tests.support.models import define, make_person
 
 @pytest.fixture(params=[RedisDatabase, DatabaseRouter])
 def host(request: pytest.FixtureRequest) -> Any:
-    """What models can be bound to; no server is needed for that."""
+    """A database or router that models can be bound to; no server is needed."""
     return request.param()
 
 
@@ -44,7 +44,7 @@ def raw(flushed_server: Any, raw_client: redis.Redis) -> redis.Redis:
 
 @pytest.fixture
 async def database(flushed_server: Any) -> AsyncIterator[RedisDatabase]:
-    """A database of its own for this test, empty, for both modes."""
+    """An empty database for this test, for sync and async use."""
     database = RedisDatabase(**flushed_server.settings, db=0)
     yield database
     await database.aclose()

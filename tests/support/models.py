@@ -1,4 +1,4 @@
-"""What tests of models share: a raw view of the keyspace, and what its indexes must hold."""
+"""Helpers of the tests of models: models, the keyspace, and the expected index entries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_person(hosted_by: Any) -> Any:
 
 
 def content(client: Any, key: Any) -> Any:
-    """Return what a key holds, in an order of its own."""
+    """Return the content of a key, whatever its type."""
     kind = client.type(key)
     kind = kind.decode() if isinstance(kind, bytes) else kind
     if kind == "string":
@@ -41,12 +41,12 @@ def content(client: Any, key: Any) -> Any:
 
 
 def keyspace(client: Any) -> dict[Any, Any]:
-    """Return all keys of a database with what they hold."""
+    """Return all keys of a database with their content."""
     return {key: content(client, key) for key in client.scan_iter(count=1000)}
 
 
 def indexed(client: Any, cls: Any) -> dict[str, set[str]]:
-    """Return the index sets that the stored values of a model call for (equality, no prefix, key or transform)."""
+    """Return the index sets that the stored values of a model require (equality, no prefix, key or transform)."""
     wanted: dict[str, set[str]] = {}
     for pk in client.smembers(f"{cls._name}:collection"):
         for name, field in cls._class_fields.items():
@@ -62,7 +62,7 @@ def indexed(client: Any, cls: Any) -> dict[str, set[str]]:
 
 
 def assert_indexes_right(client: Any, cls: Any) -> None:
-    """Compare the index sets there are with those the values call for."""
+    """Compare the index sets with those that the values require."""
     there = {
         key: set(client.smembers(key))
         for key in client.scan_iter(count=1000, _type="set")

@@ -1,4 +1,4 @@
-"""What tests of fields of many values share: models with them, and the index entries their content calls for."""
+"""Helpers of the tests of multi-value fields: models, and the expected index entries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_bag(hosted_by: Any) -> Any:
 
 
 def make_folded(hosted_by: Any) -> Any:
-    """Return a model whose indexes take upper and lower case for the same."""
+    """Return a model whose indexes ignore case."""
     folding = EqualIndex.configure(transform=str.lower)
 
     class Folded(model.RedisModel):
@@ -49,7 +49,7 @@ def make_folded(hosted_by: Any) -> Any:
 
 
 def held(client: Any, key: str) -> Any:
-    """Return what a key holds, of whatever kind."""
+    """Return the content of a key, whatever its type."""
     match client.type(key):
         case "list":
             return client.lrange(key, 0, -1)
@@ -65,7 +65,7 @@ def held(client: Any, key: str) -> Any:
 
 
 def assert_entries_right(client: Any, cls: Any, *, folded: bool = False) -> None:
-    """Compare the index entries there are with those the content of the live objects calls for."""
+    """Compare the index entries with those that the content of existing objects requires."""
     wanted: dict[str, set[str]] = {}
     known = {f"{cls._name}:collection", f"{cls._name}:max_pk"}
     for pk in client.smembers(f"{cls._name}:collection"):
@@ -84,5 +84,5 @@ def assert_entries_right(client: Any, cls: Any, *, folded: bool = False) -> None
 
 
 def everything(client: Any) -> dict[str, Any]:
-    """Return all keys with what they hold."""
+    """Return all keys with their content."""
     return {key: held(client, key) for key in client.scan_iter(count=10_000)}

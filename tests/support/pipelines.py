@@ -1,4 +1,4 @@
-"""What tests of pipelines share."""
+"""Helpers of the tests of pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy that knows where each reply begins and ends, for faults at exact places between a client and a real server."""
+"""A proxy that knows the boundaries of replies, for faults at exact positions between a client and a real server."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class ExactProxy:
             self._changed.notify_all()
 
     def release(self) -> None:
-        """Pass on what is held, and whatever comes."""
+        """Forward held replies and all later ones."""
         self.arm()
 
     def wait_until_holding(self, seconds: float) -> bool:
-        """Wait for a reply that is held; return whether there is one."""
+        """Wait until a reply is held; return whether one is."""
         with self._changed:
             return self._changed.wait_for(lambda: self.holding > 0, timeout=seconds)
 

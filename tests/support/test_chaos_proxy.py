@@ -1,4 +1,4 @@
-"""The chaos proxy does what its faults say. (Here on the embedded server.)"""
+"""The faults of the chaos proxy, on the embedded server."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_reply_is_cut_by_a_reset(proxy: ChaosProxy) -> None:
         proxy.disturb(cut_reply_after=3, cut_by_reset=True)
         client.sendall(b"PING\r\n")
         with pytest.raises(ConnectionResetError):
-            for _ in range(2):  # what came before may have been lost
+            for _ in range(2):  # earlier data may have been lost
                 client.recv(64)
     assert proxy.faults == Faults(cut_by_reset=True)
 

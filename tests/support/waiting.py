@@ -1,4 +1,4 @@
-"""Looking at what the tests' server sees, and waiting for it with a deadline."""
+"""Wait for a condition with a deadline, and list the connections of a server."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ async def aeventually(condition: Callable[[], Any], seconds: float = 5.0) -> Any
 
 
 def open_connections(server: EmbeddedServer, name: str) -> list[dict[str, Any]]:
-    """Return what CLIENT LIST says of the connections that call themselves ``name``."""
+    """Return the entries of CLIENT LIST for connections named ``name``."""
     with redis.Redis(**server.settings) as client:
         return [entry for entry in client.client_list() if entry["name"] == name]

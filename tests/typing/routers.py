@@ -107,14 +107,14 @@ def walks_give_tenants_and_keys(router: DatabaseRouter) -> None:
     for owner, page in router.scan_pages(count=500, type="hash"):
         assert_type(owner, str)
         assert_type(page, list[str])
-    with router.scan_keys() as walk:
-        next(iter(walk))
-    assert_type(walk.outcomes["acme"].seconds, float)
-    assert_type(walk.outcomes["acme"].ok, bool)
-    assert_type(walk.outcomes["acme"].interrupted, bool)
-    assert_type(walk.token(), str)
-    assert_type(walk.exact, bool)
-    router.scan_keys(unique=True, resume=walk.token())
+    with router.scan_keys() as scan:
+        next(iter(scan))
+    assert_type(scan.outcomes["acme"].seconds, float)
+    assert_type(scan.outcomes["acme"].ok, bool)
+    assert_type(scan.outcomes["acme"].interrupted, bool)
+    assert_type(scan.token(), str)
+    assert_type(scan.exact, bool)
+    router.scan_keys(unique=True, resume=scan.token())
     router.scan_pages(unique=50_000)
     router.scan_keys(on_error="ignore")  # type: ignore[arg-type]
     router.scan_keys(resume=5)  # type: ignore[arg-type]
@@ -136,8 +136,8 @@ async def walks_give_tenants_and_keys_in_asyncio(router: DatabaseRouter) -> None
     async for tenant, key in router.ascan_keys(match="invoice:*"):
         assert_type(tenant, str)
         assert_type(key, str)
-    async with router.ascan_pages() as walk:
-        async for owner, page in walk:
+    async with router.ascan_pages() as scan:
+        async for owner, page in scan:
             assert_type(owner, str)
             assert_type(page, list[str])
     for _refused in router.ascan_keys():  # type: ignore[attr-defined]

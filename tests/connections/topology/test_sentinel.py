@@ -1,4 +1,4 @@
-"""Sentinels: where the master is, its failover, and what is told apart."""
+"""Sentinel: discovery of the master, failover, and the identity of a server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAST = {"seconds": 0.05, "max_open_seconds": 0.2}
 
 @attrs.define
 class Group:
-    """A master, its replica and a sentinel, all with passwords of their own."""
+    """A master, its replica and a sentinel, each with its own password."""
 
     master: EmbeddedServer
     replica: EmbeddedServer
@@ -115,7 +115,7 @@ async def test_commands_follow_a_failover(group, call):
 
 
 async def test_demoted_master_gets_no_write(group, call):
-    """It lives on, and so do the connections to it; what they are told makes them look for the new master."""
+    """The old master and its connections stay open; the READONLY error makes them find the new master."""
     async with RedisDatabase(**group.settings) as database:
         assert await run(database, call, "SET", "key", "before")
         group.ask("SENTINEL", "FAILOVER", "mymaster")
@@ -123,13 +123,13 @@ async def test_demoted_master_gets_no_write(group, call):
             eventually(lambda: sentinel.sentinel_get_master_addr_by_name("mymaster")[1] == group.replica.port, 45)
             old.replicaof("127.0.0.1", group.replica.port)  # the sentinel does so too, 10 s later
             assert old.client_list(_type="normal")
-            assert await run(database, call, "SET", "key", "after")  # the READONLY it is told is not the caller's
+            assert await run(database, call, "SET", "key", "after")  # the READONLY error does not reach the caller
         with redis.Redis(**group.replica.settings, decode_responses=True) as new:
             assert new.get("key") == "after"
 
 
 async def test_server_that_reports_another_role_is_not_used(group, call):
-    """The sentinels' word may be of before: who is named by them is asked, before anything else is."""
+    """The address from the sentinels may be outdated: the server is asked for its role before any command."""
     async with RedisDatabase(**{**group.settings, "breaker": None}, retry=Retry(NoBackoff(), 2)) as database:
         assert await run(database, call, "SET", "key", "value")
         eventually(
@@ -151,7 +151,7 @@ async def test_server_that_reports_another_role_is_not_used(group, call):
         group.master.kill()
         with pytest.raises(redis.ConnectionError, match="name as the master, reports the role slave"):
             await run(database, call, "GET", "key")
-        assert len(named) > 1  # asked anew for each attempt
+        assert len(named) > 1  # looked up again for each attempt
         with redis.Redis(**group.replica.settings) as promoted:
             promoted.replicaof("NO", "ONE")
         assert await until_done(database, call, "GET", "key") == "value"
@@ -164,7 +164,7 @@ async def test_tls_to_the_sentinels_and_to_the_master(group, tmp_path, monkeypat
         ChaosProxy("127.0.0.1", group.sentinel.port, authority.server_context()) as sentinel,
     ):
         found = sentinel_topology._Master._set_address
-        # The sentinel itself knows the way without TLS.
+        # The sentinel itself connects without TLS.
         monkeypatch.setattr(
             sentinel_topology._Master, "_set_address", lambda self, _: found(self, ("127.0.0.1", master.port))
         )

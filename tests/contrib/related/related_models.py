@@ -41,6 +41,6 @@ def make_models(host: Any) -> SimpleNamespace:
     return SimpleNamespace(Person=Person, Book=Book)
 
 
-def trips(counted: Any) -> int:
-    """Return how many round trips were counted, those left out that only taught the server a script."""
+def round_trips(counted: Any) -> int:
+    """Return how many round trips were counted, without those that only loaded a script."""
     return sum(sent != ("EVAL",) for sent in counted.sent)

@@ -1,4 +1,4 @@
-"""Related fields as they are declared: which model, which related name, where they are registered."""
+"""Declarations of related fields: the target, the related name, and the registration."""
 
 from __future__ import annotations
 

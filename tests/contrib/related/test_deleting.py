@@ -1,4 +1,4 @@
-"""Deleting an object removes the links to it: all of them, with it, in few round trips."""
+"""Deleting an object removes all links to it, in few round trips."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tenantlimpyd.contrib.related.deletion import AT_ONCE
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError
 from tenantlimpyd.indexes import EqualIndex, TextRangeIndex
 from tenantlimpyd.testing import count_commands
-from tests.contrib.related.related_models import make_models, trips
+from tests.contrib.related.related_models import make_models, round_trips
 from tests.support.models import define
 
 pytestmark = pytest.mark.slow
@@ -75,21 +75,21 @@ async def test_deleted_linking_object_leaves_related_collections(call, m, raw):
 
 
 async def test_deletion_takes_two_round_trips(call, m, database):
-    for _ in range(2):  # the second time the server knows the script
+    for _ in range(2):  # the second time, the script is loaded
         ann, _ = await linked(call, m)
         with count_commands(database) as counted:
             await call(ann, "delete")
-    assert trips(counted) == 2
+    assert round_trips(counted) == 2
     assert (counted.sent[-1][0], counted.sent[-1][-1], len(counted.sent[-1])) == ("MULTI", "EXEC", 2 + 5 + 1)
     nobody = await call.create(m.Person, name="nobody")
     with count_commands(database) as counted:
         await call(nobody, "delete")
-    assert trips(counted) == 1
+    assert round_trips(counted) == 1
     looked_up = await call.create(m.Person, name="bob", city="Rome")
     await call.create(m.Book, writer=looked_up)
     with count_commands(database) as counted:
         await call(m.Person.lazy_connect("bob"), "delete")
-    assert trips(counted) == 2
+    assert round_trips(counted) == 2
 
 
 @pytest.mark.parametrize("number", [10, AT_ONCE, AT_ONCE + 1])
@@ -101,7 +101,7 @@ async def test_round_trips_of_deletion_grow_by_batches_of_links(call, m, databas
         await pipe.aexecute()
     with count_commands(database) as counted:
         await call(ann, "delete")
-    assert trips(counted) == 2 + number // AT_ONCE
+    assert round_trips(counted) == 2 + number // AT_ONCE
     assert not list(raw.scan_iter("*writer*", count=10_000))
 
 
@@ -119,7 +119,7 @@ async def test_index_entries_of_deleted_objects_do_not_prevent_deletion(call, m,
 
 async def test_link_changed_without_its_index_is_kept(call, m, raw):
     ann, book = await linked(call, m)
-    raw.set("lib:book:1:writer", "bob")  # by somebody who knows of no index
+    raw.set("lib:book:1:writer", "bob")  # by a client that does not update the index
     await call(ann, "delete")
     assert raw.get("lib:book:1:writer") == "bob"
     assert not raw.exists("lib:book:writer:ann")
@@ -133,7 +133,7 @@ async def test_object_that_links_to_itself_is_deleted(call, m, raw, database):
     bob = await call.create(m.Person, name="bob", boss=ann)
     with count_commands(database) as counted:
         await call(ann, "delete")
-    assert trips(counted) == 2
+    assert round_trips(counted) == 2
     assert await call(bob.boss, "get") is None
     assert set(raw.keys()) == {"lib:person:collection"}
     assert raw.smembers("lib:person:collection") == {"bob"}
@@ -271,7 +271,7 @@ async def test_refused_step_deletes_nothing(call, m, raw):
 
 
 def test_links_made_during_deletion_are_removed(m, database, raw):
-    """Threads link to objects, to the one and to the other, while these are deleted."""
+    """Threads link to objects while these are deleted."""
     books = [m.Book(title=str(number)) for number in range(6)]
     ending = threading.Event()
     errors = []
@@ -317,7 +317,7 @@ async def test_links_can_be_removed_without_deleting_the_object(call, m, raw, da
     await call.create(m.Book, writer=ann)
     with count_commands(database) as counted:
         await call(ann.written, "remove_instance")
-    assert trips(counted) == 2
+    assert round_trips(counted) == 2
     assert await call.list(ann.written()) == []
     assert await call.list(ann.edited()) == ["1"]
     assert await call(book.writer, "get") is None

@@ -117,7 +117,7 @@ class Side:
         return self.models.Book(pks[number % len(pks)]) if pks else None
 
     def run(self, step):
-        """Carry out a step; return what came of it as plain data."""
+        """Execute a step; return its result as plain data."""
         try:
             return self.plain(getattr(self, f"do_{step[0].replace(' ', '_')}")(*step[1:]))
         except Exception as error:  # noqa: BLE001 - compared

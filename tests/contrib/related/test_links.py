@@ -18,7 +18,7 @@ from tenantlimpyd.contrib.related import (
 )
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError
 from tenantlimpyd.testing import count_commands
-from tests.contrib.related.related_models import make_models, trips
+from tests.contrib.related.related_models import make_models, round_trips
 from tests.support.models import define
 
 pytestmark = pytest.mark.slow
@@ -28,12 +28,12 @@ async def people(call, m, *names):
     return [await call.create(m.Person, name=name) for name in names]
 
 
-# By what a link is made
+# How a link is made
 
 
 @pytest.fixture(params=["object", "pk", "field"])
 async def given(request, call, m):
-    """What stands for Ann, and Ann."""
+    """A link to Ann in one of its forms, and Ann."""
     ann, _ = await people(call, m, "ann", "zoe")
     if request.param == "field":
         return (await call.create(m.Person, name="who has a boss", boss=ann)).boss, ann
@@ -156,7 +156,7 @@ async def test_link_given_as_a_field_that_links_to_the_same_object(call, m, data
     assert await call(book.writer, "get") == "ann"
     with count_commands(database) as counted:
         await call(book.readers, "srem", written.by, written.by, "zoe")
-    assert trips(counted) == 2
+    assert round_trips(counted) == 2
     assert await call(book.readers, "smembers") == set()
 
 
@@ -184,10 +184,10 @@ async def test_instance_follows_a_foreign_key(call, m, database):
     book = await call.create(m.Book, writer=ann, editor="nobody")
     with count_commands(database) as counted:
         assert await call(book.writer, "instance") == ann
-    assert trips(counted) == 2
+    assert round_trips(counted) == 2
     with count_commands(database) as counted:
         lazy = await call(book.editor, "instance", lazy=True)
-    assert trips(counted) == 1
+    assert round_trips(counted) == 1
     assert not lazy.connected
     assert lazy._pk == "nobody"
     with pytest.raises(DoesNotExist, match="there is no Person with pk 'nobody'"):
@@ -223,7 +223,7 @@ async def test_many_to_many_field_gives_a_collection_of_linked_objects(call, m, 
             None,
         ]
         assert await call.list(book.readers().instances().sort(by_score=book.raters)) == [bob, ann]
-    assert trips(counted) == 9
+    assert round_trips(counted) == 9
 
 
 async def test_related_name_gives_a_collection_of_linking_objects(call, m, database):
@@ -245,7 +245,7 @@ async def test_related_name_gives_a_collection_of_linking_objects(call, m, datab
         assert await call.list(ann.written().intersect(bob.read())) == ["1"]
         assert await call.list(ann.written(readers=bob)) == ["1"]
         assert await call.list(bob.written()) == []
-    assert trips(counted) == 11
+    assert round_trips(counted) == 11
     assert type(ann.written()) is ExtendedCollectionManager
 
 
@@ -363,7 +363,7 @@ async def test_custom_collection_manager_of_the_target_is_used(call, database):
     assert sorted(await call.list(packed.plain())) == ["1", "2"]
 
 
-# Fields and collections of one's own
+# Custom fields and collections
 
 
 async def test_custom_related_fields_convert_objects(call, m, database):

@@ -1,4 +1,4 @@
-"""What can't be linked: objects of other tenants (invariant 4), databases and models, and objects that are not stored."""
+"""Refused links: to objects of other tenants (invariant 4), databases and models, and to objects that are not stored."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ GIVEN = {
 
 
 async def refuses(call, book, error, value):
-    """Assert that nothing which takes an object takes this one, and that nothing is sent for it."""
+    """Assert that every command that accepts objects refuses this one without sending anything."""
     for name, commands in COMMANDS.items():
         for command, arguments in commands.items():
             args, kwargs = arguments(value)

@@ -1,4 +1,4 @@
-"""Walks and commands for all, from one thread: what goes in pieces, whose time counts, and what is left behind."""
+"""Scans and fan-out commands in one thread: partial writes and reads, deadlines, and cleanup."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def scanned(misbehaving, answer, *, once=False):
 
 
 async def test_partially_sent_requests_are_completed(wide, call):
-    """The server's and this side's buffers are full long before all is written."""
+    """The buffers of the server and the client are full long before everything is written."""
     router = router_of(wide.settings, *range(1, MANY))
     match = "key" + "*" * 400_000  # 16 MB for all of them
     found = await call.list(call.form(router, "scan_keys")(match=match))
@@ -83,10 +83,10 @@ async def test_server_that_stops_reading_fails_by_its_deadline(misbehaving, call
     server = misbehaving(reads_little)
     router = router_of({"host": "127.0.0.1", "port": server.port, "protocol": 2, "driver_info": None})
     arguments = {"match": "key" + "*" * 400_000, "timeout": 0.3, "on_error": "collect"}
-    walk = call.form(router, "scan_keys")(**arguments)
-    assert await call.list(walk) == []
-    assert len(walk.outcomes) == MANY
-    assert {type(outcome.error) for outcome in walk.outcomes.values()} == {redis.TimeoutError}
+    scan = call.form(router, "scan_keys")(**arguments)
+    assert await call.list(scan) == []
+    assert len(scan.outcomes) == MANY
+    assert {type(outcome.error) for outcome in scan.outcomes.values()} == {redis.TimeoutError}
     assert open_and_idle(router) == (0, 0)
     await router.aclose()
 
@@ -121,16 +121,16 @@ async def test_keys_that_are_not_utf_8_have_surrogates(flushed_server, call):
 
 
 def test_slow_consumer_does_not_consume_deadline(wide):
-    """Neither while an answer is on its way, nor while a connection is made."""
+    """Neither while a reply is pending, nor while a connection is being opened."""
     with ChaosProxy(wide.host, wide.port) as proxy:
         router = router_of({"host": "127.0.0.1", "port": proxy.port}, 0)
         router.add("other", RedisDatabase(**wide.settings, db=1))
-        walk = router.scan_pages(count=100, timeout=0.5, on_error="collect")
-        for seen, _ in enumerate(walk):
+        scan = router.scan_pages(count=100, timeout=0.5, on_error="collect")
+        for seen, _ in enumerate(scan):
             if seen in {0, 5, 10}:
                 time.sleep(0.6)
-        assert all(outcome.ok for outcome in walk.outcomes.values()), walk.outcomes
-        assert max(outcome.seconds for outcome in walk.outcomes.values()) < 0.5
+        assert all(outcome.ok for outcome in scan.outcomes.values()), scan.outcomes
+        assert max(outcome.seconds for outcome in scan.outcomes.values()) < 0.5
         router.close()
 
 
@@ -138,17 +138,17 @@ def test_slow_consumer_does_not_consume_the_connect_timeout(wide, misbehaving):
     hanging = misbehaving(lambda _peer, stop: stop.wait(10))
     router = router_of(wide.settings, 1)
     router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port))
-    walk = router.scan_pages(timeout=0.3, on_error="collect")
-    assert next(walk)[0] == "t1"
+    scan = router.scan_pages(timeout=0.3, on_error="collect")
+    assert next(scan)[0] == "t1"
     time.sleep(0.5)
-    assert list(walk) == []
-    assert "not finished within 0.3 s" in str(walk.outcomes["hangs"].error)
+    assert list(scan) == []
+    assert "not finished within 0.3 s" in str(scan.outcomes["hangs"].error)
     router.close()
 
 
-@pytest.mark.parametrize("late", ["while the walk goes on", "when it is over"])
+@pytest.mark.parametrize("late", ["during the scan", "after the scan"])
 def test_hanging_connect_thread_is_abandoned(wide, monkeypatch, late):
-    """As in looking up a name, which no time-out ends. What comes of it after all goes to its pool."""
+    """A name lookup has no timeout. A connection that it opens later is released to its pool."""
     release, hung, connect = threading.Event(), threading.Event(), Lease.connect
 
     def hangs(lease, **arguments):
@@ -163,17 +163,17 @@ def test_hanging_connect_thread_is_abandoned(wide, monkeypatch, late):
 
     monkeypatch.setattr(Lease, "connect", hangs)
     router = router_of(wide.settings, 1)
-    walk = router.scan_keys(timeout=0.2, on_error="collect")
+    scan = router.scan_keys(timeout=0.2, on_error="collect")
     began = time.monotonic()
-    if late == "when it is over":
-        assert list(walk) == []
+    if late == "after the scan":
+        assert list(scan) == []
         release.set()
     else:
         with pytest.raises(StopIteration):
-            next(walk)
+            next(scan)
         release.set()
     assert time.monotonic() - began < 3
-    assert isinstance(walk.outcomes["t1"].error, redis.TimeoutError)
+    assert isinstance(scan.outcomes["t1"].error, redis.TimeoutError)
     eventually(lambda: open_and_idle(router) == (1, 1))
     assert list(router.scan_keys()) == [("t1", "key")]
     assert open_and_idle(router) == (1, 1)
@@ -182,9 +182,9 @@ def test_hanging_connect_thread_is_abandoned(wide, monkeypatch, late):
 
 def test_leaving_a_scan_closes_only_connections_that_await_a_reply(wide):
     router = router_of(wide.settings, 0)
-    walk = router.scan_pages(count=10)
-    next(walk)  # the next page is on its way
-    walk.close()
+    scan = router.scan_pages(count=10)
+    next(scan)  # the next page has been requested
+    scan.close()
     assert open_and_idle(router) == (0, 0)
     for _ in router.scan_pages(match="nothing", tenants=["t0"]):
         pass
@@ -193,7 +193,7 @@ def test_leaving_a_scan_closes_only_connections_that_await_a_reply(wide):
 
 
 def test_interrupt_leaves_no_connection_and_no_thread(wide, misbehaving, monkeypatch):
-    """The signal comes while the walk waits for all at once."""
+    """The signal is raised while the scan waits for all servers."""
     hanging = misbehaving(lambda _peer, stop: stop.wait(10))
     router = router_of(wide.settings, 1, 2)
     router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port))
@@ -206,11 +206,11 @@ def test_interrupt_leaves_no_connection_and_no_thread(wide, misbehaving, monkeyp
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        walk = router.scan_keys()
-        found = {next(walk), next(walk)}
+        scan = router.scan_keys()
+        found = {next(scan), next(scan)}
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(InterruptError):
-            next(walk)
+            next(scan)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert found == {("t1", "key"), ("t2", "key")}
@@ -221,54 +221,54 @@ def test_interrupt_leaves_no_connection_and_no_thread(wide, misbehaving, monkeyp
 
 def test_connected_scan_uses_no_thread(wide, no_thread_is_left):
     router = router_of(wide.settings)
-    walk = router.scan_pages(count=100)
-    found = len(next(walk)[1])
+    scan = router.scan_pages(count=100)
+    found = len(next(scan)[1])
     eventually(lambda: no_thread_is_left() == [])
-    assert found + sum(len(page) for _, page in walk) == KEYS + MANY - 1
+    assert found + sum(len(page) for _, page in scan) == KEYS + MANY - 1
     router.close()
 
 
 def test_next_page_is_requested_before_the_consumer_gets_the_current_one(wide):
-    """So the server works while the consumer does; and no more than one page of a database is waiting."""
+    """The server works while the consumer does; at most one page of a database is buffered."""
     router = router_of(wide.settings, 0)
     with redis.Redis(**wide.settings) as client:
         client.config_resetstat()
-        walk = router.scan_pages(count=50)
+        scan = router.scan_pages(count=50)
         for seen in range(1, 20):
-            next(walk)
+            next(scan)
             eventually(lambda asked=seen + 1: client.info("commandstats")["cmdstat_scan"]["calls"] == asked)
-    walk.close()
+    scan.close()
     router.close()
 
 
 def test_abandoned_scan_releases_its_connections(wide):
     router = router_of(wide.settings, 0)
-    walk = router.scan_pages(count=10)
-    next(walk)
-    del walk
+    scan = router.scan_pages(count=10)
+    next(scan)
+    del scan
     gc.collect()
     assert open_and_idle(router) == (0, 0)
     router.close()
 
 
 def test_unrequested_data_closes_the_connection(misbehaving):
-    """A reply too many, in the same packet as the last one: the next user would take it for its own."""
+    """A surplus reply in the same packet as the last one would be taken for a reply to the next user."""
     reply = b"*2\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n"
     info = b"$5\r\nx:1\r\n\r\n"
 
     _, router = scanned(misbehaving, lambda _data: info * 2 + reply + info * 2 + b"+OK\r\n")
-    walk = router.scan_keys(on_error="collect")
-    assert list(walk) == []
-    assert "more than was requested" in str(walk.outcomes["t"].error)
+    scan = router.scan_keys(on_error="collect")
+    assert list(scan) == []
+    assert "more than was requested" in str(scan.outcomes["t"].error)
     assert open_and_idle(router) == (0, 0)
     router.close()
 
 
 async def test_connection_closed_within_a_page_fails_its_tenant(misbehaving, call):
     server, router = scanned(misbehaving, lambda _data: b"*2\r\n$1\r\n0\r\n*100\r\n$3\r\nkey\r\n", once=True)
-    walk = call.form(router, "scan_pages")(on_error="collect")
-    assert await call.list(walk) == []
-    error = walk.outcomes["t"].error
+    scan = call.form(router, "scan_pages")(on_error="collect")
+    assert await call.list(scan) == []
+    error = scan.outcomes["t"].error
     assert type(error) is redis.ConnectionError
     assert "the server closed the connection" in str(error)
     assert server.accepted == 4  # three more attempts
@@ -277,19 +277,19 @@ async def test_connection_closed_within_a_page_fails_its_tenant(misbehaving, cal
 
 
 def test_surplus_reply_is_not_taken_for_a_page(misbehaving):
-    """It comes by itself, between two trips of a lane, and would be taken for the first reply of the next."""
+    """It arrives between two round trips of a worker, and would be taken for the first reply of the next."""
     info = b"$5\r\nx:1\r\n\r\n"
     page = b"*2\r\n$1\r\n7\r\n*1\r\n$3\r\nkey\r\n"
 
     _, router = scanned(misbehaving, lambda data: info * data.count(b"INFO") + page + b"+XY\r\n")
-    walk = router.scan_keys(on_error="collect")
-    assert list(walk) == []
-    assert not walk.outcomes["t"].ok
+    scan = router.scan_keys(on_error="collect")
+    assert list(scan) == []
+    assert not scan.outcomes["t"].ok
     router.close()
 
 
 async def test_reply_to_an_unsent_request_closes_the_connection(misbehaving, call):
-    """Else a connection that is in the middle of a long command would go to somebody else."""
+    """Otherwise a connection with an unfinished long command would be given to another caller."""
 
     def answers(peer, stop):
         while data := peer.recv(4096):
@@ -313,7 +313,7 @@ async def test_reply_to_an_unsent_request_closes_the_connection(misbehaving, cal
 
 @pytest.mark.parametrize("seconds", [None, 5.0])
 async def test_timeout_of_the_operating_system_is_a_lost_connection(wide, monkeypatch, seconds):
-    """As when nothing acknowledges what was sent; asyncio raises it where a time-out of ours would come."""
+    """Raised when sent data is not acknowledged; asyncio raises the same class for its own timeouts."""
     router = router_of({**wide.settings, "socket_timeout": seconds}, 1)
     found, asked = lease.stream_of, iter(range(100))
 
@@ -324,8 +324,8 @@ async def test_timeout_of_the_operating_system_is_a_lost_connection(wide, monkey
         return stream
 
     monkeypatch.setattr(lease, "stream_of", stream_of)
-    walk = router.ascan_keys(on_error="collect")
-    assert [item async for item in walk] == [("t1", "key")]  # at the second attempt
+    scan = router.ascan_keys(on_error="collect")
+    assert [item async for item in scan] == [("t1", "key")]  # at the second attempt
     await router.aclose()
 
 
@@ -336,16 +336,16 @@ def test_tenants_fail_if_no_connect_thread_can_be_started(wide, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    walk = router.scan_keys(on_error="collect")
-    assert list(walk) == []
+    scan = router.scan_keys(on_error="collect")
+    assert list(scan) == []
     monkeypatch.undo()
-    assert [str(outcome.error) for outcome in walk.outcomes.values()] == ["can't start new thread"] * 2
+    assert [str(outcome.error) for outcome in scan.outcomes.values()] == ["can't start new thread"] * 2
     assert len(list(router.scan_keys())) == 2
     router.close()
 
 
 def test_scan_inside_a_fan_out_keeps_its_deadline(misbehaving, wide, no_thread_is_left):
-    """A function for many tenants has a deadline, and what it does has the same."""
+    """The deadline of a fan-out applies to scans inside its functions."""
     hanging = misbehaving(lambda _peer, stop: stop.wait(10))
     router = router_of(wide.settings, 1)
     router.add("hangs", RedisDatabase(host="127.0.0.1", port=hanging.port, socket_timeout=None))
@@ -358,7 +358,7 @@ def test_scan_inside_a_fan_out_keeps_its_deadline(misbehaving, wide, no_thread_i
 
 
 def test_finished_scan_has_no_reference_cycle(wide):
-    """What a run consists of refers to one another; with a buffer, that is much to leave lying about."""
+    """The objects of a scan refer to each other and hold buffers, which should be freed at once."""
     router = router_of(wide.settings, 0, 1, 2)
     list(router.scan_keys(count=100))
     gc.collect()
@@ -376,7 +376,7 @@ def test_finished_scan_has_no_reference_cycle(wide):
 
 @pytest.mark.parametrize("selector", ["SelectSelector", "PollSelector"])
 def test_scan_works_with_every_selector(wide, monkeypatch, selector):
-    """Those of other operating systems."""
+    """Other operating systems have other selectors."""
     monkeypatch.setattr(select_loop.selectors, "DefaultSelector", getattr(select_loop.selectors, selector))
     router = router_of(wide.settings)
     assert len(set(router.scan_keys(count=100))) == KEYS + MANY - 1
@@ -403,7 +403,7 @@ def test_idle_connection_closed_by_the_server_is_replaced(wide):
 
 
 def test_worker_that_ends_with_unfinished_tenants_is_an_error(wide, monkeypatch):
-    """A walk must not wait for ever for what nobody does."""
+    """A scan must not wait forever for work that no worker does."""
     monkeypatch.setattr(select_loop.SelectLoop, "_start_workers", lambda run: setattr(run, "_more", False))
     router = router_of(wide.settings, 1)
     with pytest.raises(RuntimeError, match="a bug"):
@@ -416,10 +416,10 @@ async def test_concurrent_scans_are_complete(wide):
     """Each has its own selector, and they share the pool."""
     router = router_of(wide.settings)
 
-    def walk():
+    def scan():
         return len(set(router.scan_keys(count=50)))
 
-    counts = await asyncio.gather(*(asyncio.to_thread(walk) for _ in range(6)))
+    counts = await asyncio.gather(*(asyncio.to_thread(scan) for _ in range(6)))
     assert counts == [KEYS + MANY - 1] * 6
     sizes = await asyncio.gather(*(asyncio.to_thread(router.fan_out, Command("DBSIZE")) for _ in range(6)))
     assert {outcome.value for each in sizes for outcome in each.values()} == {1, KEYS}

@@ -1,4 +1,4 @@
-"""Servers that fall silent on the way: what waits for them fails with them, after one deadline; and nothing is forgotten."""
+"""Servers that become silent: all tenants that wait for them fail after one timeout, and none is forgotten."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def proxy(wide):
 
 
 async def router_of(proxy, call):
-    """Return a router with one connection, over a network that is slow from here on: few databases travel together."""
+    """Return a router with one connection over a slow network, where few databases share a round trip."""
     router = DatabaseRouter(
         {f"t{n}": RedisDatabase(host="127.0.0.1", port=proxy.port, db=n, breaker=None) for n in range(MANY)}
     )
@@ -47,20 +47,20 @@ async def router_of(proxy, call):
 
 @pytest.mark.parametrize("seconds", [0.4, None])
 async def test_scan_waits_once_for_a_server_that_becomes_silent(proxy, call, seconds, monkeypatch):
-    """Not once for each write: hundreds of tenants, a few of which travel together on a slow network."""
+    """Not once for each write: hundreds of tenants, a few of which share a round trip on a slow network."""
     if seconds is None:
         for module in ("_fanout.multiplex.worker", "_scan.scan_worker"):
             monkeypatch.setattr(f"tenantlimpyd.{module}.ANSWER_SECONDS", 0.4, raising=False)
     router = await router_of(proxy, call)
     arguments = {"timeout": seconds, "on_error": "collect"}
     silent = False
-    walk = call.form(router, "scan_pages")(**arguments)
-    async for _ in call.each(walk):
+    scan = call.form(router, "scan_pages")(**arguments)
+    async for _ in call.each(scan):
         if not silent:
             proxy.swallow()
             silent = True
     assert silent
-    ends = [outcome for outcome in walk.outcomes.values() if not outcome.ok]
+    ends = [outcome for outcome in scan.outcomes.values() if not outcome.ok]
     assert len(ends) >= MANY // 2
     assert {type(outcome.error) for outcome in ends} == {redis.TimeoutError}
     assert proxy.accepted == 1  # that one was waited for; there was no other attempt
@@ -89,43 +89,43 @@ async def test_fan_out_command_waits_once_for_a_server_that_becomes_silent(wide,
     ends = [outcome for outcome in outcomes.values() if not outcome.ok]
     assert len(ends) >= MANY // 3
     assert {type(outcome.error) for outcome in ends} == {redis.TimeoutError}
-    assert proxy.accepted <= 2  # what was asked first had used up a part of its time before
+    assert proxy.accepted <= 2  # the first requests had used part of their time before
     await router.aclose()
 
 
-def lane_of(router, timeout=None, count=None):
+def worker_of(router, timeout=None, count=None):
     order = ScanRequest(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
     plan = _ScanProgress(order).plan()
-    lane = plan.pick()
-    sources = [lane.group.make(planned) for planned in lane.group.pending]
-    lane.group.make = lambda planned: planned
-    lane.group.pending.clear()
-    lane.group.pending.extend(sources)
-    return sources, plan, lane
+    worker = plan.pick()
+    sources = [worker.group.make(planned) for planned in worker.group.pending]
+    worker.group.make = lambda planned: planned
+    worker.group.pending.clear()
+    worker.group.pending.extend(sources)
+    return sources, plan, worker
 
 
 def test_only_requests_unanswered_since_the_last_reply_fail(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
-    (fresh, large, nearly), _, lane = lane_of(router, timeout=1.0)
-    lane.group.pending.clear()
-    lane.group.pending.append(fresh)
-    lane.group.started.extend([large, nearly])
+    (fresh, large, nearly), _, worker = worker_of(router, timeout=1.0)
+    worker.group.pending.clear()
+    worker.group.pending.append(fresh)
+    worker.group.started.extend([large, nearly])
     nearly.seconds = 0.7
     for _ in range(3):
-        lane.record_answer()
-        assert lane.take_unreachable_work(0.2, hopeless=True) == []  # it has answered, and is tried again
-    assert lane.take_unreachable_work(0.2, hopeless=True) == [nearly]
-    assert list(lane.group.started) == [large]
-    assert lane.take_unreachable_work(0.2, hopeless=False) == []
-    assert lane.take_unreachable_work(0.4, hopeless=False) == [fresh, large]
-    assert not lane.group.pending
-    assert not lane.group.started
+        worker.record_answer()
+        assert worker.take_unreachable_work(0.2, hopeless=True) == []  # the server has replied, so it is tried again
+    assert worker.take_unreachable_work(0.2, hopeless=True) == [nearly]
+    assert list(worker.group.started) == [large]
+    assert worker.take_unreachable_work(0.2, hopeless=False) == []
+    assert worker.take_unreachable_work(0.4, hopeless=False) == [fresh, large]
+    assert not worker.group.pending
+    assert not worker.group.started
     router.close()
 
 
 def test_server_that_never_replied_is_not_tried_again(wide):
     router = DatabaseRouter({f"t{n}": RedisDatabase(**wide.settings, db=n) for n in range(3)})
-    sources, _, lane = lane_of(router, timeout=1.0)
-    assert lane.take_unreachable_work(0.01, hopeless=False) == []
-    assert lane.take_unreachable_work(0.01, hopeless=True) == sources
+    sources, _, worker = worker_of(router, timeout=1.0)
+    assert worker.take_unreachable_work(0.01, hopeless=False) == []
+    assert worker.take_unreachable_work(0.01, hopeless=True) == sources
     router.close()

@@ -1,4 +1,4 @@
-"""What a test may do with a server, whatever the server runs in."""
+"""The interface of a server for tests, whatever the server runs in."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class ServerHandle(abc.ABC):
 
     @abc.abstractmethod
     def pause(self) -> None:
-        """Stop it in its tracks: it accepts connections and answers nothing."""
+        """Pause the server: it accepts connections and never replies."""
 
     @abc.abstractmethod
     def resume(self) -> None:
-        """Let it go on. Connections of before go on, too."""
+        """Resume the server. Existing connections continue."""
 
     @abc.abstractmethod
     def kill(self) -> None:
@@ -111,7 +111,7 @@ class ServerHandle(abc.ABC):
         """Undo ``pause`` and ``kill``, whichever was done."""
 
     def clean(self) -> None:
-        """Make it as new: healthy, without proxies, empty, and as it was configured."""
+        """Restore the server: running, without proxies, empty, and with its first configuration."""
         self.end_proxies()
         self.revive()
         with self.client() as client:
