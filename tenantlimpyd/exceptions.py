@@ -4,7 +4,7 @@
 
     LimpydException
     ├── ImplementationError          a model, field, index or query is defined wrongly
-    │   └── UnsupportedCommandError  the server does not have a command; also a redis.ResponseError
+    │   └── UnsupportedCommandError  the server lacks a command; a redis.ResponseError
     ├── UniquenessError              a pk or unique value belongs to another object
     ├── DoesNotExist                 there is no such object
     ├── ConfigurationError           settings, a configuration file or arguments are invalid
@@ -15,9 +15,9 @@
     │   ├── WrongTenantError         an object of one tenant is used under another tenant
     │   ├── TenantSwitchError        another tenant is entered inside a request
     │   └── SharedKeyspaceError      two tenants would share a keyspace
-    ├── ServerUnavailableError       the circuit breaker of the server is open; also a redis.ConnectionError
-    ├── FanOutError                  work for many tenants failed for some; also an ExceptionGroup
-    └── ScanInterruptedError         a scan lost its position; also a redis.ConnectionError
+    ├── ServerUnavailableError       a circuit breaker is open; a redis.ConnectionError
+    ├── FanOutError                  work failed for some tenants; an ExceptionGroup
+    └── ScanInterruptedError         a scan lost its position; a redis.ConnectionError
 
 Errors of redis-py are not wrapped. All of these errors can be pickled, so that a worker can send them to its caller.
 """

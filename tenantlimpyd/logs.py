@@ -196,7 +196,7 @@ def add_tenant(logger: Any, method_name: str, event_dict: MutableMapping[str, An
 
     Put it before the renderer::
 
-        structlog.configure(processors=[tenantlimpyd.logs.add_tenant, structlog.processors.JSONRenderer()])
+        structlog.configure(processors=[add_tenant, structlog.processors.JSONRenderer()])
 
     It reads the same context as the router, so it is correct in tasks, threads and streamed responses too. An event that has
     a field ``tenant`` keeps it.

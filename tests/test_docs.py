@@ -71,6 +71,20 @@ def test_lines_of_code_fit_into_their_column(page):
     assert long == []
 
 
+def test_lines_of_code_in_docstrings_fit_into_their_column():
+    long = []
+    for path in (ROOT / "tenantlimpyd").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            block = False
+            for line in (ast.get_docstring(node) or "").splitlines():
+                block = line.endswith("::") or (block and line[:4].strip() == "")
+                if block and not line.endswith("::") and len(line) - 4 > WIDTH:
+                    long.append((path.name, line))
+    assert long == []
+
+
 def test_reference_lists_public_names_only():
     text = "".join(page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
     names = re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE)
