@@ -7,7 +7,7 @@ from tenantlimpyd._commands import ROWS
 from tests.commands.agreement import disagreements
 
 
-def test_the_table_agrees_with_the_server(server):
+def test_table_agrees_with_the_server(server):
     with server.client() as client:
         info = client.info("server")
         kind = "valkey" if "valkey_version" in info else "redis"
@@ -16,7 +16,7 @@ def test_the_table_agrees_with_the_server(server):
         assert disagreements(found, kind, version) == []
 
 
-def test_the_servers_own_key_positions_are_the_tables(server):
+def test_key_positions_of_the_server_equal_those_of_the_table(server):
     commands = [
         "GET a", "MSET a 1 b 2", "DEL a b c", "BLPOP a b 0", "EVAL script 2 a b c", "ZUNIONSTORE d 2 a b WEIGHTS 1 2",
         "XREAD COUNT 2 STREAMS a b 0 0", "XREADGROUP GROUP g c STREAMS a >", "GEORADIUS a 1 2 3 m STORE d", "SORT a STORE d",

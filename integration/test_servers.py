@@ -1,4 +1,4 @@
-"""The harness itself: a server does what its handle says, in whatever it runs."""
+"""The server handles of the tests: each does what it says, whatever the server runs in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 Servers = Callable[..., list[ServerHandle]]
 
 
-def test_the_server_is_what_it_is_said_to_be(server: ServerHandle, server_source: ServerSource) -> None:
+def test_server_has_the_reported_version_and_settings(server: ServerHandle, server_source: ServerSource) -> None:
     with server.client(decode_responses=True) as client:
         info = client.info("server")
         assert client.config_get("databases") == {"databases": str(server.databases)}
@@ -47,7 +47,7 @@ def test_servers_are_independent(servers: Servers) -> None:
     assert len(run_ids) == 3
 
 
-def test_a_paused_server_accepts_and_does_not_answer(server: ServerHandle) -> None:
+def test_paused_server_accepts_and_does_not_reply(server: ServerHandle) -> None:
     with server.client() as client:
         client.set("a", 1)
         server.pause()
@@ -57,7 +57,7 @@ def test_a_paused_server_accepts_and_does_not_answer(server: ServerHandle) -> No
         assert client.get("a") == b"1"
 
 
-def test_a_killed_server_refuses_and_comes_back_on_its_port(server: ServerHandle) -> None:
+def test_killed_server_refuses_and_restarts_on_its_port(server: ServerHandle) -> None:
     port = server.port
     with server.client() as client:
         client.ping()
@@ -73,7 +73,7 @@ def test_a_killed_server_refuses_and_comes_back_on_its_port(server: ServerHandle
         assert client.ping()
 
 
-def test_a_server_killed_while_paused_comes_back(server: ServerHandle) -> None:
+def test_server_killed_while_paused_restarts(server: ServerHandle) -> None:
     server.pause()
     server.kill()
     server.start()
@@ -82,7 +82,7 @@ def test_a_server_killed_while_paused_comes_back(server: ServerHandle) -> None:
 
 
 @pytest.mark.parametrize("deed", ["pause", "kill"])
-def test_a_disturbed_server_is_given_to_nobody(server_source: ServerSource, deed: str) -> None:
+def test_disturbed_server_is_not_given_to_another_test(server_source: ServerSource, deed: str) -> None:
     first = server_source.take()
     getattr(first, deed)()
     server_source.give_back(first)
@@ -95,7 +95,7 @@ def test_a_disturbed_server_is_given_to_nobody(server_source: ServerSource, deed
         server_source.give_back(second)
 
 
-def test_a_password_is_asked_for(servers: Servers) -> None:
+def test_password_is_required(servers: Servers) -> None:
     (server,) = servers(1, password="open sesame")
     with server.client() as client:
         assert client.ping()
@@ -125,7 +125,7 @@ def test_appended_data_survives_a_kill(servers: Servers) -> None:
         assert client.get("kept") == b"yes"
 
 
-async def test_tls_through_the_proxy(server: ServerHandle, authority: Authority) -> None:
+async def test_proxy_serves_tls(server: ServerHandle, authority: Authority) -> None:
     through = server.settings_through(server.proxy(authority.server_context())) | authority.client_settings
     with redis.Redis(**through) as client:
         assert client.set("a", "1")
@@ -135,20 +135,20 @@ async def test_tls_through_the_proxy(server: ServerHandle, authority: Authority)
         assert database.connection.get("a") == "1"
 
 
-def test_tls_of_another_name_is_refused(server: ServerHandle, authority: Authority) -> None:
+def test_certificate_of_another_name_is_refused(server: ServerHandle, authority: Authority) -> None:
     proxy = server.proxy(authority.server_context("elsewhere.invalid"))
     client = redis.Redis(**server.settings_through(proxy), **authority.client_settings, retry=None)
     with client, pytest.raises(redis.ConnectionError, match=r"[Cc]ertificate"):
         client.ping()
 
 
-async def test_both_modes_at_once(server: ServerHandle) -> None:
+async def test_sync_and_async_clients_work_together(server: ServerHandle) -> None:
     async with redis.asyncio.Redis(**server.settings) as client:
         await asyncio.gather(*(client.incr("n") for _ in range(50)))
         assert await client.get("n") == b"50"
 
 
-def test_servers_that_are_together_find_each_other_where_we_find_them(server_source: ServerSource) -> None:
+def test_servers_of_a_group_reach_each_other_by_the_same_addresses(server_source: ServerSource) -> None:
     with server_source.together(3) as start:
         master = start(databases=20, options={"repl-diskless-sync-delay": 0})
         replica = start(options={"replicaof": (master.host, str(master.port))})
@@ -184,7 +184,7 @@ def test_servers_that_are_together_find_each_other_where_we_find_them(server_sou
         assert not _listens(each.port)
 
 
-def test_one_of_servers_that_are_together_that_does_not_start_says_why(server_source: ServerSource) -> None:
+def test_server_of_a_group_that_does_not_start_says_why(server_source: ServerSource) -> None:
     with server_source.together(2) as start:
         first = start()
         with pytest.raises((EmbeddedServerError, RuntimeError)) as raised:
@@ -197,17 +197,17 @@ def test_one_of_servers_that_are_together_that_does_not_start_says_why(server_so
 # What is chosen
 
 
-def test_an_unknown_backend_is_refused() -> None:
+def test_unknown_backend_is_refused() -> None:
     with pytest.raises(NoServerError, match="auto, docker or embedded"):
         choose({"TENANTLIMPYD_TEST_BACKEND": "podmann"})
 
 
-def test_a_remote_server_is_refused() -> None:
+def test_remote_server_is_refused() -> None:
     with pytest.raises(NoServerError, match="ALLOW_REMOTE"):
         choose({"TENANTLIMPYD_TEST_REDIS_URL": "redis://redis.invalid:6379"})
 
 
-def test_a_server_with_data_is_refused_and_an_empty_one_taken(servers: Servers) -> None:
+def test_server_with_data_is_refused_and_an_empty_one_accepted(servers: Servers) -> None:
     (server,) = servers(1)
     with server.client() as client:
         client.set("precious", 1)
@@ -238,13 +238,13 @@ def test_a_server_with_data_is_refused_and_an_empty_one_taken(servers: Servers) 
         choice.close()
 
 
-def test_a_named_backend_does_not_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_backend_does_not_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with pytest.raises(NoServerError, match="no container engine answers"):
         choose({"TENANTLIMPYD_TEST_BACKEND": "docker"})
 
 
-def test_without_an_engine_auto_takes_embedded_servers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_without_an_engine_uses_embedded_servers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     choice = choose({})
     try:
@@ -254,7 +254,7 @@ def test_without_an_engine_auto_takes_embedded_servers_and_says_why(monkeypatch:
         choice.close()
 
 
-def test_a_binary_that_does_not_run_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_binary_that_does_not_run_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "redis-server"
     broken.write_text("#!/bin/sh\nexit 7\n")
     broken.chmod(0o755)
@@ -268,7 +268,7 @@ def test_a_binary_that_does_not_run_is_told(monkeypatch: pytest.MonkeyPatch, tmp
         choose({"TENANTLIMPYD_TEST_BACKEND": "embedded", "TENANTLIMPYD_TEST_IMAGES": "local:mysql"})
 
 
-def test_with_nothing_at_all_pytest_ends_with_3_and_says_what_to_install() -> None:
+def test_pytest_without_any_server_exits_with_3_and_says_what_to_install() -> None:
     environment = {
         **os.environ,
         "DOCKER_HOST": "unix:///nowhere/docker.sock",
@@ -285,7 +285,7 @@ def test_with_nothing_at_all_pytest_ends_with_3_and_says_what_to_install() -> No
     assert "skipped" not in ended.stdout
 
 
-def test_nothing_is_left_when_the_tests_are_killed(server_source: ServerSource, tmp_path: Path) -> None:
+def test_killed_test_run_leaves_no_server(server_source: ServerSource, tmp_path: Path) -> None:
     """A process with servers of this very source is killed: they end, with all that belongs to them."""
     script = """
         import os, sys, time

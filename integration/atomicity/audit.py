@@ -1,4 +1,4 @@
-"""Reads the raw keyspace, and says where indexes and values disagree. It knows limpyd's layout, and no library."""
+"""Find disagreements of indexes and values in the raw keyspace, by limpyd's key layout and without either library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that is written to: a field for each way a value can be indexed, and links. The same for both libraries."""
+"""The model of the test, for both libraries: a field for each kind of index, and links."""
 
 from __future__ import annotations
 

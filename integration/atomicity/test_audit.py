@@ -1,4 +1,4 @@
-"""The auditor finds each kind of fault: without that, its silence would prove nothing."""
+"""The auditor finds each kind of fault, so its silence is evidence."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def raw(server: ServerHandle) -> Any:
     OURS.disconnect(database)
 
 
-def test_nothing_is_found_where_nothing_is_wrong(raw):
+def test_auditor_finds_no_fault_in_consistent_data(raw):
     found = audit(raw)
     assert (found.objects, found.wrong) == (2, 0), found
     assert found.entries == 30
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found(raw, fault):
+def test_auditor_finds_each_kind_of_fault(raw, fault):
     kind, do = FAULTS[fault]
     assert not getattr(audit(raw), kind)
     do(raw)

@@ -1,4 +1,4 @@
-"""Many processes write the same objects while others are killed: every index entry has its value, every value its entry."""
+"""Processes write the same objects while others are killed: every index entry has its value, every value its entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from integration.atomicity.audit import Audit, audit
-from integration.atomicity.crew import GRACE, Orders, Report
+from integration.atomicity.killed_workers import GRACE, Orders, Report
 from tests.support.servers import ServerHandle
 
 SECONDS = float(os.environ.get("TENANTLIMPYD_ATOMICITY_SECONDS", "7"))
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(SECONDS * 2 + 90)
 
 def worked(orders: Orders) -> Report:
     """Let a crew work in a session of its own, which ends with this call whatever happens."""
-    command = [sys.executable, "-m", "integration.atomicity.crew", json.dumps(attrs.asdict(orders))]
+    command = [sys.executable, "-m", "integration.atomicity.killed_workers", json.dumps(attrs.asdict(orders))]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         printed, _ = process.communicate(timeout=orders.seconds + GRACE + 30)
@@ -45,7 +45,9 @@ def found(server: ServerHandle, db: int) -> Audit:
         return audit(client)
 
 
-def test_indexes_and_values_agree_whoever_is_killed(server: ServerHandle, capsys: pytest.CaptureFixture[str]) -> None:
+def test_indexes_and_values_agree_after_writers_were_killed(
+    server: ServerHandle, capsys: pytest.CaptureFixture[str]
+) -> None:
     seed = random.randrange(2**32)
     ours = worked(Orders("tenantlimpyd", server.settings, 1, seed, SECONDS))
     of_ours = found(server, 1)

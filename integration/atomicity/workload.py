@@ -1,4 +1,4 @@
-"""Random operations on a handful of objects: as data, and the two ways of carrying them out."""
+"""Random operations on a few objects: as data, and their execution by either library."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.faults.sentinels import Group, sentinel_group
+from integration.faults.sentinel_group import Group, sentinel_group
 from tests.support.servers import ServerSource
 
 

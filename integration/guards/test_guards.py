@@ -44,7 +44,7 @@ def run(folder: Path, tests: tuple[str, ...]) -> tuple[int, int, str]:
     return counts.get("failed", 0), counts.get("passed", 0), done.stdout
 
 
-def test_the_copy_is_what_is_tested(copy: Path) -> None:
+def test_copy_is_what_is_tested(copy: Path) -> None:
     """Without a mutation the tests of a guard pass; with a syntax error in the copy nothing does."""
     path = copy / "tenantlimpyd" / "exceptions.py"
     text = path.read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ def test_the_copy_is_what_is_tested(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.guard)
-def test_a_guard_that_is_switched_off_is_missed(copy: Path, mutation: Mutation) -> None:
+def test_guard_that_is_switched_off_is_missed(copy: Path, mutation: Mutation) -> None:
     path = copy / mutation.path
     text = path.read_text(encoding="utf-8")
     assert text.count(mutation.guarded) == 1, "the guard has changed: change the mutation too"

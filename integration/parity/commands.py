@@ -1,4 +1,4 @@
-"""Arguments for each command of each field class, at random.
+"""Random arguments for each command of each field class.
 
 Which commands there are is not said here: the suite takes their names from the classes of limpyd, and fails for one that
 is missing in this table.

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.parity.journal import Side, Sides
 from integration.parity.libraries import LIMPYD, OURS
+from integration.parity.recording import Side, Sides
 from tests.support.servers import ServerHandle
 
 

@@ -1,4 +1,4 @@
-"""Proofs, on both libraries, of lines of ``differences.toml``: where tenantlimpyd does not do as limpyd, on purpose."""
+"""Proofs of the lines of ``differences.toml``, which run on both libraries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from integration.parity.journal import Side
 from integration.parity.keyspace import LEFTOVER
+from integration.parity.recording import Side
 
 __all__ = ["DIFFERENCES", "Difference"]
 

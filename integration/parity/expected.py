@@ -1,4 +1,4 @@
-"""The lines of ``differences.toml``: where limpyd does otherwise, and when a random program may meet that."""
+"""The lines of ``differences.toml``, and the conditions under which a random program may meet one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a database, in a form that can be compared."""
+"""The content of a database, in a form that can be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""redis-limpyd and tenantlimpyd side by side: the same names, so that one scenario runs on either."""
+"""redis-limpyd and tenantlimpyd under the same names, so that a scenario runs on either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the differences into ``docs/migrating.md``: ``python -m integration.parity.page``. A test says when to."""
+"""Write the differences into ``docs/migrating.md``: ``python -m integration.parity.page``. A test fails if that is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random programs: a model, and steps on its objects."""
+"""Random programs: a model, and steps that use its objects."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from integration.parity.commands import arguments, creations
-from integration.parity.declaring import SINGLE, Declared, Model, values_of
-from integration.parity.playing import Step
+from integration.parity.comparison import Step
+from integration.parity.random_models import SINGLE, Declared, Model, values_of
 
 __all__ = ["SHAPES", "all_commands", "all_queries", "programs"]
 

@@ -1,4 +1,4 @@
-"""The models of the comparison, made by either library."""
+"""The models of the comparison, in either library."""
 
 from __future__ import annotations
 

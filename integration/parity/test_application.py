@@ -1,4 +1,4 @@
-"""An application of limpyd moves by its import: ``sed s/limpyd/tenantlimpyd/``, and nothing else, with its data in place."""
+"""An application of limpyd works after its imports were changed (``sed s/limpyd/tenantlimpyd/``), with its existing data."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def keyspace(server: ServerHandle, db: int) -> dict[bytes, Any]:
         return {key: held for key, held in content_of(client).items() if LEFT_BEHIND not in key}
 
 
-def test_the_application_is_of_some_size_and_uses_what_it_should(programs: dict[str, Path]) -> None:
+def test_application_uses_every_part_of_limpyd(programs: dict[str, Path]) -> None:
     written = "\n".join(source.read_text("utf-8") for source in (programs["limpyd"] / "bookshop").iterdir())
     assert written.count("\n") > 400
     imported = set(re.findall(r"^from limpyd(\S*) import|^import limpyd", written, re.MULTILINE))
@@ -78,7 +78,7 @@ def test_the_application_is_of_some_size_and_uses_what_it_should(programs: dict[
     assert not re.search(r"(?<!tenant)limpyd", moved)
 
 
-def test_an_application_moves_by_its_import(run: Run, server: ServerHandle) -> None:
+def test_application_works_after_changing_its_import(run: Run, server: ServerHandle) -> None:
     filled = run("limpyd", 4, "fill")
     before = keyspace(server, 4)
     day = run("limpyd", 4, *DAY)

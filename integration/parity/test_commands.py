@@ -1,4 +1,4 @@
-"""Every command of the fields and of the model: the same replies, and the same keys afterwards, as limpyd's."""
+"""Every command of fields and models has the replies and keys of limpyd."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from integration.parity.journal import Side, Sides
+from integration.parity.recording import Side, Sides
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated (hmset|setex|psetex|getset):DeprecationWarning")
 
@@ -140,7 +140,9 @@ def _prepared(side: Side, start: Any) -> Any:
 
 @pytest.mark.parametrize("start", [None, "12", "text"])
 @pytest.mark.parametrize("field", ["note", "name", "email"])
-def test_commands_of_string_fields(sides: Sides, field: str, start: str | None) -> None:
+def test_commands_of_string_fields_have_the_replies_and_keys_of_limpyd(
+    sides: Sides, field: str, start: str | None
+) -> None:
     commands = STRING_COMMANDS | (UNINDEXED_STRING_COMMANDS if field == "note" else {})
     for name, command in commands.items():
         sides.clear()
@@ -157,7 +159,9 @@ def test_commands_of_string_fields(sides: Sides, field: str, start: str | None) 
 
 @pytest.mark.parametrize("start", [None, "12", "text"])
 @pytest.mark.parametrize("field", ["age", "city", "badge"])
-def test_commands_of_instance_hash_fields(sides: Sides, field: str, start: str | None) -> None:
+def test_commands_of_instance_hash_fields_have_the_replies_and_keys_of_limpyd(
+    sides: Sides, field: str, start: str | None
+) -> None:
     commands = HASH_COMMANDS | (UNINDEXED_HASH_COMMANDS if field == "age" else {})
     for name, command in commands.items():
         sides.clear()
@@ -173,7 +177,7 @@ def test_commands_of_instance_hash_fields(sides: Sides, field: str, start: str |
 
 
 @pytest.mark.parametrize("start", [None, "12"])
-def test_commands_of_objects(sides: Sides, start: str | None) -> None:
+def test_commands_of_objects_have_the_replies_and_keys_of_limpyd(sides: Sides, start: str | None) -> None:
     for name, command in MODEL_COMMANDS.items():
         sides.clear()
         for side in sides:
@@ -184,7 +188,7 @@ def test_commands_of_objects(sides: Sides, start: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_values(sides: Sides, name: str) -> None:
+def test_values_are_stored_as_by_limpyd(sides: Sides, name: str) -> None:
     value = VALUES[name]
     text = value.decode() if isinstance(value, bytes) else value
     for side in sides:
@@ -206,7 +210,7 @@ def test_values(sides: Sides, name: str) -> None:
 
 
 @pytest.mark.parametrize("taken", ["email", "badge"])
-def test_a_taken_value_is_refused_and_nothing_changes(sides: Sides, taken: str) -> None:
+def test_used_unique_value_is_refused_and_nothing_changes(sides: Sides, taken: str) -> None:
     for side in sides:
         side.m.Person(email="e1", badge="b1")
         person = side.m.Person(email="e2", badge="b2")
@@ -215,7 +219,7 @@ def test_a_taken_value_is_refused_and_nothing_changes(sides: Sides, taken: str) 
     sides.compare()
 
 
-def test_commands_on_a_value_of_another_type(sides: Sides) -> None:
+def test_commands_on_a_value_of_another_type_fail_as_with_limpyd(sides: Sides) -> None:
     for side in sides:
         person = side.m.Person(name="x", note="y")
         side.raw.delete("parity:person:1:note")

@@ -1,4 +1,4 @@
-"""Making, finding and deleting objects: the same replies, and the same keys afterwards, as limpyd's."""
+"""Creating, finding and deleting objects has the replies and keys of limpyd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from integration.parity.journal import Side, Sides
+from integration.parity.recording import Side, Sides
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated hmset:DeprecationWarning")
 
@@ -255,12 +255,12 @@ SCENARIOS: list[Scenario] = [
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_a_scenario(sides: Sides, scenario: Scenario) -> None:
+def test_scenario_has_the_replies_and_keys_of_limpyd(sides: Sides, scenario: Scenario) -> None:
     sides.run(scenario)
     sides.compare()
 
 
-def test_use_database(sides: Sides) -> None:
+def test_use_database_has_the_replies_and_keys_of_limpyd(sides: Sides) -> None:
     for side in sides:
         settings = {key: value for key, value in side.database.connection_settings.items() if key != "db"}
         elsewhere = side.library.connect(settings, 3 + side.database.connection_settings["db"])

@@ -1,9 +1,9 @@
-"""Random models and random operations on both libraries: the same replies, errors and keys, but for the listed differences.
+"""Random models and operations have the replies, errors and keys of limpyd, except for the listed differences.
 
 What there is to be tried comes from the classes of the libraries themselves; each test counts what it ran, and fails where
 something was left out. ``TENANTLIMPYD_TEST_PARITY=10`` tries ten times as many programs, and with
 ``TENANTLIMPYD_TEST_EXPLORE=1`` others than the same ones each time, made smaller where they fail. A program
-that failed is kept in ``kept.py``.
+that failed is kept in ``failed_programs.py``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from integration.parity.declaring import INDEXES, KINDS, Model, classes_of_fields, declared_with, models
+from integration.parity.comparison import Bench, Step
 from integration.parity.expected import Expected
-from integration.parity.kept import KEPT
+from integration.parity.failed_programs import KEPT
 from integration.parity.libraries import LIMPYD, OURS
-from integration.parity.playing import Bench, Step
 from integration.parity.programs import all_commands, all_queries, programs
+from integration.parity.random_models import INDEXES, KINDS, Model, classes_of_fields, declared_with, models
 from tests.support.servers import ServerHandle
 
 pytestmark = [
@@ -83,7 +83,7 @@ def missing(bench: Bench, wanted: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_command_of_a_field(bench: Bench, kind: str) -> None:
+def test_every_command_of_a_field_has_the_reply_and_keys_of_limpyd(bench: Bench, kind: str) -> None:
     names = [*commands_of(classes_of_fields(LIMPYD)[kind]), "proxy_get", "proxy_set"]
     indexes = st.sampled_from([None, "EqualIndex", "NumberRangeIndex", "TextRangeIndex"])
     run(bench, all_commands(indexes.flatmap(lambda index: declared_with(kind, index)), names), 12)
@@ -91,12 +91,12 @@ def test_every_command_of_a_field(bench: Bench, kind: str) -> None:
 
 
 @pytest.mark.parametrize("index", INDEXES)
-def test_every_index(bench: Bench, index: str) -> None:
+def test_every_index_has_the_replies_and_keys_of_limpyd(bench: Bench, index: str) -> None:
     run(bench, programs(declared_with(None, index)), 14)
     assert not missing(bench, [f"{index}.write", f"{index}.filter"])
 
 
-def test_every_query(bench: Bench) -> None:
+def test_every_query_has_the_result_of_limpyd(bench: Bench) -> None:
     commands = commands_of(LIMPYD.model.RedisModel)
     for auto in (True, False):
         run(bench, all_queries(declared_with("InstanceHashField", None, auto), commands), 8)
@@ -109,14 +109,14 @@ def test_every_query(bench: Bench) -> None:
     assert {*missing(bench, wanted)} <= NOT_CALLED
 
 
-def test_programs(bench: Bench) -> None:
+def test_random_programs_have_the_replies_and_keys_of_limpyd(bench: Bench) -> None:
     run(bench, programs(models, 30), 80)
 
 
-def test_every_field_class_is_tried() -> None:
+def test_random_programs_use_every_field_class() -> None:
     assert {*KINDS, "PKField", "AutoPKField"} == OF_FIELDS.keys() == classes_of_fields(OURS).keys()
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_a_program_that_failed_once(bench: Bench, name: str) -> None:
+def test_program_that_failed_before_has_the_replies_and_keys_of_limpyd(bench: Bench, name: str) -> None:
     bench.play(*KEPT[name])

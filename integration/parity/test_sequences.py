@@ -1,4 +1,4 @@
-"""Random sequences of operations: after each, the same reply and the same keys on either side.
+"""Random sequences of operations have the replies and keys of limpyd after each step.
 
 Left out is what the table of differences lists: hincrby and the like on indexed fields (P6), creating with a unique value
 that is taken (P2), changing a unique value in place, bytes of an indexed value that are
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integration.parity.journal import Side, Sides
+from integration.parity.recording import Side, Sides
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Call to deprecated hmset:DeprecationWarning"),
@@ -99,7 +99,7 @@ def change(side: Side, someone: Any, what: str, rest: list[Any]) -> None:
 
 @given(st.lists(STEPS, min_size=3, max_size=40))
 @settings(max_examples=60, deadline=None, derandomize=not EXPLORE, suppress_health_check=list(HealthCheck))
-def test_sequences(sides: Sides, steps: list[tuple[Any, ...]]) -> None:
+def test_random_sequences_have_the_replies_and_keys_of_limpyd(sides: Sides, steps: list[tuple[Any, ...]]) -> None:
     sides.clear()
     for step in steps:
         for side in sides:

@@ -1,4 +1,4 @@
-"""A process that forks workers and kills some of them, again and again: ``python -m integration.atomicity.crew ORDERS``.
+"""Fork workers and kill some of them, repeatedly: ``python -m integration.atomicity.killed_workers ORDERS``.
 
 It imports what workers need once, and talks to no server itself, so that a new worker is at work within milliseconds.
 Orders are JSON; what comes of it is printed as JSON.

@@ -1,4 +1,4 @@
-"""What can happen to a server, and to the way to it, in the middle of a walk."""
+"""Faults of a server and of the network to it, during a scan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from tests.support.servers import ChaosProxy, ServerHandle
 
-__all__ = ["MISHAPS", "Mishap"]
+__all__ = ["SERVER_FAULTS", "ServerFault"]
 
 Act = Callable[[ServerHandle, ChaosProxy], object]
 End = Literal["whole", "either", "failed"]
@@ -19,16 +19,16 @@ AWAY = 0.4
 
 
 @attrs.frozen
-class Mishap:
+class ServerFault:
     """Something that happens once.
 
     Attributes:
         begin: does it.
         end: undoes what still is; harmless where nothing is.
-        ends: what becomes of tenants that the walk is in the middle of: ``whole``, they are complete without a new scan;
+        ends: what becomes of tenants that the scan is in the middle of: ``whole``, they are complete without a new scan;
             ``failed``; or ``either``: complete after all, or failed.
         timeout: seconds each tenant has; short only where it is waited for.
-        within: seconds in which a walk is through, however busy the machine is.
+        within: seconds in which a scan is through, however busy the machine is.
         keeps: the server must keep its keys over a restart.
         loses: the server loses its keys.
         restarts: another process answers afterwards.
@@ -46,7 +46,7 @@ class Mishap:
 
 def _later(act: Callable[[], object]) -> None:
     timer = threading.Timer(AWAY, act)
-    timer.name = "a mishap's end"
+    timer.name = "a fault's end"
     timer.daemon = True
     timer.start()
 
@@ -73,21 +73,23 @@ def _heal(_: ServerHandle, proxy: ChaosProxy) -> None:
 
 DEADLINE = 2.0
 
-MISHAPS: dict[str, Mishap] = {
-    "killed": Mishap(lambda server, _: server.kill(), lambda server, _: server.start(), "failed", within=8.0),
-    "restarted": Mishap(lambda server, _: server.restart(), ends="either", keeps=True, restarts=True),
-    "restarted empty": Mishap(lambda server, _: server.restart(), ends="either", loses=True, restarts=True),
-    "paused": Mishap(
+SERVER_FAULTS: dict[str, ServerFault] = {
+    "killed": ServerFault(lambda server, _: server.kill(), lambda server, _: server.start(), "failed", within=8.0),
+    "restarted": ServerFault(lambda server, _: server.restart(), ends="either", keeps=True, restarts=True),
+    "restarted empty": ServerFault(lambda server, _: server.restart(), ends="either", loses=True, restarts=True),
+    "paused": ServerFault(
         lambda server, _: server.pause(), lambda server, _: server.resume(), "failed", DEADLINE, DEADLINE + 4
     ),
-    "paused briefly": Mishap(_pause_briefly),
-    "refusing": Mishap(lambda _, proxy: proxy.refuse(), lambda _, proxy: proxy.accept(), "failed", within=8.0),
-    "refusing briefly": Mishap(_refuse_briefly, ends="either"),
-    "a black hole": Mishap(lambda _, proxy: proxy.swallow(), _heal, "failed", DEADLINE, DEADLINE + 4),
-    "replies lost": Mishap(lambda _, proxy: proxy.disturb(lose_replies=True), _heal, "failed", DEADLINE, DEADLINE + 4),
-    "reset": Mishap(lambda _, proxy: proxy.reset()),
-    "hung up": Mishap(lambda _, proxy: proxy.hang_up()),
-    "reset in mid-reply": Mishap(lambda _, proxy: proxy.disturb(cut_reply_after=1001, cut_by_reset=True)),
-    "hung up in mid-reply": Mishap(lambda _, proxy: proxy.disturb(cut_reply_after=1001)),
-    "clients killed": Mishap(_kill_clients),
+    "paused briefly": ServerFault(_pause_briefly),
+    "refusing": ServerFault(lambda _, proxy: proxy.refuse(), lambda _, proxy: proxy.accept(), "failed", within=8.0),
+    "refusing briefly": ServerFault(_refuse_briefly, ends="either"),
+    "a black hole": ServerFault(lambda _, proxy: proxy.swallow(), _heal, "failed", DEADLINE, DEADLINE + 4),
+    "replies lost": ServerFault(
+        lambda _, proxy: proxy.disturb(lose_replies=True), _heal, "failed", DEADLINE, DEADLINE + 4
+    ),
+    "reset": ServerFault(lambda _, proxy: proxy.reset()),
+    "hung up": ServerFault(lambda _, proxy: proxy.hang_up()),
+    "reset in mid-reply": ServerFault(lambda _, proxy: proxy.disturb(cut_reply_after=1001, cut_by_reset=True)),
+    "hung up in mid-reply": ServerFault(lambda _, proxy: proxy.disturb(cut_reply_after=1001)),
+    "clients killed": ServerFault(_kill_clients),
 }

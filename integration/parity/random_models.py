@@ -1,4 +1,4 @@
-"""Declarations of random models as plain data, and the model either library makes of one."""
+"""Declarations of random models as plain data, and their models in either library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A random program on both libraries: after each step the same reply, or the same error, and the same keys.
+"""Run a random program on both libraries: each step has the same reply or error, and the same keys.
 
 What differs must be one of the lines of ``differences.toml`` that says when (``when``). The keys of our side are then
 copied to limpyd's, and the program goes on.
@@ -19,10 +19,10 @@ from typing import Any
 import redis
 
 from integration.parity.commands import UNSTABLE
-from integration.parity.declaring import Model
 from integration.parity.expected import Expected
 from integration.parity.keyspace import content_of
 from integration.parity.libraries import LIMPYD, OURS, Library
+from integration.parity.random_models import Model
 
 __all__ = ["Bench", "Step"]
 

@@ -1,9 +1,9 @@
-"""Random programs that failed once, each with what was wrong; they are run every time."""
+"""Random programs that failed before, each with its cause; they are run every time."""
 
 from __future__ import annotations
 
-from integration.parity.declaring import Declared, Indexed, Model
-from integration.parity.playing import Step
+from integration.parity.comparison import Step
+from integration.parity.random_models import Declared, Indexed, Model
 
 __all__ = ["KEPT"]
 

@@ -1,4 +1,4 @@
-"""Goes on with a walk in a process of its own: reads what it needs as JSON, and prints what it found as JSON."""
+"""Resume a scan in another process, which reads its input and prints its result as JSON."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["resumed"]
 
 
 def resumed(settings: dict[str, dict[str, Any]], token: str, mode: str, *, count: int) -> dict[str, Any]:
-    """Go on with a walk in another process.
+    """Go on with a scan in another process.
 
     Args:
         settings: those of each tenant's database.
-        token: the walk's place.
+        token: the scan's place.
         mode: ``blocking`` or ``asyncio``.
         count: keys of a page.
 
     Returns:
-        ``found``, the keys of each tenant; ``outcomes``, for each that was walked, whether it is complete, and how often it
-        was begun anew.
+        ``found``, the keys of each tenant; ``outcomes``, for each that was run_scan, whether it is complete, and how often it
+        was begun again.
     """
     order = {"settings": settings, "token": token, "mode": mode, "count": count}
     done = subprocess.run(
@@ -45,12 +45,12 @@ def resumed(settings: dict[str, dict[str, Any]], token: str, mode: str, *, count
 
 async def _pages(router: DatabaseRouter, mode: str, **arguments: Any) -> tuple[list[Any], Any]:
     if mode == "sync":
-        walk = router.scan_pages(**arguments)
-        return list(walk), walk
-    awalk = router.ascan_pages(**arguments)
-    pages = [page async for page in awalk]
+        scan = router.scan_pages(**arguments)
+        return list(scan), scan
+    ascan = router.ascan_pages(**arguments)
+    pages = [page async for page in ascan]
     await router.aclose()
-    return pages, awalk
+    return pages, ascan
 
 
 def _main() -> None:
@@ -58,12 +58,12 @@ def _main() -> None:
     databases = {tenant: RedisDatabase(**settings) for tenant, settings in order["settings"].items()}
     found: dict[str, list[str]] = defaultdict(list)
     with DatabaseRouter(databases) as router:
-        pages, walk = asyncio.run(
+        pages, scan = asyncio.run(
             _pages(router, order["mode"], resume=order["token"], count=order["count"], on_error="collect")
         )
     for tenant, keys in pages:
         found[tenant] += keys
-    outcomes = {tenant: [outcome.ok, outcome.restarts] for tenant, outcome in walk.outcomes.items()}
+    outcomes = {tenant: [outcome.ok, outcome.restarts] for tenant, outcome in scan.outcomes.items()}
     json.dump({"found": found, "outcomes": outcomes}, sys.stdout)
 
 

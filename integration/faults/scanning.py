@@ -1,4 +1,4 @@
-"""One walk, in either mode, with something that happens when its consumer has had so many keys."""
+"""A scan, in sync or async, during which a function is called after a number of keys."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import attrs
 
-from integration.faults.estate import COUNT
+from integration.faults.tenants import COUNT
 from tenantlimpyd import DatabaseRouter
 
-__all__ = ["Form", "Mode", "Taken", "walked"]
+__all__ = ["Form", "Mode", "ScanProgress", "run_scan"]
 
 _PAUSE = 0.02
 """Seconds for which the consumer holds back a page of a tenant that has had enough, until all others have, too.
@@ -26,33 +26,33 @@ Form = Literal["keys", "pages"]
 
 
 @attrs.define
-class Taken:
-    """What a walk's consumer has had.
+class ScanProgress:
+    """What a scan's consumer has had.
 
     Attributes:
-        walk: the walk.
+        scan: the scan.
         seen: the keys of each tenant.
         keys: how many there were, those that came again included.
         happened: when it did, by the monotonic clock; 0: not yet.
         took: seconds from then to the end.
     """
 
-    walk: Any
+    scan: Any
     seen: dict[str, set[str]] = attrs.field(factory=lambda: defaultdict(set))
     keys: int = 0
     happened: float = 0.0
     took: float = 0.0
 
 
-async def walked(
+async def run_scan(
     router: DatabaseRouter,
     mode: Mode,
     form: Form,
     after: tuple[Iterable[str], int],
-    happen: Callable[[Taken], object],
+    happen: Callable[[ScanProgress], object],
     **arguments: Any,
-) -> Taken:
-    """Walk to the end, or until ``happen`` returns True.
+) -> ScanProgress:
+    """Scan to the end, or until ``happen`` returns True.
 
     Until it happens, tenants that are ahead are held up, so that all of them are in the middle then.
 
@@ -62,12 +62,12 @@ async def walked(
         form: whether keys are delivered one by one.
         after: tenants, and how many keys each of them must have had before it happens.
         happen: what does. In asyncio it runs in a thread, so that the event loop goes on.
-        arguments: of the walk.
+        arguments: of the scan.
     """
     arguments = {"count": COUNT, "on_error": "collect", **arguments}
     scan = getattr(router, ("a" if mode == "async" else "") + f"scan_{form}")
     waiting, enough = set(after[0]), after[1]
-    taken = Taken(scan(**arguments))
+    taken = ScanProgress(scan(**arguments))
 
     def ahead(tenant: str) -> bool:
         had = len(taken.seen[tenant])
@@ -84,8 +84,8 @@ async def walked(
         return False
 
     def take() -> None:
-        with taken.walk as walk:
-            for tenant, content in walk:
+        with taken.scan as scan:
+            for tenant, content in scan:
                 if is_time(tenant, content):
                     stop = happen(taken)
                     taken.happened = time.monotonic()
@@ -95,8 +95,8 @@ async def walked(
                     time.sleep(_PAUSE)
 
     async def atake() -> None:
-        async with taken.walk as walk:
-            async for tenant, content in walk:
+        async with taken.scan as scan:
+            async for tenant, content in scan:
                 if is_time(tenant, content):
                     stop = await asyncio.to_thread(happen, taken)
                     taken.happened = time.monotonic()
@@ -109,6 +109,6 @@ async def walked(
         take()
     else:
         await atake()
-    assert taken.happened, f"the walk was through before it happened; {sorted(waiting)} had too few keys"
+    assert taken.happened, f"the scan was through before it happened; {sorted(waiting)} had too few keys"
     taken.took = time.monotonic() - taken.happened
     return taken

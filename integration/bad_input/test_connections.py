@@ -1,4 +1,4 @@
-"""Passwords, users, certificates and values that are wrong: a clear error, and nothing written."""
+"""Wrong passwords, users, certificates and values: a clear error, and no write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from integration.badinput.hostile import everything_on
+from integration.bad_input.malformed_ids import everything_on
 from tenantlimpyd import DatabaseRouter, RedisDatabase, fields, model
 from tenantlimpyd.exceptions import FanOutError
 from tests.support.servers import Authority, ServerHandle
@@ -72,14 +72,14 @@ async def check_refused(settings: dict[str, Any], error: type[Exception], *secre
             assert secret not in text
 
 
-async def test_a_wrong_password(servers: Servers) -> None:
+async def test_wrong_password_is_a_clear_error(servers: Servers) -> None:
     (server,) = servers(1, password=RIGHT)
     await check_refused({**server.settings, "password": WRONG}, redis.AuthenticationError, WRONG, RIGHT)
     with server.client() as client:
         assert client.keys() == []
 
 
-async def test_no_password(servers: Servers) -> None:
+async def test_missing_password_is_a_clear_error(servers: Servers) -> None:
     (server,) = servers(1, password=RIGHT)
     settings = {key: value for key, value in server.settings.items() if key != "password"}
     await check_refused(settings, redis.AuthenticationError, RIGHT)
@@ -87,21 +87,21 @@ async def test_no_password(servers: Servers) -> None:
         assert client.keys() == []
 
 
-async def test_a_wrong_password_in_a_url(servers: Servers) -> None:
+async def test_wrong_password_in_a_url_is_a_clear_error(servers: Servers) -> None:
     (server,) = servers(1, password=RIGHT)
     url = f"redis://:{WRONG}@127.0.0.1:{server.port}/3"
     await check_refused({"url": url}, redis.AuthenticationError, WRONG, RIGHT)
 
 
 @pytest.mark.parametrize("user", ["app", "nobody"])
-async def test_a_wrong_user(servers: Servers, user: str) -> None:
+async def test_wrong_user_is_a_clear_error(servers: Servers, user: str) -> None:
     (server,) = servers(1, acl=[f"user app on >{RIGHT} ~* +@all"])
     settings = {**server.settings, "username": user, "password": WRONG}
     await check_refused(settings, redis.AuthenticationError, WRONG, RIGHT)
     assert everything_on(server) == {}
 
 
-def test_a_user_of_other_keys(servers: Servers) -> None:
+def test_user_without_permission_for_keys_writes_nothing(servers: Servers) -> None:
     (server,) = servers(1, acl=[f"user app on >{RIGHT} ~app:* +@all -@dangerous"])
     login = {"username": "app", "password": RIGHT}
     with RedisDatabase(**server.settings, **login) as database:
@@ -123,7 +123,7 @@ def test_a_user_of_other_keys(servers: Servers) -> None:
     assert all(key.startswith(b"app:") for key in everything_on(server)[0])
 
 
-def test_a_user_who_may_only_read(servers: Servers) -> None:
+def test_read_only_user_writes_nothing(servers: Servers) -> None:
     (server,) = servers(1, acl=[f"user reader on >{RIGHT} ~* +@read +@connection"])
     with RedisDatabase(**server.settings) as database:
         thing_on(database)(name="x", code="y", size=3)
@@ -148,7 +148,7 @@ def test_a_user_who_may_only_read(servers: Servers) -> None:
 @pytest.mark.parametrize(
     "value", [None, True, ["x"], {"x": 1}, object(), 1j, ("x", "y")], ids=lambda value: type(value).__name__
 )
-async def test_values_of_wrong_types(database: RedisDatabase, server: ServerHandle, value: Any) -> None:
+async def test_values_of_wrong_types_are_refused(database: RedisDatabase, server: ServerHandle, value: Any) -> None:
     thing = thing_on(database)
     made = thing(name="x", code="y", size=3)
     before = everything_on(server)
@@ -171,7 +171,7 @@ async def test_values_of_wrong_types(database: RedisDatabase, server: ServerHand
     await database.aclose()
 
 
-async def test_keys_of_wrong_types(database: RedisDatabase, server: ServerHandle) -> None:
+async def test_keys_of_wrong_types_are_refused(database: RedisDatabase, server: ServerHandle) -> None:
     thing = thing_on(database)
     made = thing(name="x", code="y", size=3)
     raw = database.connection
@@ -200,7 +200,7 @@ async def test_keys_of_wrong_types(database: RedisDatabase, server: ServerHandle
     await database.aclose()
 
 
-async def test_certificates(
+async def test_wrong_certificates_are_refused(
     server: ServerHandle, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stranger = Authority(tmp_path_factory.mktemp("stranger"))
@@ -219,7 +219,7 @@ async def test_certificates(
     assert everything_on(server) == {}
 
 
-def test_the_certificate_errors_say_so(server: ServerHandle, authority: Authority) -> None:
+def test_certificate_errors_name_the_reason(server: ServerHandle, authority: Authority) -> None:
     other_name = server.settings_through(server.proxy(authority.server_context("elsewhere.invalid")))
     with (
         RedisDatabase(**other_name, **authority.client_settings, **ONCE) as database,

@@ -1,4 +1,4 @@
-"""One database, both libraries: what one wrote, the other reads, changes, indexes and deletes."""
+"""One database for both libraries: each reads, changes, indexes and deletes what the other wrote."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from integration.parity.journal import Side, Sides
 from integration.parity.keyspace import content_of
+from integration.parity.recording import Side, Sides
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated hmset:DeprecationWarning")
 
@@ -61,7 +61,7 @@ def check(side: Side, values: dict[str, dict[str, str]]) -> None:
             assert set(side.m.Person.collection(**{name: value})) == expected, (name, value)
 
 
-def test_what_one_stored_the_other_reads(writer_and_reader: tuple[Side, Side]) -> None:
+def test_objects_stored_by_one_library_are_read_by_the_other(writer_and_reader: tuple[Side, Side]) -> None:
     writer, reader = writer_and_reader
     values = fill(writer)
     before = reader.content
@@ -75,7 +75,7 @@ def test_what_one_stored_the_other_reads(writer_and_reader: tuple[Side, Side]) -
     assert reader.content == before
 
 
-def test_what_one_stored_the_other_changes(writer_and_reader: tuple[Side, Side]) -> None:
+def test_objects_stored_by_one_library_are_changed_by_the_other(writer_and_reader: tuple[Side, Side]) -> None:
     writer, reader = writer_and_reader
     values = fill(writer)
     chooser = random.Random(8)
@@ -96,7 +96,7 @@ def test_what_one_stored_the_other_changes(writer_and_reader: tuple[Side, Side])
     check(writer, values)
 
 
-def test_what_one_stored_the_other_keeps_unique(writer_and_reader: tuple[Side, Side]) -> None:
+def test_unique_values_stored_by_one_library_are_refused_by_the_other(writer_and_reader: tuple[Side, Side]) -> None:
     writer, reader = writer_and_reader
     values = fill(writer)
     taken = next(kept["email"] for kept in values.values() if "email" in kept)
@@ -114,7 +114,7 @@ def test_what_one_stored_the_other_keeps_unique(writer_and_reader: tuple[Side, S
     assert reader.m.Person(name="next").pk.get() == str(PEOPLE + 2)
 
 
-def test_what_one_stored_the_other_deletes(writer_and_reader: tuple[Side, Side]) -> None:
+def test_objects_stored_by_one_library_are_deleted_by_the_other(writer_and_reader: tuple[Side, Side]) -> None:
     writer, reader = writer_and_reader
     fill(writer)
     for model in vars(reader.m).values():

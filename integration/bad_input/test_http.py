@@ -1,4 +1,4 @@
-"""Bad tenant ids in real HTTP, byte by byte, to a real server: 4xx each time, and nothing written."""
+"""Malformed tenant ids in real HTTP requests to a real server: a 4xx status, and no write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integration.badinput.hostile import HOSTILE, everything_on
+from integration.bad_input.malformed_ids import HOSTILE, everything_on
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant
 from tenantlimpyd.middleware.asgi import TenantMiddleware, from_header, from_path, from_subdomain
 from tests.support.servers import ServerHandle
@@ -112,7 +112,7 @@ def refused(reply: bytes, given: bytes) -> bool:
     return (lost or 400 <= status(reply) < 500) and len(reply) < 2000 and (len(given) < 6 or given not in body)
 
 
-def test_good_requests_are_served(by_header: Service, by_path: Service, by_subdomain: Service) -> None:
+def test_valid_requests_are_served(by_header: Service, by_path: Service, by_subdomain: Service) -> None:
     for tenant in (b"acme", b"globex"):
         for reply in (
             by_header.ask(request(b"X-Tenant-ID: " + tenant)),
@@ -135,7 +135,7 @@ def names_a_tenant(value: bytes) -> bool:
     return value.partition(b"\r\n")[0].partition(b"\n")[0].strip() in {tenant.encode() for tenant in TENANTS}
 
 
-def test_bad_headers(by_header: Service, server: ServerHandle) -> None:
+def test_malformed_headers_are_refused(by_header: Service, server: ServerHandle) -> None:
     for name, word in WORDS.items():
         value = as_bytes(word)
         before = everything_on(server)
@@ -147,7 +147,7 @@ def test_bad_headers(by_header: Service, server: ServerHandle) -> None:
             assert everything_on(server) == before, name
 
 
-def test_bad_paths(by_path: Service, server: ServerHandle) -> None:
+def test_malformed_paths_are_refused(by_path: Service, server: ServerHandle) -> None:
     for name, word in WORDS.items():
         value = as_bytes(word)
         percent = b"".join(b"%%%02X" % byte for byte in value[:20_000])
@@ -161,7 +161,7 @@ def test_bad_paths(by_path: Service, server: ServerHandle) -> None:
             assert everything_on(server) == before, name
 
 
-def test_bad_hosts(by_subdomain: Service, server: ServerHandle) -> None:
+def test_malformed_hosts_are_refused(by_subdomain: Service, server: ServerHandle) -> None:
     for name, word in WORDS.items():
         value = as_bytes(word)
         before = everything_on(server)
@@ -170,7 +170,9 @@ def test_bad_hosts(by_subdomain: Service, server: ServerHandle) -> None:
         assert everything_on(server) == before, name
 
 
-def test_unknown_and_missing(by_header: Service, by_path: Service, by_subdomain: Service, server: ServerHandle) -> None:
+def test_unknown_and_missing_tenants_are_refused(
+    by_header: Service, by_path: Service, by_subdomain: Service, server: ServerHandle
+) -> None:
     before = everything_on(server)
     assert status(by_header.ask(request(b"X-Tenant-ID: nobody"))) == 404
     assert status(by_header.ask(request())) == 400
@@ -186,7 +188,7 @@ def test_unknown_and_missing(by_header: Service, by_path: Service, by_subdomain:
 
 @given(value=st.binary(max_size=150))
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-def test_fuzzed_headers(by_header: Service, server: ServerHandle, value: bytes) -> None:
+def test_fuzzed_headers_write_nothing(by_header: Service, server: ServerHandle, value: bytes) -> None:
     before = everything_on(server)
     reply = by_header.ask(request(b"X-Tenant-ID: " + value))
     if status(reply) == 200:
@@ -198,7 +200,7 @@ def test_fuzzed_headers(by_header: Service, server: ServerHandle, value: bytes) 
 
 @given(raw=st.binary(max_size=300))
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-def test_fuzzed_requests(by_header: Service, server: ServerHandle, raw: bytes) -> None:
+def test_fuzzed_requests_write_nothing(by_header: Service, server: ServerHandle, raw: bytes) -> None:
     before = everything_on(server)
     assert status(by_header.ask(raw + b"\r\n\r\n", and_hang_up=True)) in (0, 400, 404, 431)
     assert everything_on(server) == before

@@ -1,4 +1,4 @@
-"""Runs scenarios on one library and writes down what came of each call."""
+"""Run scenarios on one library and record the result of each call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tenant ids that are none, and what every refusal must be like."""
+"""Malformed tenant ids, and the requirements for their refusal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A failover in the middle of walks: by command, of a master that is killed, and of one that hangs.
+"""A failover during scans: by command, after the master was killed, and after it became silent.
 
-A blocking walk and an asyncio one are in the middle of it when it happens, each of a router of its own. What stays throughout
-is delivered, or its tenant is said to have failed; scans that are begun anew are told; nothing takes longer than its deadline;
+A blocking scan and an asyncio one are in the middle of it when it happens, each of a router of its own. What stays throughout
+is delivered, or its tenant is said to have failed; scans that are begun again are told; nothing takes longer than its deadline;
 and nothing is left, in this process or on any of the servers.
 """
 
@@ -21,11 +21,11 @@ import redis
 import structlog
 from structlog.testing import capture_logs
 
-from integration.faults.estate import COUNT, SLACK
-from integration.faults.fleet import Leftovers
-from integration.faults.resuming import resumed
-from integration.faults.sentinels import MASTER, Group, clients_of, role, until
-from integration.faults.walking import Mode, Taken, walked
+from integration.faults.broken_server import Leftovers
+from integration.faults.resumed_scan import resumed
+from integration.faults.scanning import Mode, ScanProgress, run_scan
+from integration.faults.sentinel_group import MASTER, Group, clients_of, role, until
+from integration.faults.tenants import COUNT, SLACK
 from tenantlimpyd import DatabaseRouter, RedisDatabase
 from tenantlimpyd.operations import Command
 
@@ -48,7 +48,7 @@ def told_by_sentinels(group: Group) -> None:
 
 
 def told_at_once(group: Group) -> None:
-    """Let the two change roles. The old master learns it at once and keeps connections: walks have to notice by themselves."""
+    """Let the two change roles. The old master learns it at once and keeps connections: scans have to notice by themselves."""
     group.fail_over()
     with group.master.client() as client:
         client.replicaof(group.replica.host, group.replica.port)
@@ -69,8 +69,8 @@ class Way:
     """How the failover happens.
 
     Attributes:
-        begin: lets it happen; the walks go on when it returns.
-        ends: what becomes of tenants that the walks are in the middle of: ``anew``, they are complete after a new scan;
+        begin: lets it happen; the scans go on when it returns.
+        ends: what becomes of tenants that the scans are in the middle of: ``again``, they are complete after a new scan;
             ``failed``; or ``either``.
         timeout: seconds each tenant has.
         silence: seconds after which a connection gives up on a server that does not answer.
@@ -78,7 +78,7 @@ class Way:
     """
 
     begin: Callable[[Group], object]
-    ends: Literal["anew", "failed", "either"] = "anew"
+    ends: Literal["again", "failed", "either"] = "again"
     timeout: float = 20.0
     silence: float = 1.0
     stays: bool = False
@@ -88,9 +88,9 @@ WAYS = {
     "by command": Way(told_by_sentinels, timeout=40.0),
     "by command, connections stay": Way(told_at_once, stays=True),
     "killed": Way(killed),
-    "killed, and walks go on meanwhile": Way(lambda group: group.master.kill(), "either"),
+    "killed, and scans go on meanwhile": Way(lambda group: group.master.kill(), "either"),
     "paused": Way(paused, "failed"),
-    "paused, and walks go on until their deadline": Way(
+    "paused, and scans go on until their deadline": Way(
         lambda group: group.master.pause(), "failed", timeout=2.0, silence=10.0
     ),
 }
@@ -128,8 +128,8 @@ def change(group: Group) -> None:
             assert client.wait(1, 5000) == 1
 
 
-class Estate:
-    """A router for each mode, to the same tenants by their sentinels, and what their walks have had."""
+class LargeDeployment:
+    """A router for each mode, to the same tenants by their sentinels, and what their scans have had."""
 
     def __init__(self, group: Group, way: Way) -> None:
         where = {"sentinel": {"master": MASTER, "hosts": group.hosts}, "socket_timeout": way.silence}
@@ -140,11 +140,11 @@ class Estate:
         }
         self.group = group
         self.way = way
-        self.taken: dict[Mode, Taken] = {}
+        self.taken: dict[Mode, ScanProgress] = {}
 
-    async def walk(self) -> None:
-        """Walk in both modes; it happens when both are in the middle."""
-        middle: list[Taken] = []
+    async def scan(self) -> None:
+        """Scan in both modes; it happens when both are in the middle."""
+        middle: list[ScanProgress] = []
 
         def befall() -> None:
             for taken in middle:
@@ -155,27 +155,27 @@ class Estate:
 
         both = threading.Barrier(len(MODES), befall, timeout=60)
 
-        def happen(taken: Taken) -> None:
+        def happen(taken: ScanProgress) -> None:
             middle.append(taken)
             both.wait()  # where it cannot happen, one of the two raises why, and the other that the barrier is broken
 
-        async def one(mode: Mode) -> Taken:
+        async def one(mode: Mode) -> ScanProgress:
             arguments = {"timeout": self.way.timeout}
-            return await walked(self.routers[mode], mode, "pages", (LARGE, ENOUGH), happen, **arguments)
+            return await run_scan(self.routers[mode], mode, "pages", (LARGE, ENOUGH), happen, **arguments)
 
-        walks = asyncio.to_thread(lambda: asyncio.run(one("sync"))), one("async")
-        ended = dict(zip(MODES, await asyncio.gather(*walks, return_exceptions=True), strict=True))
+        scans = asyncio.to_thread(lambda: asyncio.run(one("sync"))), one("async")
+        ended = dict(zip(MODES, await asyncio.gather(*scans, return_exceptions=True), strict=True))
         if errors := [each for each in ended.values() if isinstance(each, BaseException)]:
-            raise BaseExceptionGroup("walks", errors)
-        self.taken = {mode: each for mode, each in ended.items() if isinstance(each, Taken)}
+            raise BaseExceptionGroup("scans", errors)
+        self.taken = {mode: each for mode, each in ended.items() if isinstance(each, ScanProgress)}
 
     def check(self, mode: Mode) -> None:
         """Raise unless all keys that stayed were delivered, or their tenants have failed within their deadline."""
         taken = self.taken[mode]
-        outcomes = taken.walk.outcomes
+        outcomes = taken.scan.outcomes
         assert taken.took < self.way.timeout + SLACK
         assert outcomes.keys() == TENANTS.keys()
-        assert taken.walk.complete == all(outcome.ok for outcome in outcomes.values())
+        assert taken.scan.complete == all(outcome.ok for outcome in outcomes.values())
         for tenant, outcome in outcomes.items():
             assert taken.seen[tenant] <= keys_of(tenant) | new_keys_of(tenant)
             if outcome.ok:
@@ -189,31 +189,31 @@ class Estate:
             outcome = outcomes[tenant]
             assert outcome.restarts or not outcome.ok, outcome
             if self.way.ends != "either":
-                assert outcome.ok == (self.way.ends == "anew"), outcome
+                assert outcome.ok == (self.way.ends == "again"), outcome
         for pool_stats in self.routers[mode].pool_stats().values():
             assert (pool_stats.in_use, pool_stats.waiting) == (0, 0)
 
     def check_told(self, events: list[Any]) -> None:
-        """Raise unless each scan that was begun anew is in the log, and no other, and so is the new master."""
+        """Raise unless each scan that was begun again is in the log, and no other, and so is the new master."""
         restarts = Counter[int]()
         for taken in self.taken.values():
             for db, tenant in enumerate(TENANTS):
-                restarts[db] += taken.walk.outcomes[tenant].restarts
+                restarts[db] += taken.scan.outcomes[tenant].restarts
         told = [event for event in events if event["event"] == "scan_restarted"]
         assert Counter(event["db"] for event in told) == +restarts
         assert {event["reason"] for event in told} <= {"run id", "role"}
         moved = {event["address"] for event in events if event["event"] == "master_changed"}
         next_master = self.group.replica
-        if moved or (self.way.ends == "anew" and not self.way.stays):
+        if moved or (self.way.ends == "again" and not self.way.stays):
             assert moved == {f"{next_master.host}:{next_master.port}"}
 
     def check_made_good(self, mode: Mode) -> None:
         """Raise unless another process delivers what is lacking."""
         taken = self.taken[mode]
-        failed = {tenant for tenant, outcome in taken.walk.outcomes.items() if not outcome.ok}
+        failed = {tenant for tenant, outcome in taken.scan.outcomes.items() if not outcome.ok}
         if not failed:
             return
-        rest = resumed(self.settings, taken.walk.token(), mode, count=COUNT)
+        rest = resumed(self.settings, taken.scan.token(), mode, count=COUNT)
         assert rest["outcomes"].keys() == failed
         assert all(ok for ok, _ in rest["outcomes"].values())
         for tenant in TENANTS:
@@ -234,36 +234,38 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture
-def estate(group: Group, way: Way) -> Iterator[Estate]:
+def deployment(group: Group, way: Way) -> Iterator[LargeDeployment]:
     seed(group)
-    estate = Estate(group, way)
+    deployment = LargeDeployment(group, way)
     with ExitStack() as stack:
-        for router in estate.routers.values():
+        for router in deployment.routers.values():
             stack.enter_context(router)
-        yield estate
+        yield deployment
 
 
 @pytest.mark.parametrize("way", WAYS, indirect=True)
-async def test_walks(estate: Estate, group: Group, way: Way) -> None:
+async def test_scans_during_a_failover_are_complete_or_name_their_tenants(
+    deployment: LargeDeployment, group: Group, way: Way
+) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     leftovers = Leftovers()
     with capture_logs() as events:
-        await estate.walk()
+        await deployment.scan()
     for mode in MODES:
-        estate.check(mode)
-    estate.check_told(events)
+        deployment.check(mode)
+    deployment.check_told(events)
 
     group.wait_for_the_next()
-    await asyncio.gather(*(asyncio.to_thread(estate.check_made_good, mode) for mode in MODES))
+    await asyncio.gather(*(asyncio.to_thread(deployment.check_made_good, mode) for mode in MODES))
     group.master.revive()
     for mode in MODES:
-        await estate.check_goes_on(mode)
+        await deployment.check_goes_on(mode)
     if not way.stays:
         assert clients_of(group.replica)
         until(lambda: not clients_of(group.master), 5)
 
-    estate.routers["sync"].close()
-    await estate.routers["async"].aclose()
+    deployment.routers["sync"].close()
+    await deployment.routers["async"].aclose()
     await leftovers.acheck()
     for server in group.servers:
         until(lambda server=server: not clients_of(server), 5)

@@ -1,4 +1,4 @@
-"""Tenant ids that are none, at every door of the router: one clear error, and nothing asked of any server."""
+"""Malformed tenant ids in every method of the router: one clear error, and no command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from integration.badinput.hostile import HOSTILE, IDS, everything_on, is_readable
+from integration.bad_input.malformed_ids import HOSTILE, IDS, everything_on, is_readable
 from tenantlimpyd import DatabaseRouter, RedisDatabase, current_tenant, fields, model
 from tenantlimpyd.exceptions import InvalidTenantError, UnknownTenantError
 from tests.support.servers import ServerHandle
@@ -82,7 +82,7 @@ def refused(call: Callable[[], Any]) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_ids_that_are_none(router: DatabaseRouter, server: ServerHandle, name: str) -> None:
+def test_malformed_ids_are_refused(router: DatabaseRouter, server: ServerHandle, name: str) -> None:
     before = everything_on(server)
     for door, go in DOORS.items():
         if door == "constructor" and not _hashable(HOSTILE[name]):
@@ -95,7 +95,9 @@ def test_ids_that_are_none(router: DatabaseRouter, server: ServerHandle, name: s
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_ids_that_are_none_awaiting(router: DatabaseRouter, server: ServerHandle, name: str) -> None:
+async def test_malformed_ids_are_refused_by_async_forms(
+    router: DatabaseRouter, server: ServerHandle, name: str
+) -> None:
     before = everything_on(server)
     for go in ASYNC_DOORS.values():
         with pytest.raises(InvalidTenantError) as raised:
@@ -108,7 +110,7 @@ async def test_ids_that_are_none_awaiting(router: DatabaseRouter, server: Server
 
 @given(IDS)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_fuzzed_ids(router: DatabaseRouter, server: ServerHandle, tenant: Any) -> None:
+def test_fuzzed_ids_are_refused(router: DatabaseRouter, server: ServerHandle, tenant: Any) -> None:
     for door, go in DOORS.items():
         if door == "constructor" and not _hashable(tenant):
             continue
@@ -119,7 +121,7 @@ def test_fuzzed_ids(router: DatabaseRouter, server: ServerHandle, tenant: Any) -
 
 @given(IDS)
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
-def test_fuzzed_ids_awaiting(router: DatabaseRouter, server: ServerHandle, tenant: Any) -> None:
+def test_fuzzed_ids_are_refused_by_async_forms(router: DatabaseRouter, server: ServerHandle, tenant: Any) -> None:
     async def doors() -> None:
         for go in ASYNC_DOORS.values():
             with pytest.raises(InvalidTenantError) as raised:
@@ -130,7 +132,7 @@ def test_fuzzed_ids_awaiting(router: DatabaseRouter, server: ServerHandle, tenan
     assert {db: set(keys) for db, keys in everything_on(server).items()} == {1: {b"mine"}, 2: {b"mine"}}
 
 
-def test_an_unknown_tenant(router: DatabaseRouter, server: ServerHandle) -> None:
+def test_unknown_tenant_is_refused(router: DatabaseRouter, server: ServerHandle) -> None:
     before = everything_on(server)
     for door in ("use_tenant", "decorator", "database_for", "remove", "scan_keys", "fan_out"):
         with pytest.raises(UnknownTenantError) as raised:
@@ -141,7 +143,7 @@ def test_an_unknown_tenant(router: DatabaseRouter, server: ServerHandle) -> None
     assert everything_on(server) == before
 
 
-def test_a_failed_entry_leaves_the_tenant_before(router: DatabaseRouter) -> None:
+def test_failed_entry_keeps_the_previous_tenant(router: DatabaseRouter) -> None:
     class Thing(model.RedisModel):
         database = router
         name = fields.StringField()

@@ -1,4 +1,4 @@
-"""Tenants of every size on three servers, one of which a test breaks in the middle of a walk."""
+"""Tenants of every size on three servers, one of which a test breaks during a scan."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tenantlimpyd._fanout.outcomes import Outcome
 from tenantlimpyd.exceptions import ScanInterruptedError
 from tests.support.servers import ChaosProxy, ServerHandle
 
-__all__ = ["COUNT", "SLACK", "Estate", "Holding"]
+__all__ = ["COUNT", "SLACK", "LargeDeployment", "TenantCounts"]
 
-SIZE = int(os.environ.get("TENANTLIMPYD_TEST_WALK_SIZE", "1"))
+SIZE = int(os.environ.get("TENANTLIMPYD_TEST_SCAN_SIZE", "1"))
 """How many times the keys that large databases have by default."""
 COUNT = 40
-"""Keys of a page, so that a large database has hundreds of them: far more than a walk reads ahead."""
+"""Keys of a page, so that a large database has hundreds of them: far more than a scan reads ahead."""
 SLACK = 1.0
 """Seconds that a tenant may take beyond its deadline."""
 
 
 @attrs.frozen
-class Holding:
+class TenantCounts:
     """How many tenants of each size there are on a server, and how many keys they have."""
 
     small: int
@@ -35,13 +35,13 @@ class Holding:
     shared: int
 
 
-BREAKING = Holding(small=150, large=3, keys=8_000 * SIZE, sharing=4, shared=2_000 * SIZE)
-HEALTHY = Holding(small=60, large=1, keys=800, sharing=3, shared=200)
+BREAKING = TenantCounts(small=150, large=3, keys=8_000 * SIZE, sharing=4, shared=2_000 * SIZE)
+HEALTHY = TenantCounts(small=60, large=1, keys=800, sharing=3, shared=200)
 _SMALL = 3
 _LARGE_DB, _SHARED_DB = 200, 210
 
 
-class Estate:
+class LargeDeployment:
     """A router of tenants on two healthy servers, and on one behind a proxy.
 
     Every key begins with its tenant's id, so that whose it is can be seen.
@@ -76,17 +76,17 @@ class Estate:
         databases |= {tenant: RedisDatabase(**self.settings[tenant], **settings) for tenant in self.broken}
         self.router = DatabaseRouter(databases)
 
-    def _settle(self, name: str, where: Mapping[str, Any], holding: Holding) -> None:
+    def _settle(self, name: str, where: Mapping[str, Any], counts: TenantCounts) -> None:
         def add(tenant: str, keys: int, db: int, **more: str) -> None:
             self._keys[tenant] = keys
             self.settings[tenant] = {**where, "db": db, **more}
 
-        for number in range(holding.small):
+        for number in range(counts.small):
             add(f"{name}-small-{number}", _SMALL, number)
-        for number in range(holding.large):
-            add(f"{name}-large-{number}", holding.keys, _LARGE_DB + number)
-        for number in range(holding.sharing):
-            add(f"{name}-sharing-{number}", holding.shared, _SHARED_DB, key_prefix=f"p{number}:")
+        for number in range(counts.large):
+            add(f"{name}-large-{number}", counts.keys, _LARGE_DB + number)
+        for number in range(counts.sharing):
+            add(f"{name}-sharing-{number}", counts.shared, _SHARED_DB, key_prefix=f"p{number}:")
 
     def keys_of(self, tenant: str) -> set[str]:
         """Return all keys of a tenant."""
@@ -149,13 +149,13 @@ class Estate:
             assert pool_stats.open == pool_stats.idle, (name, pool_stats)
 
 
-def _seed(estate: Estate, server: ServerHandle, name: str) -> None:
+def _seed(deployment: LargeDeployment, server: ServerHandle, name: str) -> None:
     """Give a server's tenants their keys, over a connection of its own."""
     with server.client(socket_timeout=30) as client:
         pipeline = client.pipeline(transaction=False)
-        for tenant, settings in estate.settings.items():
+        for tenant, settings in deployment.settings.items():
             if tenant.startswith(f"{name}-"):
                 prefix = settings.get("key_prefix", "")
                 pipeline.execute_command("SELECT", settings["db"])  # type: ignore[no-untyped-call]
-                pipeline.mset(dict.fromkeys((prefix + key for key in estate.keys_of(tenant)), 1))
+                pipeline.mset(dict.fromkeys((prefix + key for key in deployment.keys_of(tenant)), 1))
         pipeline.execute()

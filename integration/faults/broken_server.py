@@ -1,4 +1,4 @@
-"""Tenants on healthy servers and on one that breaks, and what a process has open."""
+"""Tenants on healthy servers and on one that breaks, and the open resources of the process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tenantlimpyd import DatabaseRouter, RedisDatabase
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.servers import ServerHandle
 
-__all__ = ["FAULTS", "KEYS", "TIMEOUT", "BulkOperations", "Fault", "Leftovers"]
+__all__ = ["FAULTS", "KEYS", "TIMEOUT", "Deployment", "Fault", "Leftovers"]
 
 KEYS = 300
-"""Keys of a healthy tenant: few, so that it is through well within its time on a machine that is busy, too."""
+"""Keys of a healthy tenant: few, so that it finishes within its deadline on a busy machine, too."""
 LARGE = 3000
-"""Keys of a tenant whose server breaks: with 10 a page, more pages than a walk keeps in store."""
+"""Keys of a tenant whose server breaks: with 10 per page, more pages than a scan buffers."""
 TIMEOUT = 1.0
 """Seconds each tenant has."""
 SLACK = 1.0
@@ -31,7 +31,7 @@ RECOVERY = 15.0
 
 
 class Fault:
-    """Something that happens to a server, and what ends it."""
+    """A fault of a server, and its end."""
 
     def __init__(
         self, begin: Callable[[ServerHandle, ChaosProxy], None], end: Callable[[ServerHandle, ChaosProxy], None]
@@ -51,7 +51,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-class BulkOperations:
+class Deployment:
     """A router of six healthy tenants and three of one server, behind a proxy, that a test breaks."""
 
     def __init__(self, healthy: list[ServerHandle], breaking: ServerHandle) -> None:
@@ -81,7 +81,7 @@ class BulkOperations:
         return {f"{tenant}:{number}" for number in range(LARGE if tenant in self.broken else KEYS)}
 
     def check_outcomes(self, outcomes: Any) -> None:
-        """Raise unless the healthy are well, and the broken are named within their deadline."""
+        """Raise unless healthy tenants have succeeded, and broken ones have failed within their deadline."""
         assert {tenant for tenant, outcome in outcomes.items() if outcome.ok} == set(self.healthy)
         for tenant in self.broken:
             outcome = outcomes[tenant]
@@ -90,7 +90,7 @@ class BulkOperations:
             assert outcome.seconds < TIMEOUT + SLACK
 
     def recover(self) -> None:
-        """Wait until every server is said to be well again: those that were broken are not asked for a short while."""
+        """Wait until every server is healthy again; open circuit breakers refuse for a short while."""
         deadline = time.monotonic() + RECOVERY
         while not (health := self.router.health(timeout=TIMEOUT)).ok:
             assert time.monotonic() < deadline, health
