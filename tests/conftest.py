@@ -31,11 +31,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def clear(client: redis.Redis) -> None:
     """Delete all keys and load the scripts of changes, whose first use would take one more round trip."""
     from tenantlimpyd.atomic.general_script import CHANGE
+    from tenantlimpyd.atomic.guarded_write import GUARDED_WRITE
     from tenantlimpyd.atomic.short_script import SHORT
 
     client.flushall()
     client.script_flush()  # else the round trips of a test would depend on the tests before it
-    for script in (CHANGE, SHORT):
+    for script in (CHANGE, SHORT, GUARDED_WRITE):
         client.script_load(script)
 
 

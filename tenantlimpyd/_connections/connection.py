@@ -17,7 +17,7 @@ from tenantlimpyd._connections.connection_base import ConnectionBase, UnpackedCo
 from tenantlimpyd._connections.deadline import current_deadline
 from tenantlimpyd._connections.redis_internals import NOTHING, ReadabilityProbe, is_fatal, next_buffered_reply
 from tenantlimpyd._connections.select_plan import SelectPlan
-from tenantlimpyd._connections.select_replies import LeadingReplies, TransactionReplies
+from tenantlimpyd._connections.select_replies import LeadingReplies, TransactionReplies, TransactionsRefusedError
 
 __all__ = ["SharedConnection"]
 
@@ -139,11 +139,15 @@ class SharedConnection(ConnectionBase, _Connection):
             error = select_replies.apply_preparation(
                 self, plan.preparation, self._read_replies((True,) * len(plan.preparation))
             )
-            if error is not None:
+            if isinstance(error, TransactionsRefusedError):
+                self.disconnect()
+                self.connect_check_health(check_health=False)  # in the database that is wanted
+            elif error is not None:
                 self.disconnect()
                 raise error
-            if isinstance(plan.replies, TransactionReplies) and not self.multi_open:  # the user may not send MULTI
-                plan = SelectPlan((), commands, None)
+            if isinstance(plan.replies, TransactionReplies) and not (self.multi_open and self.multi_proven):
+                self._send(select_plan.plan_confirmed(self, commands), commands)
+                return
         packed = self._pack(plan.sent)
         self._pending_replies, self._pending_plan, self._not_repeatable = plan.replies, None, once
         self.send_packed_command(packed, check_health=False)

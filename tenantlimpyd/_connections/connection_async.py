@@ -25,7 +25,7 @@ from tenantlimpyd._connections.redis_internals import (
     next_buffered_reply,
 )
 from tenantlimpyd._connections.select_plan import SHORT_BYTES, SelectPlan
-from tenantlimpyd._connections.select_replies import LeadingReplies, TransactionReplies
+from tenantlimpyd._connections.select_replies import LeadingReplies, TransactionReplies, TransactionsRefusedError
 from tenantlimpyd._connections.write_coalescer import WriteCoalescer
 
 __all__ = ["AsyncSharedConnection"]
@@ -176,11 +176,15 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
             error = select_replies.apply_preparation(
                 self, plan.preparation, await self._read_replies((True,) * len(plan.preparation))
             )
-            if error is not None:
+            if isinstance(error, TransactionsRefusedError):
+                await self.disconnect(nowait=True)
+                await self.connect_check_health(check_health=False)  # in the database that is wanted
+            elif error is not None:
                 await self.disconnect(nowait=True)
                 raise error
-            if isinstance(plan.replies, TransactionReplies) and not self.multi_open:  # the user may not send MULTI
-                plan = SelectPlan((), commands, None)
+            if isinstance(plan.replies, TransactionReplies) and not (self.multi_open and self.multi_proven):
+                await self._send(select_plan.plan_confirmed(self, commands), commands)
+                return
         packed = self._pack(plan.sent)
         self._pending_replies, self._pending_plan, self._not_repeatable = plan.replies, None, once
         await self.send_packed_command(packed, check_health=False)

@@ -45,7 +45,7 @@ class ConnectionBase:
         in_transaction: whether MULTI or WATCH was sent without the EXEC or DISCARD that ends it.
         handshaking: whether redis-py performs the handshake.
         unconfirmed: whether a command was sent that must not be sent again, and its reply has not been read.
-        selected, multi_open, highest, unneeded_multi, capabilities: see
+        selected, multi_open, multi_proven, highest, unneeded_multi, capabilities: see
             :class:`tenantlimpyd._connections.select_replies.SwitchableConnection`.
         user: the borrower that has checked the connection out.
         reference: the weak reference by which its pool counts it.
@@ -65,6 +65,7 @@ class ConnectionBase:
     handshaking: bool = False
     selected: int = _NOWHERE
     multi_open: bool = False
+    multi_proven: bool = False
     highest: int = 0
     unneeded_multi: int = 0
     capabilities: EndpointCapabilities = EndpointCapabilities()
@@ -171,6 +172,7 @@ class ConnectionBase:
         if self.breaker is not None and self.breaker.may_refuse and not self.handshaking:
             self.breaker.abandon(self)
         self.owed, self.multi_open, self.selected, self.highest, self.unneeded_multi = 0, False, _NOWHERE, 0, 0
+        self.multi_proven = False
         if self.unsent is not None:
             self.unconfirmed = False  # nothing was sent
         self.alone, self.unsent = False, None

@@ -4,7 +4,8 @@ It is not enough to send ``SELECT`` before a command: if the server refuses SELE
 database of the previous borrower. Therefore commands are sent so that they can't run then:
 
 - *MULTI pre-opened*: a connection that switches databases has sent MULTI at the end of its last write and has read the
-reply. The
+reply, after the
+server has passed a probe (:mod:`tenantlimpyd._connections.transaction_probe`). The
   server queues what follows. ``SELECT n``, the commands, EXEC and the next MULTI are one write. If the server refuses
   the SELECT (ACL), EXEC aborts and nothing runs. A number out of range would fail only inside EXEC: a connection must
   first have selected a database with that or a higher number.
@@ -31,6 +32,7 @@ from tenantlimpyd._connections.select_replies import (
     SwitchableConnection,
     TransactionReplies,
 )
+from tenantlimpyd._connections.transaction_probe import PROBE
 
 __all__ = ["SHORT_BYTES", "SelectPlan", "plan", "plan_confirmed", "quick"]
 
@@ -85,7 +87,9 @@ def plan(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectP
     at.unneeded_multi = 0 if moves and not reads else at.unneeded_multi + 1
     preparation: list[Any] = []
     if not at.multi_open or (moves and (int(at.db) > at.highest or (not reads and _is_long(commands)))):
-        preparation = [*([DISCARD] if at.multi_open else []), *_selects(at), MULTI]
+        preparation = [
+            *([] if at.multi_proven else PROBE), *([DISCARD] if at.multi_open else []), *_selects(at), MULTI
+        ]  # fmt: skip
         moves = False
     inside = [command for command, word in zip(commands, words, strict=True) if word not in ("MULTI", "EXEC")]
     sent = [*([("SELECT", at.db)] if moves else []), *inside, ("EXEC",), MULTI]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError, ExecAbortError, OutOfMemoryError, ResponseError  # noqa: A004 - redis-py's
 
+from tenantlimpyd._connections.transaction_probe import FULL, PROBE, refusal
 from tenantlimpyd.exceptions import ImplementationError
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LeadingReplies",
     "SwitchableConnection",
     "TransactionReplies",
+    "TransactionsRefusedError",
     "apply_preparation",
 ]
 
@@ -37,6 +39,7 @@ class SwitchableConnection(Protocol):
         db: the database number that the borrower wants.
         selected: the database number that is selected.
         multi_open: whether MULTI is pre-opened, so that the server queues the next commands.
+        multi_proven: whether the server of this connection has passed the probe of its transactions.
         highest: the highest number that was selected; lower ones exist.
         unneeded_multi: the number of consecutive uses that did not need MULTI.
         altered: whether a command altered the connection, so that it must be closed.
@@ -46,6 +49,7 @@ class SwitchableConnection(Protocol):
     db: Any
     selected: int
     multi_open: bool
+    multi_proven: bool
     highest: int
     unneeded_multi: int
     altered: bool
@@ -57,7 +61,7 @@ class EndpointCapabilities:
 
     Attributes:
         top: the highest database number in use, or after a refusal the highest one that was selected.
-        may_use_multi: whether the user may send MULTI.
+        may_use_multi: whether MULTI may be pre-opened on connections whose server passes the probe.
     """
 
     __slots__ = ("_refused", "may_use_multi", "top")
@@ -95,11 +99,22 @@ def _discard_refused(at: SwitchableConnection, error: Exception) -> Exception:
     return refused
 
 
+class TransactionsRefusedError(Exception):
+    """A server did not pass the probe of its transactions. Whether the connection is in one is not certain."""
+
+
 def apply_preparation(at: SwitchableConnection, commands: Sequence[Any], replies: Sequence[Any]) -> Exception | None:
     """Apply the replies to a plan's preparation, and return the error that prevents the command.
 
     An error of a database above the wanted one, or of MULTI, does not prevent it.
     """
+    if commands[0] is PROBE[0]:
+        reason = refusal(replies[: len(PROBE)])
+        at.multi_proven = reason is None
+        if reason is not None and reason is not FULL:
+            at.capabilities.may_use_multi = False
+            return TransactionsRefusedError(reason)
+        commands, replies = commands[len(PROBE) :], replies[len(PROBE) :]
     for command, reply in zip(commands, replies, strict=True):
         failed = isinstance(reply, Exception)
         if not failed and reply not in _OK:

@@ -1,13 +1,14 @@
 """The worker that sends one command or script to many databases in one write.
 
 A server that refuses SELECT still runs the next command, in the database of the previous tenant. Therefore each write is one
-transaction whose MULTI was confirmed before: for each tenant ``SELECT`` and the command, then ``EXEC``. If the server refuses a
-SELECT or a command, EXEC runs nothing: that tenant has failed, and the calls of the others are sent again. A database number
-that is out of range would be refused only inside EXEC. Therefore a worker first selects the highest number it has work for, and
-if that fails, each number. Writes are short, so that the server does not process other clients between their parts
-(:mod:`tenantlimpyd._connections.select_plan`).
+transaction whose MULTI was confirmed before, on a connection whose server has passed the probe
+(:mod:`tenantlimpyd._connections.transaction_probe`): for each tenant ``SELECT`` and the command, then ``EXEC``. If the
+server refuses a SELECT or a command, EXEC runs nothing: that tenant has failed, and the calls of the others are sent again. A
+database number that is out of range would be refused only inside EXEC. Therefore a worker first selects the highest number
+it has work for, and if that fails, each number. Writes are short, so that the server does not process other clients between
+their parts (:mod:`tenantlimpyd._connections.select_plan`).
 
-If the user may not send MULTI or EXEC, or a command is too long, the worker waits for the reply to each SELECT.
+If the server does not pass the probe, or a command is too long, the worker waits for the reply to each SELECT.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from collections.abc import Generator
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError
 
 from tenantlimpyd._connections.select_plan import SHORT_BYTES
+from tenantlimpyd._connections.transaction_probe import PROBE, refusal
 from tenantlimpyd._fanout.multiplex.command_call import CommandCall, EncodedStep
 from tenantlimpyd._fanout.multiplex.protocol import (
     DISCONNECT,
@@ -41,7 +43,8 @@ __all__ = ["CommandWorker"]
 FIRST_BATCH, LARGEST_BATCH = 16, 128
 """Databases per transaction, at first and at most: the server serves no other client during EXEC."""
 
-_MULTI, _EXEC, _DISCARD = pack(b"MULTI"), pack(b"EXEC"), pack(b"DISCARD")
+_MULTI, _EXEC = pack(b"MULTI"), pack(b"EXEC")
+_PROBE = [pack(*(str(word).encode() for word in command)) for command in PROBE]
 _OK, _QUEUED = b"OK", b"QUEUED"
 
 
@@ -152,16 +155,19 @@ class CommandWorker(Worker[CommandCall]):
         """Check that the databases of the current calls can be selected, and open a transaction if the user may."""
         highest = max(planned.clients.db for planned in (*self._work, *self.group.pending))
         self.db = None
-        replies = yield from self._sent([pack_select(highest), _MULTI, _DISCARD, _MULTI], 4, opens=True)
+        replies = yield from self._sent([*_PROBE, pack_select(highest), _MULTI], len(_PROBE) + 2, opens=True)
         if not self._work:
             return replies
-        if not self._open:  # the user may not send MULTI, or not DISCARD
+        if not self._open or refusal(replies[: len(_PROBE)]) is not None:
+            selected, work = replies[-2], self._work
+            self._left()
+            yield DISCONNECT  # the connection may be in a transaction
+            if isinstance(selected, NoPermissionError):
+                self._work = []
+                return self.failures(work, selected)
             self._without_transactions = True
-            if replies[1] == _OK:
-                self._left()
-                yield DISCONNECT
             return []
-        if replies[0] == _OK:
+        if replies[-2] == _OK:
             self._highest = self.db = highest
             return []
         replies = yield from self._sent(

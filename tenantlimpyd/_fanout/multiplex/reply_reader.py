@@ -96,6 +96,8 @@ class ReplyReader:
         if self._before and isinstance(discarded := come.pop(0), Exception):
             raise UnfinishedTransactionError(f"the connection is in a transaction that can't be discarded: {discarded}")
         connection.multi_open = self._opens and come[-1] in (b"OK", "OK")
+        if connection.multi_open:
+            connection.multi_proven = True  # a worker closes a connection whose server has not passed the probe
         return come
 
     @property
