@@ -163,6 +163,20 @@ MUTATIONS = [
         ("tests/connections/test_raw_commands.py", "-k", "pickle"),
     ),
     Mutation(
+        "MULTI is pre-opened only where the probe passed",
+        "tenantlimpyd/_connections/select_replies.py",
+        "if reason is not None and reason is not FULL:",
+        "if not commands:",
+        ("tests/connections/test_transaction_probe.py",),
+    ),
+    Mutation(
+        "fan_out sends transactions only where the probe passed",
+        "tenantlimpyd/_fanout/multiplex/command_worker.py",
+        "if not self._open or refusal(replies[: len(_PROBE)]) is not None:",
+        "if not self._open:",
+        ("tests/connections/test_transaction_probe.py", "-k", "command_for_all"),
+    ),
+    Mutation(
         "a slow command of one tenant does not open the circuit breaker",
         CONNECTION,
         "            self.breaker.replies += 1\n",

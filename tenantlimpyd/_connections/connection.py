@@ -18,6 +18,7 @@ from tenantlimpyd._connections.deadline import current_deadline
 from tenantlimpyd._connections.redis_internals import NOTHING, ReadabilityProbe, is_fatal, next_buffered_reply
 from tenantlimpyd._connections.select_plan import SelectPlan
 from tenantlimpyd._connections.select_replies import LeadingReplies, TransactionReplies, TransactionsRefusedError
+from tenantlimpyd._connections.transaction_probe import PROBE, refusal
 
 __all__ = ["SharedConnection"]
 
@@ -151,6 +152,14 @@ class SharedConnection(ConnectionBase, _Connection):
         packed = self._pack(plan.sent)
         self._pending_replies, self._pending_plan, self._not_repeatable = plan.replies, None, once
         self.send_packed_command(packed, check_health=False)
+
+    def transaction_refusal(self) -> str | None:
+        """Probe the server's transactions, and close the connection; return why they are not used, None if they are."""
+        try:
+            self.send_packed_command(self._pack(PROBE), check_health=False)
+            return refusal(self._read_replies((True,) * len(PROBE)))
+        finally:
+            self.disconnect()
 
     def _read_replies(self, raw: Sequence[bool]) -> list[Any]:
         """Read replies; errors are returned as exceptions.

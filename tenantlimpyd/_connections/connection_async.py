@@ -26,6 +26,7 @@ from tenantlimpyd._connections.redis_internals import (
 )
 from tenantlimpyd._connections.select_plan import SHORT_BYTES, SelectPlan
 from tenantlimpyd._connections.select_replies import LeadingReplies, TransactionReplies, TransactionsRefusedError
+from tenantlimpyd._connections.transaction_probe import PROBE, refusal
 from tenantlimpyd._connections.write_coalescer import WriteCoalescer
 
 __all__ = ["AsyncSharedConnection"]
@@ -188,6 +189,14 @@ class AsyncSharedConnection(ConnectionBase, _AsyncConnection):
         packed = self._pack(plan.sent)
         self._pending_replies, self._pending_plan, self._not_repeatable = plan.replies, None, once
         await self.send_packed_command(packed, check_health=False)
+
+    async def transaction_refusal(self) -> str | None:
+        """Probe the server's transactions, and close the connection; return why they are not used, None if they are."""
+        try:
+            await self.send_packed_command(self._pack(PROBE), check_health=False)
+            return refusal(await self._read_replies((True,) * len(PROBE)))
+        finally:
+            await self.disconnect(nowait=True)
 
     async def _read_replies(self, raw: Sequence[bool]) -> list[Any]:
         """Read replies; errors are returned as exceptions. The async version of the sync method."""

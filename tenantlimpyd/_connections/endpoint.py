@@ -180,7 +180,7 @@ class Endpoint:
                 arguments = self._arguments(redis.Redis, self.settings.for_blocking(), BoundedRetry)
                 if self._sentinels:
                     asked = [
-                        Client.from_template(each.client, PoolView(*each.pools(), _SentinelBorrower()))
+                        Client.from_template(each.client, PoolView(*each.pools(), _ServerBorrower()))
                         for each in self._sentinels
                     ]
                     arguments["connection_pool"] = Master(asked, *self._mastered())
@@ -210,7 +210,29 @@ class Endpoint:
         assert self._client is not None  # noqa: S101 - made with the pools
         return self._client
 
+    def transaction_refusal(self) -> str | None:
+        """Ask the server whether commands may share a write with their SELECT; return why not, or None if they may.
+
+        Raises:
+            redis.ConnectionError: If the server can't be reached.
+        """
+        pool = self.pools()[1]
+        connection = pool.checkout(_ServerBorrower())
+        try:
+            return connection.transaction_refusal()  # type: ignore[no-any-return]
+        finally:
+            pool.release(connection)
+
     # Async
+
+    async def atransaction_refusal(self) -> str | None:
+        """Ask like :meth:`transaction_refusal`, awaiting."""
+        pool = self.loop_pools().dedicated
+        connection = await pool.checkout(_ServerBorrower())
+        try:
+            return await connection.transaction_refusal()  # type: ignore[no-any-return]
+        finally:
+            await pool.release(connection)
 
     def loop_pools(self) -> LoopPools:
         """Return the pools of the running event loop.
@@ -226,7 +248,7 @@ class Endpoint:
         arguments = self._arguments(redis.asyncio.Redis, self.settings.for_asyncio(), AsyncBoundedRetry)
         if self._sentinels:
             loops = [each.loop_pools() for each in self._sentinels]
-            views = [AsyncPoolView(each.pool, each.dedicated, _SentinelBorrower()) for each in loops]
+            views = [AsyncPoolView(each.pool, each.dedicated, _ServerBorrower()) for each in loops]
             asked = [AsyncClient.from_template(each.client, view) for each, view in zip(loops, views, strict=True)]
             arguments["connection_pool"] = AsyncMaster(asked, *self._mastered())
         of = weakref.ref(loop)
@@ -262,8 +284,8 @@ class Endpoint:
 
 
 @attrs.define(eq=False)
-class _SentinelBorrower:
-    """The borrower of connections to sentinels, which have no databases."""
+class _ServerBorrower:
+    """The borrower of connections for which the database does not matter, such as those to sentinels."""
 
     db: int = 0
     retired: bool = False

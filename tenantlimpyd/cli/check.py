@@ -17,8 +17,13 @@ from tenantlimpyd.router.checks import Problem, ServerFacts, problems
 
 __all__ = ["check"]
 
-Strict = Annotated[bool, typer.Option("--strict", help="Fail also where aliases of a server can't be told.")]
-_ONLY_TOLD = "unverified"
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Fail also where aliases of a server can't be told, or its transactions are not used."
+    ),
+]
+_WARNINGS = ("unverified", "no-transactions")
 
 
 def check(
@@ -39,7 +44,7 @@ def check(
         jobs = router.jobs(tenant or None, allow_switch=False)
         outcomes = router.probe(tenants=[job.tenant for job in jobs], timeout=timeout)
         found = problems(jobs, outcomes)
-        serious = [problem for problem in found if strict or problem.kind != _ONLY_TOLD]
+        serious = [problem for problem in found if strict or problem.kind not in _WARNINGS]
         where = places(router)
         facts = [{"tenant": job.tenant, **where[job.tenant], **_facts(outcomes[job.tenant])} for job in jobs]
         if as_json:

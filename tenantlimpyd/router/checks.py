@@ -24,11 +24,13 @@ class ServerFacts:
         run_id: the id of the server process; None: the user may not call INFO.
         name: ``redis`` or ``valkey``.
         version: its version; empty where INFO is not allowed.
+        transaction_refusal: why commands that switch databases wait for their SELECT; None: they need not.
     """
 
     run_id: str | None
     name: str
     version: str
+    transaction_refusal: str | None = None
 
 
 @attrs.frozen
@@ -36,7 +38,7 @@ class Problem:
     """One thing that is not well.
 
     Attributes:
-        kind: ``unreachable``, ``shared-keyspace`` or ``unverified``.
+        kind: ``unreachable``, ``shared-keyspace``, ``unverified`` or ``no-transactions``.
         tenants: the tenants it is about.
         message: a sentence.
     """
@@ -65,8 +67,11 @@ def problems(jobs: Sequence[Job], outcomes: Mapping[str, Outcome[ServerFacts]]) 
     """Return what is wrong, from the answers of :func:`facts`, by tenant."""
     found: list[Problem] = []
     by_place: dict[tuple[str, int], list[Job]] = {}
+    slow: dict[tuple[str, str], list[str]] = {}
     for job in jobs:
         outcome = outcomes[job.tenant]
+        if outcome.value is not None and (refusal := outcome.value.transaction_refusal) is not None:
+            slow.setdefault((job.database.keyspace.server, refusal), []).append(job.tenant)
         if outcome.error is not None:
             message = f"tenant {job.tenant!r} can't be reached at {job.database.keyspace}: {_reason(outcome.error)}"
             found.append(Problem("unreachable", (job.tenant,), message))
@@ -81,6 +86,12 @@ def problems(jobs: Sequence[Job], outcomes: Mapping[str, Outcome[ServerFacts]]) 
             by_place.setdefault(place, []).append(job)
     for together in by_place.values():
         found.extend(_shared(together))
+    for (server, refusal), tenants in slow.items():
+        message = (
+            f"{server}: a write that follows another tenant's command on its connection takes one more round trip, since "
+            f"{refusal}. The {len(tenants)} tenants there stay apart all the same."
+        )
+        found.append(Problem("no-transactions", tuple(tenants), message))
     return found
 
 

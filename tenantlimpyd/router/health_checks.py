@@ -6,7 +6,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from tenantlimpyd._connections.breaker import bypass_breaker
+from tenantlimpyd._connections.endpoint import Endpoint
 from tenantlimpyd._fanout.functions import afan_out, fan_out
 from tenantlimpyd._fanout.outcomes import Job, Outcome, checked_seconds
 from tenantlimpyd.router.bulk import DEFAULT_CONCURRENCY
@@ -21,12 +24,25 @@ if TYPE_CHECKING:
 __all__ = ["HealthChecks"]
 
 
-def _facts(database: RedisDatabase) -> ServerFacts:
-    return database.run(facts())
+class _FactsCollector:
+    """Asks the servers of databases for facts. What does not depend on the database is asked once for each server and user."""
 
+    def __init__(self) -> None:
+        self._refusals: dict[Endpoint, str | None] = {}
 
-async def _afacts(database: RedisDatabase) -> ServerFacts:
-    return await database.arun(facts())
+    def facts(self, database: RedisDatabase) -> ServerFacts:
+        """Return the facts of a database's server."""
+        found, server = database.run(facts()), database.server
+        if server not in self._refusals:
+            self._refusals[server] = server.transaction_refusal()
+        return attrs.evolve(found, transaction_refusal=self._refusals[server])
+
+    async def afacts(self, database: RedisDatabase) -> ServerFacts:
+        """Return the facts of a database's server, awaiting."""
+        found, server = await database.arun(facts()), database.server
+        if server not in self._refusals:
+            self._refusals[server] = await server.atransaction_refusal()
+        return attrs.evolve(found, transaction_refusal=self._refusals[server])
 
 
 def _ping(database: RedisDatabase) -> Any:
@@ -63,7 +79,7 @@ class HealthChecks:
             tenants: tenant ids; None: all.
             timeout: seconds for each tenant.
         """
-        return fan_out(self.jobs(tenants, allow_switch=False), _facts, **self._probing(timeout))
+        return fan_out(self.jobs(tenants, allow_switch=False), _FactsCollector().facts, **self._probing(timeout))
 
     async def aprobe(
         self,
@@ -72,10 +88,12 @@ class HealthChecks:
         timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
     ) -> dict[str, Outcome[ServerFacts]]:
         """Ask as :meth:`probe`, awaiting."""
-        return await afan_out(await self.ajobs(tenants, allow_switch=False), _afacts, **self._probing(timeout))
+        jobs = await self.ajobs(tenants, allow_switch=False)
+        return await afan_out(jobs, _FactsCollector().afacts, **self._probing(timeout))
 
     def check(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> list[Problem]:
-        """Ask all servers whether they can be reached, and whether two tenants share keys under different names of a server.
+        """Ask all servers whether they can be reached, whether two tenants share keys under different names of a server, and
+        whether commands may share a write with their SELECT (:doc:`/security`).
 
         Args:
             tenants: tenant ids; None: all.
@@ -85,7 +103,7 @@ class HealthChecks:
             What is wrong; empty when all is well.
         """
         jobs = self.jobs(tenants, allow_switch=False)
-        return problems(jobs, fan_out(jobs, _facts, **self._probing(timeout)))
+        return problems(jobs, fan_out(jobs, _FactsCollector().facts, **self._probing(timeout)))
 
     async def acheck(
         self,
@@ -95,7 +113,7 @@ class HealthChecks:
     ) -> list[Problem]:
         """Check as :meth:`check`, awaiting."""
         jobs = await self.ajobs(tenants, allow_switch=False)
-        return problems(jobs, await afan_out(jobs, _afacts, **self._probing(timeout)))
+        return problems(jobs, await afan_out(jobs, _FactsCollector().afacts, **self._probing(timeout)))
 
     def health(self, *, tenants: Iterable[str] | None = None, timeout: float = 2.0) -> HealthReport:
         """Ask each server, not each tenant, for a sign of life: those too whose breakers are open, since what they knew may be

@@ -83,7 +83,7 @@ def stored(straight):
     for name in straight.info("keyspace"):
         db = int(name[2:])
         straight.execute_command("SELECT", db)
-        found[db] = {key: straight.get(key) for key in straight.keys()}
+        found[db] = {key: straight.get(key) for key in straight.scan_iter()}
     return found
 
 

@@ -11,6 +11,7 @@ from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import UnknownTenantError
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.router.checks import Problem
+from tests.support.deviating_server import DeviatingServer
 
 ONCE = Retry(NoBackoff(), 0)
 
@@ -92,6 +93,30 @@ async def test_server_of_a_user_without_info_is_reported_as_unverified(router, f
         (problem,) = await both(router)
         admin.acl_deluser("checker")
     assert (problem.kind, problem.tenants) == ("unverified", ("secretive",))
+
+
+@pytest.mark.parametrize("right", ["multi", "exec", "discard"])
+async def test_servers_whose_transactions_are_not_used_are_reported_once(router, flushed_server, right):
+    with redis.Redis(**flushed_server.settings) as admin:
+        admin.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">pw", "~*", "&*", "+@all", f"-{right}")
+        settings = {**flushed_server.settings, "username": "limited", "password": "pw"}
+        for db in (9, 10):
+            router.add(f"limited{db}", RedisDatabase(**settings, db=db))
+        (problem,) = await both(router)
+        admin.acl_deluser("limited")
+    assert (problem.kind, problem.tenants) == ("no-transactions", ("limited9", "limited10"))
+    assert "MULTI, SELECT, EXEC and DISCARD" in problem.message
+    assert right in problem.message
+    assert "pw" not in problem.message
+
+
+@pytest.mark.parametrize("kind", ["runs the others", "leaves the transaction", "no transactions"])
+async def test_servers_whose_transactions_deviate_are_reported(flushed_server, kind):
+    with DeviatingServer(flushed_server.port, kind) as server:
+        router = DatabaseRouter({"acme": RedisDatabase(host="127.0.0.1", port=server.port, db=1)})
+        (problem,) = await both(router)
+        router.close()
+    assert problem.kind == "no-transactions"
 
 
 async def test_check_may_be_limited_to_some_tenants(router):

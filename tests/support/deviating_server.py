@@ -1,7 +1,7 @@
 """Servers whose transactions deviate from Redis's, as proxies in front of a real server.
 
-Dragonfly 1.x runs commands that follow a refused one in EXEC; Garnet 1.x leaves the transaction when a command is refused. These
-proxies exaggerate what was observed, so that a client that relies on it writes into the wrong database.
+They do what servers with Redis's protocol may do (Dragonfly and Garnet differ from Redis here), so that a client that relies
+on Redis's transactions writes into the wrong database.
 """
 
 from __future__ import annotations
