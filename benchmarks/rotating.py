@@ -39,12 +39,14 @@ class Rotation:
         settings: how redis-py connects to the database of one.
         dedicated: the same for asyncio.
         order: their ids, shuffled, without end.
+        confirmed: a router of the same tenants, whose user may not send EXEC, so that each SELECT is confirmed.
     """
 
     router: DatabaseRouter
     settings: dict[str, Any]
     dedicated: dict[str, Any]
     order: Iterator[str]
+    confirmed: DatabaseRouter
 
 
 @contextmanager
@@ -58,10 +60,18 @@ def fleet() -> Iterator[Rotation]:
         )
         for name in names:
             router.database_for(name).connection.set(KEY, VALUE)
+        router.database_for(names[0]).connection.acl_setuser(
+            "confirmed", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-exec"], reset=True
+        )
+        user = {"username": "confirmed", "password": "x"}
+        confirmed = DatabaseRouter(
+            {name: RedisDatabase(**server.settings, **user, db=db) for db, name in enumerate(names)},
+            budget=Budget(per_server=CONNECTIONS, per_tenant=CONNECTIONS),
+        )
         random.Random(1).shuffle(names)
         settings = router.database_for(names[0]).settings
-        with router:
-            yield Rotation(router, settings.for_blocking(), settings.for_asyncio(), itertools.cycle(names))
+        with router, confirmed:
+            yield Rotation(router, settings.for_blocking(), settings.for_asyncio(), itertools.cycle(names), confirmed)
 
 
 def _count(rotation: Rotation) -> None:
@@ -99,6 +109,17 @@ def figures(rotation: Rotation, seconds: float) -> Iterator[tuple[str, str, Figu
         _count(rotation)
         figure = compare(_threads(ours, 1), _threads(theirs, 1), seconds=seconds, repeat=EACH)
         yield "the same, entering the tenant", "redis-py GET of one database", figure
+
+        def stored_by_peer() -> None:
+            peer.set(KEY, VALUE)
+
+        for name, rotated in (("", router), (", where SELECT is confirmed first", rotation.confirmed)):
+
+            def stored(rotated: DatabaseRouter = rotated) -> None:
+                rotated.database_for(next(order)).connection.set(KEY, VALUE)
+
+            figure = compare(_threads(stored, 1), _threads(stored_by_peer, 1), seconds=seconds, repeat=EACH)
+            yield f"SET of the next tenant, 1 thread{name}", "redis-py SET of one database", figure
 
 
 def _threads(work: Any, workers: int) -> Block:
