@@ -193,6 +193,7 @@ def test_events_go_to_the_standard_library_without_structlog(caplog):
     assert record.tenantlimpyd == {"tenant": "acme", "server": "h:1", "db": 3}
 
 
+@pytest.mark.slow
 def test_program_without_logging_configuration_prints_nothing():
     program = """
         import logging, structlog

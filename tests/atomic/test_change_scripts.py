@@ -86,6 +86,7 @@ async def test_outdated_pk_counter_overwrites_no_object(call, database, raw):
     assert (await call.create(made, name="b"))._pk == "2"
 
 
+@pytest.mark.slow
 async def test_creation_with_many_values(call, database, raw):
     made = define(
         database,

@@ -54,6 +54,7 @@ def test_unknown_part_is_refused_before_anything_starts(capsys):
     )
 
 
+@pytest.mark.slow
 def test_single_part_can_be_run(capsys, monkeypatch):
     monkeypatch.setattr(memory, "NUMBERS", (10,))
     monkeypatch.setattr(memory, "CLIENTS", 5)

@@ -47,6 +47,7 @@ def items(item):
 @given(filters, slices)
 @example({}, slice(2, -2, 2))
 @example({}, slice(0, 0))
+@pytest.mark.slow
 async def test_slices_equal_slices_of_a_list(call, items, filters, wanted):
     assert await call.slice(items.collection(**filters), wanted) == EVERY[wanted]
     assert [each._pk for each in await call.slice(items.instances(**filters), wanted)] == EVERY[wanted]
@@ -54,6 +55,7 @@ async def test_slices_equal_slices_of_a_list(call, items, filters, wanted):
 
 @quick
 @given(filters, st.integers(-COUNT - 3, COUNT + 3))
+@pytest.mark.slow
 async def test_items_equal_items_of_a_list(call, items, filters, index):
     try:
         expected = EVERY[index]

@@ -116,6 +116,7 @@ async def test_refused_connection_is_retried_by_the_retry_policy():
     await database.aclose()
 
 
+@pytest.mark.slow
 def test_import_and_definition_open_no_connection():
     program = """
         import socket, threading

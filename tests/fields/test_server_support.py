@@ -39,6 +39,7 @@ async def test_hgetdel_of_a_hash_deletes_and_returns_and_the_index_follows(call,
     assert_entries_right(raw, bag)
 
 
+@pytest.mark.slow
 async def test_hgetdel_of_a_hash_with_many_sub_keys(call, bag, raw):
     values = {str(number): number for number in range(9000)}
     p = await call.create(bag, hash_plain=values, hash_indexed=values)

@@ -116,6 +116,7 @@ async def test_write_stores_a_new_object_first(call, item, raw, field, command, 
     assert raw.smembers("spec:item:collection") == {"1"}
 
 
+@pytest.mark.slow
 async def test_content_larger_than_a_script_takes_is_written_whole_or_refused(call, item, raw):
     made = await stored(call, item)
     handle = item.lazy_connect(made.known_pk)

@@ -273,6 +273,7 @@ def test_overlapping_prefixes_are_refused_and_others_accepted(prefixes):
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=12))
 @pytest.mark.invariant(6)
+@pytest.mark.slow
 def test_moved_databases_never_share_a_keyspace(moves):
     databases = [place(db=number, prefix=prefix) for number, prefix in enumerate(("a", "ab", "b", "", "abc"))]
     router = DatabaseRouter({f"t{number}": database for number, database in enumerate(databases)})
