@@ -13,7 +13,7 @@ from tenantlimpyd._fanout.multiplex.command_worker import CommandWorker
 from tenantlimpyd._fanout.multiplex.protocol import Progress
 from tenantlimpyd._fanout.multiplex.scheduler import WorkerScheduler
 from tenantlimpyd._fanout.multiplex.select_loop import SelectLoop
-from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
+from tenantlimpyd._fanout.multiplex.worker import WorkGroup
 from tenantlimpyd._fanout.outcomes import ErrorPolicy, Job, Outcome, grouped
 from tenantlimpyd._fanout.task_runner import TaskRunner
 from tenantlimpyd._operations.steps import Command, Script

@@ -31,7 +31,7 @@ class FunctionFanOut:
     """The outcomes and the log events of one fan-out."""
 
     def __init__(self, jobs: Sequence[Job], policy: ErrorPolicy) -> None:
-        self._order = [job.tenant for job in jobs]
+        self._tenants = [job.tenant for job in jobs]
         self._collector = OutcomeCollector(policy, "fan_out")
         self._started = time.monotonic()
         logs.emit("fan_out_started", tenants=len(jobs))
@@ -49,7 +49,7 @@ class FunctionFanOut:
         """Log the end of the fan-out."""
         logs.emit(
             "fan_out_finished",
-            tenants=len(self._order),
+            tenants=len(self._tenants),
             failed=len(self._collector.failed),
             seconds=round(time.monotonic() - self._started, 6),
         )
@@ -61,7 +61,7 @@ class FunctionFanOut:
             FanOutError: If a tenant failed and the policy is ``defer``.
         """
         self._collector.finish()
-        return {tenant: self._collector.outcomes[tenant] for tenant in self._order}
+        return {tenant: self._collector.outcomes[tenant] for tenant in self._tenants}
 
 
 def checked_function(function: object, *, awaits: bool) -> None:

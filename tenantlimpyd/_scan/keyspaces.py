@@ -12,39 +12,16 @@ from tenantlimpyd._connections.database_clients import DatabaseClients
 from tenantlimpyd._fanout.outcomes import Job
 from tenantlimpyd._operations.scan_page import ScanOptions
 from tenantlimpyd._scan.glob import matcher
-from tenantlimpyd.keys import escape_glob
+from tenantlimpyd._scan.server_identity import ServerIdentity
+from tenantlimpyd.keys import common_prefix, escape_glob, without_prefix
 
-__all__ = ["UNKNOWN", "Planned", "ScannedDatabase", "ScannedDatabases", "ServerIdentity", "Split"]
+__all__ = ["Planned", "ScannedDatabase", "ScannedDatabases", "Split"]
 
 Split: TypeAlias = "Callable[[list[str]], list[tuple[str, list[str]]]]"
 """A function that groups the keys of a page by tenant."""
 
 Planned: TypeAlias = Job | list[Job]
 """The tenants of one database, in a compact form."""
-
-
-@attrs.frozen
-class ServerIdentity:
-    """The identity of a server process. Fields that the server does not report are empty.
-
-    Attributes:
-        run_id: the id of the process.
-        role: ``master``, or ``slave`` with its master and the state of the replication link.
-        connection: the connection, if the server does not report its run id; else None.
-    """
-
-    run_id: bytes
-    role: bytes
-    connection: object = None
-
-    @property
-    def known(self) -> bool:
-        """Whether the identity is certain, so that cursors can be used on other connections."""
-        return bool(self.run_id)
-
-
-UNKNOWN = ServerIdentity(b"", b"", None)
-"""The identity of a server that reports nothing."""
 
 
 @attrs.define(eq=False)
@@ -86,9 +63,8 @@ class ScannedDatabase:
         """Return a page's keys by tenant, without their prefixes."""
         if self.splits is not None:
             return self.splits(keys)
-        if prefix := self.prefix:
-            length = len(prefix)
-            keys = [key[length:] for key in keys if key.startswith(prefix)]
+        if self.prefix:
+            keys = without_prefix(keys, self.prefix)
         return [(self.jobs[0].tenant, keys)] if keys else []
 
 
@@ -138,7 +114,7 @@ class ScannedDatabases:
 
     def _shared(self, jobs: list[Job]) -> ScannedDatabase:
         match = self._match
-        common = _common([job.database.key_prefix for job in jobs])
+        common = common_prefix([job.database.key_prefix for job in jobs])
         pattern = escape_glob(common) + "*" if match is None else f"{escape_glob(common)}*{match}"
         wanted = ScanOptions.of("", match, self._count, self._type)
         packed = _packed(attrs.evolve(wanted, pattern=pattern if pattern != "*" else None))
@@ -147,15 +123,6 @@ class ScannedDatabases:
         return ScannedDatabase(
             jobs, clients.db, clients, *packed, _splitter(prefixes, None if match is None else self._matches)
         )
-
-
-def _common(prefixes: list[str]) -> str:
-    """Return the longest common prefix. That of the first and the last in sorted order is that of all."""
-    first, last = min(prefixes), max(prefixes)
-    length = next(
-        (position for position, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
-    )
-    return first[:length]
 
 
 def _packed(wanted: ScanOptions) -> tuple[bytes, bytes]:

@@ -18,7 +18,8 @@ from typing import Any
 
 import attrs
 
-from tenantlimpyd._scan.keyspaces import ScannedDatabase, ServerIdentity
+from tenantlimpyd._scan.keyspaces import ScannedDatabase
+from tenantlimpyd._scan.server_identity import ServerIdentity
 from tenantlimpyd.exceptions import shown
 
 __all__ = ["ResumeToken", "ScanPosition"]

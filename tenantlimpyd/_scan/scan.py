@@ -16,8 +16,7 @@ from tenantlimpyd._fanout.multiplex.asyncio_loop import AsyncioLoop, progress_of
 from tenantlimpyd._fanout.multiplex.protocol import Progress
 from tenantlimpyd._fanout.multiplex.scheduler import WorkerScheduler
 from tenantlimpyd._fanout.multiplex.select_loop import SelectLoop
-from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
-from tenantlimpyd._fanout.multiplex.worker import ANSWER_SECONDS
+from tenantlimpyd._fanout.multiplex.worker import ANSWER_SECONDS, WorkGroup
 from tenantlimpyd._fanout.outcomes import ErrorPolicy, Job, Outcome, OutcomeCollector, grouped
 from tenantlimpyd._fanout.task_runner import TaskRunner
 from tenantlimpyd._operations.scan_page import ScanOptions
@@ -70,30 +69,30 @@ class _ScanProgress:
     There may be very many tenants, so only the id and the outcome of a finished tenant are kept.
     """
 
-    def __init__(self, order: ScanRequest) -> None:
-        self.order = attrs.evolve(order, jobs=())
-        self.collector = OutcomeCollector(order.policy, "scan")
-        self.unique = KeyDeduplicator(order.unique) if order.unique else None
+    def __init__(self, request: ScanRequest) -> None:
+        self.request = attrs.evolve(request, jobs=())
+        self.collector = OutcomeCollector(request.policy, "scan")
+        self.unique = KeyDeduplicator(request.unique) if request.unique else None
         self.keys = 0
         self._started = 0.0
         self._counts: dict[str, int] = {}
-        self._tenants = [job.tenant for job in order.jobs]
-        self._through = order.resume.finished(self._tenants) if order.resume is not None else set()
-        self._jobs = [job for job in order.jobs if job.tenant not in self._through]
+        self._tenants = [job.tenant for job in request.jobs]
+        self._finished_before = request.resume.finished(self._tenants) if request.resume is not None else set()
+        self._jobs = [job for job in request.jobs if job.tenant not in self._finished_before]
         self._unfinished: dict[ScannedDatabase, None] = {}
         self.remaining = self.tenants = len(self._jobs)
 
     def plan(self) -> WorkerScheduler:
         """Group the databases by server and return the scheduler. Sends nothing."""
         groups: list[WorkGroup[ScannedDatabase]] = []
-        order, asked, self._jobs = self.order, self._jobs, []
-        for jobs in grouped(asked).values():
-            databases = ScannedDatabases(jobs, order.match, order.count, order.type)
-            group = WorkGroup(jobs[0].server, jobs[0].clients, databases.planned(), databases.make, order.timeout)
+        request, jobs_left, self._jobs = self.request, self._jobs, []
+        for jobs in grouped(jobs_left).values():
+            databases = ScannedDatabases(jobs, request.match, request.count, request.type)
+            group = WorkGroup(jobs[0].server, jobs[0].clients, databases.planned(), databases.make, request.timeout)
             groups.append(group)
-            if order.resume is not None and order.resume.positions:
-                self._resume_from(group, order.resume)
-        return WorkerScheduler(groups, ScanWorker, order.concurrency)
+            if request.resume is not None and request.resume.positions:
+                self._resume_from(group, request.resume)
+        return WorkerScheduler(groups, ScanWorker, request.concurrency)
 
     def _resume_from(self, group: WorkGroup[ScannedDatabase], token: ResumeToken) -> None:
         """Queue the databases that an earlier scan has scanned partly."""
@@ -110,7 +109,7 @@ class _ScanProgress:
 
     def start(self) -> None:
         self._started = time.monotonic()
-        logs.emit("scan_started", tenants=len(self._tenants), match=self.order.match)
+        logs.emit("scan_started", tenants=len(self._tenants), match=self.request.match)
 
     def handle(self, progress: Progress) -> Iterator[tuple[str, list[str]]]:
         """Process the results of a request and yield its keys by tenant.
@@ -162,16 +161,18 @@ class _ScanProgress:
 
     @property
     def exact(self) -> bool:
-        return self.unique is not None and self.unique.exact and self.order.resume is None
+        return self.unique is not None and self.unique.exact and self.request.resume is None
 
     def token(self) -> str:
         """Return the token for the position after the items that the consumer has received."""
-        order = self.order
-        through = self._through | {tenant for tenant, outcome in self.collector.outcomes.items() if outcome.ok}
+        request = self.request
+        finished = self._finished_before | {tenant for tenant, outcome in self.collector.outcomes.items() if outcome.ok}
         unfinished = [
-            database for database in self._unfinished if any(job.tenant not in through for job in database.jobs)
+            database for database in self._unfinished if any(job.tenant not in finished for job in database.jobs)
         ]
-        return ResumeToken.of(request_digest(order.match, order.type), self._tenants, through, unfinished).encoded()
+        return ResumeToken.of(
+            request_digest(request.match, request.type), self._tenants, finished, unfinished
+        ).encoded()
 
 
 class _ScanResults:
@@ -222,8 +223,8 @@ class TenantScan(_ScanResults, CloseOnExit, Generic[I]):
     reference. Threads only connect; a thread that is connecting ends at its connect timeout.
     """
 
-    def __init__(self, order: ScanRequest, unpack: Callable[[str, list[str]], Iterable[I]]) -> None:
-        self._progress = _ScanProgress(order)
+    def __init__(self, request: ScanRequest, unpack: Callable[[str, list[str]], Iterable[I]]) -> None:
+        self._progress = _ScanProgress(request)
         self._unpack = unpack
         self._items = self._iterate(self._progress.plan())
 
@@ -240,7 +241,7 @@ class TenantScan(_ScanResults, CloseOnExit, Generic[I]):
     def _iterate(self, plan: WorkerScheduler) -> Generator[I, None, None]:
         progress, unpack = self._progress, self._unpack
         del self  # so that an abandoned scan ends at once, without the garbage collector
-        run = SelectLoop(plan, stops=progress.order.policy == "raise")
+        run = SelectLoop(plan, stops=progress.request.policy == "raise")
         complete = False
         progress.start()
         try:
@@ -262,8 +263,8 @@ class AsyncTenantScan(_ScanResults, AsyncCloseOnExit, Generic[I]):
     was left without it, the event loop does so a moment later.
     """
 
-    def __init__(self, order: ScanRequest, unpack: Callable[[str, list[str]], Iterable[I]]) -> None:
-        self._progress = _ScanProgress(order)
+    def __init__(self, request: ScanRequest, unpack: Callable[[str, list[str]], Iterable[I]]) -> None:
+        self._progress = _ScanProgress(request)
         self._unpack = unpack
         self._items = self._iterate(self._progress.plan())
 
@@ -280,7 +281,7 @@ class AsyncTenantScan(_ScanResults, AsyncCloseOnExit, Generic[I]):
     async def _iterate(self, plan: WorkerScheduler) -> AsyncGenerator[I, None]:
         progress, unpack = self._progress, self._unpack
         del self
-        loop = AsyncioLoop(plan, stops=progress.order.policy == "raise")
+        loop = AsyncioLoop(plan, stops=progress.request.policy == "raise")
         run = TaskRunner(plan, loop.run_worker, timeout=None, concurrency=plan.workers, buffer=_BUFFER)
         complete = False
         progress.start()

@@ -23,11 +23,10 @@ from tenantlimpyd._fanout.multiplex.protocol import (
     TenantDone,
     UnreachableError,
 )
-from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
-from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker
+from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker, WorkGroup
 from tenantlimpyd._fanout.outcomes import check_still_valid
-from tenantlimpyd._resp import pack
-from tenantlimpyd._scan.keyspaces import UNKNOWN, ScannedDatabase, ServerIdentity
+from tenantlimpyd._scan.keyspaces import ScannedDatabase
+from tenantlimpyd._scan.server_identity import IDENTITY_REQUEST, UNKNOWN, ServerIdentity, identity_of
 from tenantlimpyd.exceptions import ScanInterruptedError
 
 __all__ = ["RESTARTS", "ScanWorker"]
@@ -44,31 +43,6 @@ PAGES_PER_REQUEST = 4
 would not be faster."""
 MINIMUM_WORKERS = 4
 """Connections for large databases: while the client reads one reply, the server works on the others."""
-
-_CHECK = pack(b"INFO", b"server") + pack(b"INFO", b"replication")
-
-
-def _field(info: str, name: str) -> bytes:
-    start = info.find(f"\n{name}:")
-    if start < 0:
-        return b""
-    start += len(name) + 2
-    return info[start : info.find("\r", start)].encode("utf-8", "surrogateescape")
-
-
-def identity_of(server: Any, replication: Any, connection: object) -> ServerIdentity:
-    """Return the identity of a server from its replies to INFO.
-
-    If the user may not call INFO, only the connection identifies the server.
-    """
-    run_id = _field(server, "run_id") if isinstance(server, str) else b""
-    role = b""
-    if isinstance(replication, str):
-        role = _field(replication, "role")
-        if role == b"slave":
-            names = ("master_host", "master_port", "master_link_status", "master_sync_in_progress")
-            role = b" ".join([role, *(_field(replication, name) for name in names)])
-    return ServerIdentity(run_id, role, None if run_id else connection)
 
 
 @attrs.frozen
@@ -122,17 +96,17 @@ class ScanWorker(Worker[ScannedDatabase]):
     def _steps(self) -> Generator[Step, Any, None]:
         while True:
             self._work = []
-            self._held, gone = self._drop_removed_tenants(self._held or self._take())
-            if gone:
-                yield Progress(finished=gone)
+            self._held, failed = self._drop_removed_tenants(self._held or self._take())
+            if failed:
+                yield Progress(finished=failed)
             if not self._held and not self._ending:
-                if gone:
+                if failed:
                     continue
                 return
             allowed, started = self.seconds_left([*self._held, *self._ending]), self.clock()
             try:
                 yield from self.connect(allowed)
-                payload, expected, plan = self._trip(self._held)
+                payload, expected, layout = self._encode_request(self._held)
                 replies = yield SendRequest(payload, expected, max(0.0, allowed - (self.clock() - started)), text=True)
             except Exception as error:  # noqa: BLE001 - every kind is handled below
                 took = self.clock() - started
@@ -140,10 +114,10 @@ class ScanWorker(Worker[ScannedDatabase]):
                     return
             else:
                 took = self.clock() - started
-                came = self._handle_replies(replies, plan, took)
+                progress = self._handle_replies(replies, layout, took)
                 del replies  # so that pages are freed once the consumer has processed them
-                yield came
-                del came
+                yield progress
+                del progress
                 if self._started:
                     # Not earlier: another worker must not deliver the next page before this one.
                     self.group.started.extend(self._started)
@@ -172,15 +146,15 @@ class ScanWorker(Worker[ScannedDatabase]):
                     results.append(TenantDone(job, None, error, database.seconds, database.restarts))
         if not results:
             return work, results
-        gone = {end.job for end in results}
+        failed = {end.job for end in results}
         for database in work:
-            database.jobs = [job for job in database.jobs if job not in gone]
+            database.jobs = [job for job in database.jobs if job not in failed]
         return [database for database in work if database.jobs], results
 
-    def _trip(self, work: Sequence[ScannedDatabase]) -> tuple[list[bytes], int, _ReplyLayout]:
+    def _encode_request(self, work: Sequence[ScannedDatabase]) -> tuple[list[bytes], int, _ReplyLayout]:
         before = self._identity is None or bool(self._ending)
         after = False
-        payload: list[bytes] = [_CHECK] if before else []
+        payload: list[bytes] = [IDENTITY_REQUEST] if before else []
         replies = 2 * before + len(work)
         db = self.db
         selects: list[bool] = []
@@ -195,7 +169,7 @@ class ScanWorker(Worker[ScannedDatabase]):
             payload += (database.head, b"$%d\r\n%s\r\n" % (len(cursor), cursor), database.tail)
             after = after or cursor == b"0"
         if after:
-            payload.append(_CHECK)
+            payload.append(IDENTITY_REQUEST)
             replies += 2
         return payload, replies, _ReplyLayout(before, after, selects)
 
@@ -230,15 +204,15 @@ class ScanWorker(Worker[ScannedDatabase]):
                 found.finished += self.failures([database], selected)
             else:
                 self.db = database.db
-                self._turn(database, replies[at], now, found)
+                self._handle_page(database, replies[at], now, found)
             at += 1
         after = identity_of(replies[at], replies[at + 1], self._connection) if layout.after else None
-        self._finish_pages(after, now, found)
+        self._confirm_pages(after, now, found)
         if self._takes_many:
-            self._resize(len(work), found.keys, took)
+            self._adjust_batch(len(work), found.keys, took)
         return Progress(found.restarted, found.pieces, found.done, found.finished)
 
-    def _turn(self, database: ScannedDatabase, page: Any, now: ServerIdentity, found: _RequestResult) -> None:
+    def _handle_page(self, database: ScannedDatabase, page: Any, now: ServerIdentity, found: _RequestResult) -> None:
         """Process one page."""
         if isinstance(page, Exception):
             found.finished += self.failures([database], page)
@@ -260,7 +234,7 @@ class ScanWorker(Worker[ScannedDatabase]):
             else:
                 self._held.append(database)
 
-    def _finish_pages(self, after: ServerIdentity | None, now: ServerIdentity, found: _RequestResult) -> None:
+    def _confirm_pages(self, after: ServerIdentity | None, now: ServerIdentity, found: _RequestResult) -> None:
         """Finish databases whose last page has arrived, and queue those that continue."""
         if after is None:
             self._ending += found.last
@@ -276,7 +250,7 @@ class ScanWorker(Worker[ScannedDatabase]):
         else:  # these cursors are valid on this connection only
             self._held += found.started
 
-    def _resize(self, databases: int, keys: int, took: float) -> None:
+    def _adjust_batch(self, databases: int, keys: int, took: float) -> None:
         if took > SLOW_ANSWER_SECONDS:
             self.batch = max(1, self.batch // 2)
         elif databases >= self.batch:

@@ -182,7 +182,7 @@ async def test_unconfirmed_database_is_scanned_again_and_reported(full, monkeypa
     """Its last page was received before the connection was lost, and no permit was free for another."""
     router = DatabaseRouter({"t": RedisDatabase(**full.settings, db=1, budget=Budget(per_server=4))})
     lost = []
-    turn = ScanWorker._finish_pages
+    turn = ScanWorker._confirm_pages
 
     def concluded(worker, after, now, found):
         last = bool(found.last)
@@ -198,7 +198,7 @@ async def test_unconfirmed_database_is_scanned_again_and_reported(full, monkeypa
         raise NoPermitError("no place")
         yield
 
-    monkeypatch.setattr(ScanWorker, "_finish_pages", concluded)
+    monkeypatch.setattr(ScanWorker, "_confirm_pages", concluded)
     arguments = {"count": 2000, "on_error": "collect"}
     scan = call.form(router, "scan_keys")(**arguments)
     found = await call.list(scan)

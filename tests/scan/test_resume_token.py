@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tenantlimpyd import RedisDatabase
-from tenantlimpyd._scan.keyspaces import ServerIdentity
 from tenantlimpyd._scan.resume_token import ResumeToken, request_digest
+from tenantlimpyd._scan.server_identity import ServerIdentity
 from tenantlimpyd.embedded import EmbeddedServer
 from tenantlimpyd.router import DatabaseRouter
 

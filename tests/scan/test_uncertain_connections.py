@@ -60,12 +60,12 @@ async def test_transaction_that_can_not_be_discarded_closes_the_connection(flush
 @pytest.mark.invariant(8)
 async def test_malformed_page_closes_the_connection(fleet, flushed_server, monkeypatch, call):
     """The database of the connection is not certain, since part of the request has changed it."""
-    whole = scan_worker.ScanWorker._turn
+    whole = scan_worker.ScanWorker._handle_page
 
     def turn(worker, source, page, *others):
         whole(worker, source, b"QUEUED" if source.db == 7 else page, *others)
 
-    monkeypatch.setattr(scan_worker.ScanWorker, "_turn", turn)
+    monkeypatch.setattr(scan_worker.ScanWorker, "_handle_page", turn)
     _, outcomes = await collected(fleet, call)
     assert not outcomes["t7"].ok
     monkeypatch.undo()

@@ -31,8 +31,7 @@ from tenantlimpyd._fanout.multiplex.protocol import (
     UnreachableError,
 )
 from tenantlimpyd._fanout.multiplex.reply_reader import UnfinishedTransactionError
-from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
-from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker
+from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker, WorkGroup
 from tenantlimpyd._fanout.outcomes import check_still_valid, timed_out
 from tenantlimpyd._fanout.plan import PER_SERVER
 from tenantlimpyd._operations.steps import Command, Script

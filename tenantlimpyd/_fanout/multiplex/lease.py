@@ -178,12 +178,12 @@ class Lease:
             if not size:
                 raise _closed()
             self.received += size
-            come: list[Any] | None = replies.feed(buffer, size)
-            if come is not None and self._rest:
+            received: list[Any] | None = replies.feed(buffer, size)
+            if received is not None and self._rest:
                 raise unexpected_data()
             # TLS may hold decrypted data that select() on the socket does not see.
-            if come is not None or not (hasattr(sock, "pending") and sock.pending()):
-                return come
+            if received is not None or not (hasattr(sock, "pending") and sock.pending()):
+                return received
 
     def give_back(self, db: int | None) -> None:
         """Return the connection to the pool.
@@ -233,16 +233,16 @@ class AsyncLease(AsyncCloseOnExit):
                 raise _closed()
             written = replies.begin(request)
             await connection.send_packed_command([written], check_health=False)
-            come: list[Any] | None = None
-            while come is None:
+            received: list[Any] | None = None
+            while received is None:
                 data = await self._read()
-                come = replies.feed(data, len(data))
+                received = replies.feed(data, len(data))
         except BaseException as error:
             await self.aclose()
             if isinstance(error, OSError) and not isinstance(error, TimeoutError):
                 raise _lost(error) from error
             raise
-        return come
+        return received
 
     async def _read(self) -> bytes:
         connection, began = self._connection, time.monotonic()

@@ -34,7 +34,7 @@ class ReplyReader:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._reader = new_reader(connection)
-        self._come: list[Any] = []
+        self._received: list[Any] = []
         self._count = self._before = 0
         self._text = self._opens = False
 
@@ -49,7 +49,7 @@ class ReplyReader:
         self._before = int(connection.multi_open and not request.inside)
         connection.multi_open = False
         connection.owed += 1  # until the last reply has been read
-        self._come, self._count = [], self._before + request.replies
+        self._received, self._count = [], self._before + request.replies
         self._text, self._opens = request.text, request.opens
         return b"".join([_DISCARD, *request.payload] if self._before else request.payload)
 
@@ -70,8 +70,8 @@ class ReplyReader:
             redis.InvalidResponse: If the data is not valid RESP.
         """
         self._reader.feed(data, 0, size)
-        gets, come, text = self._reader.gets, self._come, self._text
-        left = self._count - len(come)
+        gets, received, text = self._reader.gets, self._received, self._text
+        left = self._count - len(received)
         if not left:
             raise unexpected_data()
         while left:
@@ -82,7 +82,7 @@ class ReplyReader:
                 continue
             if isinstance(reply, redis.ConnectionError):
                 raise reply
-            come.append(reply)
+            received.append(reply)
             left -= 1
         while (more := gets(text)) is not NOTHING:
             if more.__class__ is not PushNotification:
@@ -92,18 +92,18 @@ class ReplyReader:
         connection = self._connection
         connection.owed -= 1
         connection.answered()
-        self._come, self._count = [], 0
-        if self._before and isinstance(discarded := come.pop(0), Exception):
+        self._received, self._count = [], 0
+        if self._before and isinstance(discarded := received.pop(0), Exception):
             raise UnfinishedTransactionError(f"the connection is in a transaction that can't be discarded: {discarded}")
-        connection.multi_open = self._opens and come[-1] in (b"OK", "OK")
+        connection.multi_open = self._opens and received[-1] in (b"OK", "OK")
         if connection.multi_open:
             connection.multi_proven = True  # a worker closes a connection whose server has not passed the probe
-        return come
+        return received
 
     @property
     def received_replies(self) -> int:
         """The number of replies that have arrived for the current request."""
-        return len(self._come)
+        return len(self._received)
 
 
 def unexpected_data() -> redis.ConnectionError:

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tenantlimpyd._fanout.multiplex.work_group import WorkGroup
-from tenantlimpyd._fanout.multiplex.worker import Worker
+from tenantlimpyd._fanout.multiplex.worker import Worker, WorkGroup
 from tenantlimpyd._fanout.plan import PER_SERVER
 
 __all__ = ["PERMIT_RETRY_SECONDS", "WorkerScheduler"]

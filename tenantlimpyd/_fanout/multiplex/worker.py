@@ -1,4 +1,4 @@
-"""The base class of workers: a worker does a part of a group's work over one connection.
+"""Workers and their work: a group is the work for one server, and a worker does a part of it over one connection.
 
 A worker is a generator that yields steps as data (:mod:`tenantlimpyd._fanout.multiplex.protocol`) and receives their
 results. It sends new work for many databases in one write. A database that needs more than one request goes into the
@@ -10,22 +10,80 @@ A worker does no I/O and starts no thread. All workers of a run advance in the c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Generic, TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from tenantlimpyd._connections.borrower import NoPermitError
+from tenantlimpyd._connections.database_clients import DatabaseClients
 from tenantlimpyd._fanout.multiplex.protocol import Connect, Progress, Step, TenantDone
-from tenantlimpyd._fanout.multiplex.work_group import WorkGroup, WorkItem
-from tenantlimpyd._fanout.outcomes import timed_out
+from tenantlimpyd._fanout.outcomes import Job, timed_out
 
-__all__ = ["ANSWER_SECONDS", "SLOW_ANSWER_SECONDS", "Worker"]
+__all__ = ["ANSWER_SECONDS", "SLOW_ANSWER_SECONDS", "WorkGroup", "WorkItem", "Worker"]
 
 ANSWER_SECONDS = 10.0
 """Seconds that a server may take for one reply, unless the tenants' ``timeout`` is shorter."""
 SLOW_ANSWER_SECONDS = 0.1
 """Seconds of a slow reply: after one, the next write holds half as many databases."""
+DATABASES_PER_WORKER = 1024
+"""Databases of new work for each worker: a further worker is worth its connection only beyond that."""
+
+
+class WorkItem(Protocol):
+    """A unit of work: one physical database."""
+
+    jobs: list[Job]
+    db: int
+    clients: DatabaseClients
+    seconds: float
+    restarts: int
+
 
 W = TypeVar("W", bound=WorkItem)
+
+
+class WorkGroup(Generic[W]):
+    """Work that shares connections: one server with one set of credentials.
+
+    Args:
+        server: the server's name.
+        clients: the clients whose connections are used.
+        planned: the new work, in a compact form.
+        make: makes a work item of it.
+        timeout: seconds that each tenant has in total; None if only single replies are limited.
+
+    Attributes:
+        pending: new work.
+        started: work that has been started and that any worker may continue.
+        workers: the number of running workers.
+        answers: the number of replies that the server has sent.
+        out_of_permits: whether a worker got no permit while the run held others.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        clients: DatabaseClients,
+        planned: Iterable[Any],
+        make: Callable[[Any], W],
+        timeout: float | None,
+    ) -> None:
+        self.server = server
+        self.clients = clients
+        self.timeout = timeout
+        self.pending: deque[Any] = deque(planned)
+        self.make = make
+        self.started: deque[W] = deque()
+        self.workers = 0
+        self.answers = 0
+        self.out_of_permits = False
+
+    @property
+    def wants_worker(self) -> bool:
+        """Whether another worker would finish the group's work sooner."""
+        if self.workers >= self.clients.server.endpoint_state.shared.limit:
+            return False
+        return bool(self.started) or (bool(self.pending) and len(self.pending) >= self.workers * DATABASES_PER_WORKER)
 
 
 class Worker(Generic[W]):
