@@ -39,7 +39,7 @@ def prefixes_overlap(first: str, second: str) -> bool:
 
 
 def common_prefix(prefixes: Sequence[str]) -> str:
-    """Return the longest common prefix. That of the first and the last in sorted order is that of all."""
+    """Return the longest common prefix: that of the first and the last in sorted order, which all others share."""
     first, last = min(prefixes), max(prefixes)
     pairs = enumerate(zip(first, last, strict=False))
     return first[: next((position for position, (one, other) in pairs if one != other), len(first))]

@@ -1,4 +1,4 @@
-"""Operations: conversations with Redis as generators of steps, written once and run blocking or awaiting."""
+"""Operations: generators that yield commands as data, written once and run by a sync or an async driver."""
 
 from __future__ import annotations
 

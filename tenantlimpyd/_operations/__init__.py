@@ -1,1 +1,1 @@
-"""Operations: Redis commands as data, and the drivers that run them, blocking or awaiting."""
+"""Operations: Redis commands as data, and the drivers that run them, sync or async."""

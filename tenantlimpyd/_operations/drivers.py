@@ -1,7 +1,7 @@
-"""The two loops that run operations: blocking and awaiting. The only code that talks to a redis-py client for them.
+"""Run operations: one sync loop and one async loop, which alone call redis-py's clients for them.
 
 A step's error is thrown into the operation at the ``yield`` it came from, so an operation handles failures with
-``try``/``except`` in both modes.
+``try``/``except``, sync and async alike.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def run(operation: Operation[T], client: redis.Redis) -> T:
-    """Run an operation on a blocking client, from its first step to its result."""
+    """Run an operation on a sync client, from its first step to its result."""
     try:
         step = operation.send(None)
         while True:
@@ -92,10 +92,10 @@ def _queued(command: Command) -> Command:
 
 
 class BatchLayout:
-    """A batch or transaction as the flat commands of one trip, and the way back from their replies.
+    """Convert a batch or transaction to the flat list of commands of one round trip, and their replies back.
 
-    MULTI and EXEC are sent as commands of their own: redis-py's pipeline would allow one transaction a trip and would
-    raise the first error in it, losing the other replies.
+    MULTI and EXEC are sent as separate commands. redis-py's pipeline would allow one transaction in a round trip, and would
+    raise the first error in it, so that the other replies were lost.
     """
 
     def __init__(self, step: Step) -> None:
@@ -146,7 +146,7 @@ class BatchLayout:
 
     @staticmethod
     def _transaction(part: Transaction, queued: list[Any], executed: Any, callbacks: Any) -> Any:
-        """Return EXEC's replies as redis-py would give them one by one, or why the server refused the transaction."""
+        """Return the replies of a transaction, parsed as redis-py parses each; or the error by which the server refused it."""
         if isinstance(executed, list):
             return [_parsed(step, reply, callbacks) for step, reply in zip(part.steps, executed, strict=True)]
         refused = next((reply for reply in queued if isinstance(reply, Exception)), None)

@@ -1,4 +1,4 @@
-"""One SCAN of one database as an operation, and its arguments: a pattern under a prefix, the page size, the type."""
+"""Send one SCAN to one database, with its arguments: a pattern under a prefix, the page size, the type."""
 
 from __future__ import annotations
 

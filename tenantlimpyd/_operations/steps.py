@@ -1,16 +1,16 @@
-"""Operations: conversations with Redis as generators of steps, written once and run blocking or awaiting.
+"""Operations: generators that yield commands as data, written once and run by a sync or an async driver.
 
-An operation is a generator. It yields *steps*, is sent the reply of each, and returns its result; it knows no socket, no
-event loop and no context variable. What it may yield is the closed list below. The drivers
-(:mod:`tenantlimpyd._operations.drivers`) run it; :func:`twins` makes the pair of public methods from it::
+An operation is a generator. It yields *steps*, is sent the reply to each, and returns its result. It uses no socket, no
+event loop and no context variable. It may yield the four types of :data:`Step` only. The drivers
+(:mod:`tenantlimpyd._operations.drivers`) run it, and :func:`twins` makes the two public methods from it::
 
     def _getset(self, value: str) -> Operation[str | None]:
         return (yield Command("GETSET", self.key, value))
 
     getset, agetset = twins(_getset)
 
-Several operations run together through :func:`together`, itself an operation: at each round the next steps of all of them
-travel as one :class:`Batch`, so a thousand operations of two steps are two round trips. Pipelines build on that.
+:func:`together` runs several operations as one. In each round it sends the next steps of all of them as one
+:class:`Batch`, so a thousand operations of two steps take two round trips. Pipelines work in the same way.
 
 An operation sets no ``ContextVar``: while a generator is suspended, its caller would see the change.
 """
@@ -31,11 +31,11 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Resolves")
 
 Reply: TypeAlias = Any
-"""What redis-py returns for a command; in the replies of a :class:`Batch`, an exception where the command failed."""
+"""What redis-py returns for a command; in the replies to a :class:`Batch`, the exception if the command failed."""
 
 
 class Command:
-    """One Redis command: its words as they go to the server.
+    """One Redis command: the words that are sent to the server.
 
     Attributes:
         args: the command's name, its key, its arguments.
@@ -60,14 +60,14 @@ def _sha(source: str) -> str:
 
 
 class Script:
-    """One run of a Lua script: atomic on the server.
+    """One run of a Lua script, which is atomic on the server (https://redis.io/docs/latest/commands/evalsha/).
 
-    Alone, it is sent by its digest, and once more with its source where the server doesn't have it yet. In a batch, the
-    first run of each script carries the source, so that no run depends on what the server remembers.
+    A single script is sent by its digest, and repeated with its source if the server does not have it. In a batch, the
+    first run of each script is sent with its source, so that it does not depend on the server's script cache.
 
     Attributes:
-        source: the Lua text.
-        keys: every key the script touches.
+        source: the Lua source.
+        keys: every key that the script reads or writes.
         args: its other arguments.
     """
 
@@ -83,7 +83,7 @@ class Script:
 
     @property
     def sha(self) -> str:
-        """The digest Redis knows the script by."""
+        """The SHA-1 digest of the source, by which EVALSHA finds the script."""
         return _sha(self.source)
 
     def by_digest(self) -> Command:
@@ -91,22 +91,22 @@ class Script:
         return Command("EVALSHA", self.sha, len(self.keys), *self.keys, *self.args)
 
     def by_source(self) -> Command:
-        """Return the command that runs the script in any case."""
+        """Return the command that runs the script whether or not the server has it."""
         return Command("EVAL", self.source, len(self.keys), *self.keys, *self.args)
 
 
 @attrs.frozen(eq=False)
 class Transaction:
-    """Commands and scripts run as one MULTI/EXEC. The reply is the list of theirs; errors stand in it as exceptions."""
+    """Commands and scripts that run as one MULTI/EXEC. The reply is the list of their replies, with errors as exceptions."""
 
     steps: Sequence[Command | Script]
 
 
 @attrs.frozen(eq=False)
 class Batch:
-    """Steps that travel together in one round trip. The reply is the list of theirs; errors stand in it as exceptions.
+    """Steps that are sent in one round trip. The reply is the list of their replies, with errors as exceptions.
 
-    A failing connection raises instead: then nothing is known of any of them.
+    If the connection fails, the error is raised instead: it is not known which of the steps were executed.
     """
 
     steps: Sequence[Command | Script | Transaction]
@@ -117,19 +117,19 @@ Operation: TypeAlias = Generator[Step, Reply, T]
 
 
 class Runner(Protocol):
-    """Runs operations against one database, from their first step to their last."""
+    """An object that runs operations on one database."""
 
     def run(self, operation: Operation[T], /) -> T:
-        """Run it, blocking."""
+        """Run the operation with the sync driver, and return its result."""
         ...
 
     def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
-        """Run it, awaiting."""
+        """Return a coroutine that runs the operation with the async driver."""
         ...
 
 
 class Resolves(Protocol):
-    """An object whose operations run on one database, decided at each call and never during one."""
+    """An object whose operations run on one database, which is resolved at each call and stays the same during it."""
 
     def _resolve(self) -> Runner: ...
 
@@ -137,17 +137,16 @@ class Resolves(Protocol):
 def twins(
     body: Callable[Concatenate[S, P], Operation[T]],
 ) -> tuple[Callable[Concatenate[S, P], T], Callable[Concatenate[S, P], Coroutine[Any, Any, T]]]:
-    """Return the blocking and the asyncio method of an operation.
+    """Return the sync and the async method of an operation.
 
-    The object's database is resolved once, when the method is called (for the asyncio twin too: not when its coroutine is
-    first awaited, by which time another tenant may be current).
+    The object's database is resolved once, when the method is called. This also holds for the async method: another tenant
+    may be current when its coroutine is first awaited.
 
     Args:
         body: a method that is an operation.
 
     Returns:
-        Two methods with the operation's arguments and result: one that blocks, one that returns a coroutine. Both carry
-        the operation's docstring.
+        Two methods with the operation's arguments, result and docstring: one that blocks, and one that returns a coroutine.
     """
 
     @functools.wraps(body)
@@ -166,13 +165,13 @@ def twins(
 
 
 def together(operations: Iterable[Operation[T]]) -> Operation[list[T | Exception]]:
-    """Run several operations side by side, their steps of each round travelling in one batch.
+    """Run several operations at the same time, and send their next steps as one batch in each round.
 
     Args:
-        operations: operations that don't depend on one another; they must all be of one database.
+        operations: operations of the same database that don't depend on one another.
 
     Returns:
-        Their results in order; where an operation raised, the exception.
+        Their results in order; for an operation that raised an exception, the exception.
     """
     running: list[tuple[int, Operation[T]]] = list(enumerate(operations))
     results: list[T | Exception] = [LookupError("not run")] * len(running)
@@ -191,12 +190,12 @@ def together(operations: Iterable[Operation[T]]) -> Operation[list[T | Exception
             else:
                 waiting.append((number, operation))
         running = waiting
-        replies = (yield from _one_trip(steps)) if steps else []
+        replies = (yield from _one_round_trip(steps)) if steps else []
     return results
 
 
-def _one_trip(steps: list[Step]) -> Operation[list[Reply]]:
-    """Send steps as one batch, batches among them laid flat; return one reply for each step."""
+def _one_round_trip(steps: list[Step]) -> Operation[list[Reply]]:
+    """Send steps as one flat batch, and return one reply for each step; a list of replies for a batch."""
     flat: list[Command | Script | Transaction] = []
     for step in steps:
         flat.extend(step.steps if isinstance(step, Batch) else (step,))

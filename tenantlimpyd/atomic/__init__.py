@@ -1,19 +1,20 @@
-"""A change of one object as one atomic step on the server: values, their index entries, and the set of live pks.
+"""Change an object in one atomic step on the server: its values, their index entries, and the set of live pks.
 
-limpyd guards an indexed write by a lock, a read, and a command for each index. Here a script does all of it, or nothing,
-on condition that the values the index changes were computed from are still the stored ones. The index transforms run in
-Python, so the script can't compute entries itself: where its guard fails it writes nothing and returns what is stored, and
-the operation computes the change again from that.
+limpyd protects an indexed write by a lock, a read, and a command for each index. Here one Lua script makes the whole
+change or none of it. Index transforms run in Python, so the operation computes the index entries from the values it last
+saw, and sends these values as guards. If a guard is not the stored value, the script writes nothing and returns the
+stored values. The operation then computes the change again from them.
 
-The order inside the script is: guards, uniqueness, new entries, values, old entries. A command that fails undoes what
-was done before it, so that a value and its entries agree whatever happens. Changes of single values and new objects have a
-script of their own, which needs fewer commands for the same.
+The script works in this order: guards, unique values, new entries, values, old entries. If a command fails, the script
+undoes the commands before it, so that values and index entries always agree. Changes of single values and new objects use
+a second script (:mod:`tenantlimpyd.atomic.short_script`), which needs fewer commands.
 
-A field without index is written by a script too, which only asks whether the object exists
+A field without an index is written by a third script, which only checks that the object exists
 (:mod:`tenantlimpyd.atomic.guarded_write`).
 
-Fields of many values don't need all of their content for a change: the script tells which values a command may take away,
-the operation adds their entries to the change, and the script sets each entry afterwards by what the key then holds.
+A change of a field of many values does not need all of its values. The script reports the values that a command may
+remove, the operation adds their index entries to the change, and after the writes the script keeps or removes each entry
+depending on whether the key still has the value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A change of one object as data: what it was computed from, what must not be there, what to do."""
+"""Describe a change of one object as data: its guards, its claims of unique values, and its writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Change", "Content", "KnownValues", "Settle", "Stored", "ValueChange"
 
 
 class ValueLocation(NamedTuple):
-    """Where a single value is: a string key, or an entry of a hash.
+    """The location of a single value: a string key, or an entry of a hash.
 
     Attributes:
         key: the key.
@@ -27,22 +27,22 @@ class ValueLocation(NamedTuple):
     field: str | None = None
 
     def words(self) -> list[Any]:
-        """Return the slot as the script's arguments."""
+        """Return the arguments by which the general script finds the value."""
         return ["string"] if self.field is None else ["hash", self.field]
 
 
 Stored = str | None
-"""What a slot holds: the text, or None where there is nothing."""
+"""A stored value as text; None if nothing is stored."""
 
 
 class ValueChange(NamedTuple):
-    """That a value becomes another.
+    """The change of one value to another.
 
     Attributes:
-        slot: where it is.
-        field: the field it belongs to.
-        subkeys: the sub-key, for fields that have them.
-        value: what it becomes; None: it goes.
+        slot: the location of the value.
+        field: the field that the value belongs to.
+        subkeys: the sub-key, for fields that have sub-keys.
+        value: the new value; None: the value is removed.
     """
 
     slot: ValueLocation
@@ -53,16 +53,16 @@ class ValueChange(NamedTuple):
 
 @attrs.frozen
 class Content:
-    """A key of many values that a change touches, and what is known of it.
+    """A key of many values that a change reads or writes, and the values that are known.
 
     Attributes:
         key: the key.
         kind: ``list``, ``set``, ``zset`` or ``hash`` (whose values here are the names of its entries).
-        affected: a command without its key, whose reply is every value that may go away (HGETALL's: names and values in
-            turn); empty: none may.
-        known: the values whose index entries the change takes care of. One in ``affected`` that is not among them stops
-            the change.
-        must_hold: values that must be there.
+        affected: a command without its key, whose reply is every value that the change may remove (HGETALL's: names and
+            values alternate); empty: it removes none.
+        known: the values whose index entries are part of the change. If the reply to ``affected`` has another value,
+            nothing is written.
+        must_hold: values that the key must have; otherwise nothing is written.
     """
 
     key: str
@@ -74,12 +74,12 @@ class Content:
 
 @attrs.frozen
 class Settle:
-    """An index entry that must be there afterwards exactly if one of some values is.
+    """An index entry that must exist after the writes if, and only if, the key has one of its values.
 
     Attributes:
-        content: the key the values are in.
-        entry: the entry.
-        values: the values it stands for.
+        content: the key of the values.
+        entry: the index entry.
+        values: the values that have this entry.
     """
 
     content: str
@@ -89,12 +89,12 @@ class Settle:
 
 @attrs.define
 class KnownValues:
-    """What a plan may go by; empty at first, so that the first plan guesses.
+    """The stored values that a change is computed from; empty for the first attempt, which guesses.
 
     Attributes:
-        before: what slots hold.
-        after: what slots will hold, where an earlier guess was wrong.
-        affected: by key, the values that ``Content.affected`` gave.
+        before: the stored value at each location.
+        after: the value at each location after the change, if an earlier prediction was wrong.
+        affected: by key, the values in the reply to ``Content.affected``.
     """
 
     before: dict[ValueLocation, Stored] = attrs.Factory(dict)
@@ -116,22 +116,22 @@ class Change:
     """One atomic change of one object.
 
     Attributes:
-        pk: the object's.
-        collection: the key of the set of live pks; with ``rule`` "live" the pk must be in it, with "new" it must not,
-            with "any" nobody looks.
-        guards: slots and what they must hold before.
-        after: for some guards, what the slot must hold afterwards; no matter for the others.
+        pk: the object's pk.
+        collection: the key of the set of live pks. With ``rule`` "live" the pk must be in the set, with "new" it must not
+            be, with "any" the script does not check.
+        guards: locations, and the value that each must have before the change.
+        after: for some guards, the predicted value after the change; others are not checked.
         contents: keys of many values, by key.
-        claims: values no other object may have, each with the name of its field.
+        claims: values that no other object may have, each with the name of its field.
         adds: index entries to add.
         writes: commands, each a tuple of a name, one key and arguments.
         removes: index entries to remove.
-        settles: index entries that follow what ``contents`` hold afterwards.
-        allocated: whether the pk is from the model's counter.
+        settles: index entries that depend on the values in ``contents`` after the writes.
+        allocated: whether the pk was allocated from the model's counter.
     """
 
     whole: ClassVar[bool] = False
-    """Whether the object comes or goes by it: indexes over several fields are seen to once, not field by field."""
+    """Whether the change creates or deletes the object: indexes of several fields are then updated once, not per field."""
 
     pk: str
     collection: str
@@ -147,14 +147,14 @@ class Change:
     allocated: bool = False
 
     def move(self, old: set[Entry], new: set[Entry]) -> None:
-        """Add the entries that are new, remove those that are no longer."""
+        """Add the entries that are only in ``new``, and remove those that are only in ``old``."""
         self.adds += [entry.added() for entry in sorted(new - old)]
         if old:
             staying = {entry.place for entry in new}
             self.removes += [entry.removed() for entry in sorted(old) if entry.place not in staying]
 
     def settle(self, content: str, entries: Mapping[str, set[Entry]]) -> None:
-        """Let entries follow a content: ``entries`` are those of each of its known values."""
+        """Make index entries depend on the values of a key: ``entries`` has those of each known value."""
         values: dict[Entry, list[str]] = {}
         for value, of_value in entries.items():
             for entry in of_value:
@@ -162,7 +162,7 @@ class Change:
         self.settles += [Settle(content, entry, tuple(values[entry])) for entry in sorted(values)]
 
     def script(self) -> Script:
-        """Return the change as a script with its keys and arguments."""
+        """Return the script that makes the change, with its keys and arguments."""
         return self._long() if self.contents or self.settles else self._short()
 
     def _short(self) -> Script:
@@ -172,7 +172,7 @@ class Change:
             keys.append(slot.key)
             form = "string" if slot.field is None else "hash"
             args += (form, slot.field or "", value) if value is not None else (f"no {form}", slot.field or "", "")
-        shown = set(keys)  # reading them shows of which kind they are
+        shown = set(keys)  # to read a key of another type is an error, so their types need no check
         args.append("")
         for claim, _ in self.claims:
             keys.append(claim.key)
@@ -187,7 +187,7 @@ class Change:
         for name, key, *words in self.adds:
             keys.append(key)
             args += (name, words[-1], words[0])
-        # An entry's key that is written too was none when a guard read it, and is a set since.
+        # A key that did not exist when the guard read it is a set now if an index entry was added to it.
         shown.difference_update(keys[before:])
         args += ("", self._first_outside(shown))
         for name, key, *words in self.writes:
@@ -202,7 +202,7 @@ class Change:
         return Script(SHORT, keys, args)
 
     def _first_outside(self, shown: set[str]) -> int | str:
-        """Return the number of the first write to none of some keys; empty text where there is none."""
+        """Return the number, from 1, of the first write to a key outside ``shown``; empty text if there is none."""
         for number, words in enumerate(self.writes, 1):
             if words[1] not in shown:
                 return number

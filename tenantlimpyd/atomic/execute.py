@@ -1,4 +1,4 @@
-"""Carrying out a change, computed again for as long as it was not computed from what is stored."""
+"""Execute a change, and compute it again while its guards are not the stored values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Performed", "StaleError", "missing_object", "perform", "run_script"]
 
 
 class Performed(NamedTuple):
-    """A change that was carried out.
+    """A change that was executed.
 
     Attributes:
-        replies: the replies of its writes, as the server gave them.
-        affected: by key, the values its contents' commands could take away, read just before.
+        replies: the server's replies to the writes, not parsed.
+        affected: by key, the values that the writes could remove, read in the same step before them.
         change: the change.
     """
 
@@ -27,10 +27,10 @@ class Performed(NamedTuple):
 
 
 class StaleError(Exception):
-    """A change that may be computed only once was not computed from what is stored. Nothing was written.
+    """A guard is not the stored value, in a change that may be computed only once. Nothing was written.
 
     Attributes:
-        known: what is stored.
+        known: the stored values.
     """
 
     def __init__(self, known: KnownValues) -> None:
@@ -69,21 +69,22 @@ def missing_object(described: object) -> DoesNotExist:
 
 
 def perform(plan: Callable[[KnownValues], Change], described: object, *, once: bool = False) -> Operation[Performed]:
-    """Carry out a change, computing it again for as long as the stored values are not those it was computed from.
+    """Execute a change, and compute it again while the values it was computed from are not the stored values.
 
-    Each new round means that another client wrote in between, or that the outcome of a command was not what the plan
-    had guessed; the change is never half done.
+    Each further attempt means that another client has written in between, or that a predicted value was wrong. A change is
+    never executed in part.
 
     Args:
-        plan: returns the change, from what is known.
+        plan: computes the change from the known values.
         described: the object, which messages show.
-        once: raise where the change would have to be computed again.
+        once: raise an error instead of computing the change again.
 
     Raises:
-        StaleError: it would, and ``once`` says not to.
-        DoesNotExist: the object is not, or no longer, in the collection.
-        UniquenessError: the pk or a unique value is taken. Nothing was written.
-        ImplementationError: what is stored reads back as something else each time, so that no change can be computed.
+        StaleError: If the change would have to be computed again, and ``once`` is true.
+        DoesNotExist: If the object's pk is not in the set of live pks. Nothing was written.
+        UniquenessError: If another object has the pk or a unique value. Nothing was written.
+        ImplementationError: If the stored values can't be read back as they are, so that no guard can match them. Nothing
+            was written.
     """
     known = KnownValues()
     while True:

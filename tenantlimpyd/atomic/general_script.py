@@ -1,6 +1,7 @@
-"""The Lua script that can carry out any change: what to do comes in its arguments. Most changes take the shorter one.
+"""The Lua script that can execute every change. Most changes use the one in :mod:`tenantlimpyd.atomic.short_script`.
 
-Keys are taken in the order the arguments need them, so every key the script touches is declared.
+The arguments say what to do. The script takes its keys one after another, as the arguments need them, so that every key
+it uses is declared in ``KEYS``.
 """
 
 from __future__ import annotations

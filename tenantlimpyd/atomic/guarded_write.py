@@ -1,7 +1,7 @@
 """Write a field that has no index, in one round trip, only if its object exists.
 
-A plain command would store the value also where another client has deleted the object since, and leave a key that nothing
-refers to. The script asks for the pk in the same step. Changes of indexed fields ask in their own scripts
+If another client has deleted the object, a plain command would still store the value, in a key that belongs to no object.
+The script checks the pk in the same step. Changes of indexed fields check it in their own scripts
 (:mod:`tenantlimpyd.atomic.short_script`).
 """
 
@@ -49,11 +49,11 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("HINCRBYFLOAT", "INCRBYFLOAT", "ZINCRBY"), float),
     **dict.fromkeys(("HSETEX", "HSETNX", "SETNX"), bool),
 }
-"""What redis-py makes of replies, by command; of others it makes nothing."""
+"""The conversions that redis-py applies to replies, by command; other replies are not converted."""
 
 
 class ModelObject(Protocol):
-    """What is needed of the object whose field is written."""
+    """The interface of the object whose field is written."""
 
     @property
     def known_pk(self) -> str: ...
@@ -81,7 +81,7 @@ def write_guarded(instance: ModelObject, key: str, writes: Sequence[tuple[Any, .
 
     Raises:
         DoesNotExist: If the object is not in the database. Nothing was written.
-        redis.ResponseError: If the server refuses a command. Those before it are carried out.
+        redis.ResponseError: If the server refuses a command. The commands before it were executed.
     """
     if any(len(write) > _MOST_WORDS for write in writes):
         return (yield from _look_up_and_write(instance, key, writes))
@@ -96,7 +96,7 @@ def write_guarded(instance: ModelObject, key: str, writes: Sequence[tuple[Any, .
 
 
 def read_reply(word: str, reply: Any) -> Any:
-    """Return what redis-py would make of a command's reply."""
+    """Return a command's reply as redis-py would convert it."""
     reader = _READERS.get(word)
     return reply if reader is None or reply is None else reader(reply)
 

@@ -1,12 +1,12 @@
-"""The script for changes of single values and of whole new objects: what applications do most, so it is written for speed.
+"""The Lua script for changes of single values and for new objects. These are the most frequent changes, so it is fast.
 
-It keeps the promises of :data:`tenantlimpyd.atomic.general_script.CHANGE`, which carries out every other change, with
-fewer commands. Where the server's own check of a key's kind is as good, it asks for none: reads of guards refuse other
-kinds, so do commands that add and remove entries, and those that write for the first time are preceded by one
-``EXISTS`` of all their keys.
+It guarantees the same as :data:`tenantlimpyd.atomic.general_script.CHANGE`, which executes all other changes, with fewer
+commands. It asks for the type of a key only if no other command checks it: commands that read guards, and commands that
+add or remove index entries, fail on keys of other types. For keys that are written without such a command, one ``EXISTS``
+of all of them is sent first; in most cases none exists.
 
-Its arguments are lists that end with an empty word; each item begins with a word that is never empty. Counting them in Lua
-would take longer.
+The arguments are lists that end with an empty word. Each item begins with a word that is never empty, because this takes
+less time in Lua than lists with a count.
 """
 
 from __future__ import annotations

@@ -1,15 +1,20 @@
-"""Pipelines: operations kept back, and carried out together.
+"""Pipelines: queue operations, and execute them together.
 
-How operations queue: inside ``with database.pipeline() as pipe``, ``database.run(operation)`` gives the operation, not
-yet begun or waiting at its first step, to the pipeline, which is returned in place of a result. ``pipe.execute()`` carries
-them out in rounds. First come the steps that only prepare (a look-up of a lazy object, a new pk, a random pick), as one
-trip; then, when every operation is at the step it was made for, all these steps, in the order they were queued, as one
-trip and with ``transaction=True`` as one MULTI/EXEC. Most pipelines are one or two trips. An indexed write that was
-computed from values that are no longer stored writes nothing and takes another round. Operations of one object keep
-their order: those after its creation or deletion wait until that is done.
+Inside ``with database.pipeline() as pipe``, ``database.run(operation)`` appends the operation to the pipeline's queue and
+returns the pipeline in place of a result. ``pipe.execute()`` executes the queue in rounds:
 
-Which pipeline an operation belongs to is decided when it is called: the innermost one of its database that this task (or
-outside of tasks this thread) has entered. Nothing is queued anywhere else.
+1. The steps that only prepare are sent in one round trip: the look-up of a lazy object, the allocation of a pk, a random
+   choice.
+2. Then the main step of every operation is sent, in the order in which they were queued, in one round trip. With
+   ``transaction=True`` they are one MULTI/EXEC.
+3. An indexed write whose guards were not the stored values has written nothing. It is computed again and takes another
+   round.
+
+Most pipelines take one or two round trips. Operations of one object keep their order: those that follow its creation or
+deletion wait until it is done.
+
+The pipeline of an operation is chosen when the method is called. It is the innermost pipeline of the same database that
+the current task has entered, or the current thread outside of tasks.
 """
 
 from __future__ import annotations

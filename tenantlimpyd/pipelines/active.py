@@ -1,4 +1,4 @@
-"""Which pipeline commands belong to: that of this database which this task or thread has entered last."""
+"""Find the pipeline that queues a command: the last one of its database that this task or thread has entered."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def here() -> Place:
 
 
 def active(database: Any) -> Pipeline | None:
-    """Return the pipeline that queues this database's commands here, or None where they are sent at once.
+    """Return the pipeline that queues this database's commands here, or None if they are sent at once.
 
-    Tasks and helpers of other threads may start with a copy of this context: the pipeline is not theirs.
+    New tasks and threads may start with a copy of this context. They are not in the pipeline's block, so the thread and
+    task are compared.
     """
     entered = _entered.get()
     if not entered and not _shared:
@@ -45,7 +46,7 @@ def active(database: Any) -> Pipeline | None:
 
 
 def enter(pipeline: Pipeline) -> None:
-    """Let commands here belong to this pipeline; those of all threads, where it is shared."""
+    """Make this pipeline queue the commands of this thread or task; of all threads if it is shared."""
     global _shared  # noqa: PLW0603 - the shared ones of all threads, guarded by the lock
     if pipeline.shared:
         with _shared_lock:
@@ -55,7 +56,7 @@ def enter(pipeline: Pipeline) -> None:
 
 
 def leave(pipeline: Pipeline) -> None:
-    """Undo :func:`enter`, in whatever order, and in whatever context."""
+    """Undo :func:`enter`. Pipelines may be left in any order and in any context."""
     global _shared  # noqa: PLW0603
     if pipeline.shared:
         with _shared_lock:

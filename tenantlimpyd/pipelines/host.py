@@ -1,4 +1,4 @@
-"""The methods by which databases and routers make pipelines."""
+"""Make pipelines of databases and routers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["PipelineHost"]
 
 
 class PipelineHost:
-    """What a ``RedisDatabase``, and for the current tenant a ``DatabaseRouter``, offers for pipelines."""
+    """The pipeline methods of ``RedisDatabase`` and, for the current tenant, of ``DatabaseRouter``."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
 
         def placement(self) -> Placement:
-            """Return where objects made now live."""
+            """Return the placement of objects that are made now."""
 
     def pipeline(self, transaction: bool = True, share_in_threads: bool = False) -> Pipeline:
-        """Return a pipeline, to be entered: inside its block the commands of fields and models are queued.
+        """Return a pipeline for a ``with`` block, in which the commands of fields and models are queued.
 
         ::
 
@@ -38,15 +38,19 @@ class PipelineHost:
                 person.visits.incr()
                 name_is_set, visits = pipe.execute()
 
-        It belongs to the current database for as long as it lives. Its block is this task's (outside of tasks: this
-        thread's) alone; other tasks and threads go on as before.
+        The pipeline belongs to the database that is current when it is made. It queues only the commands of the task (or,
+        outside of tasks, the thread) that enters it; other tasks and threads send theirs as before.
 
         Args:
-            transaction: whether what is queued runs as one MULTI/EXEC; see :class:`~tenantlimpyd.pipelines.Pipeline`.
-            share_in_threads: whether the commands of all tasks and threads are queued in it while it is entered.
+            transaction: whether the queued commands run as one MULTI/EXEC (https://redis.io/docs/latest/commands/multi/);
+                see :class:`~tenantlimpyd.pipelines.Pipeline`.
+            share_in_threads: whether the commands of all tasks and threads are queued while the pipeline is entered.
+
+        Returns:
+            The pipeline, not yet entered.
 
         Raises:
-            NoTenantError: a router with no current tenant.
+            NoTenantError: If the host is a router and no tenant is current.
         """
         return Pipeline(self.placement(), transaction=transaction, share_in_threads=share_in_threads)
 
@@ -62,17 +66,21 @@ class PipelineHost:
         value_from_callable: bool = False,
         watch_delay: float | None = None,
     ) -> Any:
-        """Call ``func`` with a pipeline that watches keys, execute it, and begin again for as long as one of them changes.
+        """Call ``func`` with a pipeline that watches keys, execute the pipeline, and repeat while a watched key has changed.
 
         Args:
-            func: takes the pipeline; reads what it needs, calls ``pipe.multi()`` where there are watches, and writes.
-            *watches: keys, or fields of objects.
+            func: takes the pipeline. It reads what it needs, calls ``pipe.multi()`` if keys are watched, and writes.
+            *watches: keys as they are in Redis, or fields of objects.
             share_in_threads: as for :meth:`pipeline`.
-            value_from_callable: return what ``func`` returned, not the results.
-            watch_delay: seconds to wait before beginning again.
+            value_from_callable: whether to return the value of ``func``, not the results.
+            watch_delay: seconds to wait before each repetition; None: no wait.
 
         Returns:
-            The results of what was queued.
+            The results of the queued commands, in order; or the value of ``func``.
+
+        Raises:
+            NoTenantError: If the host is a router and no tenant is current.
+            redis.RedisError: If a command fails; the first error, after the others were executed.
         """
         with self.pipeline(share_in_threads=share_in_threads) as pipe:
             while True:
@@ -95,7 +103,7 @@ class PipelineHost:
         value_from_callable: bool = False,
         watch_delay: float | None = None,
     ) -> Any:
-        """Do as :meth:`transaction`, awaiting; ``func`` may be a coroutine function."""
+        """Do the same as :meth:`transaction` in asyncio; ``func`` may be a coroutine function."""
         async with self.apipeline(share_in_threads=share_in_threads) as pipe:
             while True:
                 try:

@@ -1,4 +1,4 @@
-"""``Pipeline``: what queues the commands of its block, and carries them out."""
+"""``Pipeline``: queue the commands of a block, and execute them together."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline(Watching):
-    """Queues what objects and fields of its database are told to do, and redis-py's commands called on itself.
+    """Queue the calls of objects and fields of one database, and redis-py's commands that are called on the pipeline.
 
-    Made by ``database.pipeline()``, and used in a ``with`` or ``async with`` block. What is queued gives the pipeline
-    itself in place of a result; :meth:`execute` carries it out and returns the results in order. New objects have their
-    pk then. Leaving the block drops what is still queued.
+    ``database.pipeline()`` makes a pipeline, which is used in a ``with`` or ``async with`` block. A queued call returns the
+    pipeline in place of a result. :meth:`execute` executes the queue and returns the results in order; new objects have
+    their pk then. When the block is left, calls that are still queued are dropped.
 
-    With ``transaction=True`` all commands run as one MULTI/EXEC. Two kinds of steps are outside of it: those that
-    prepare (looking up a lazy object, allocating a pk) come before it; and an indexed write that was computed from values
-    another client has changed, or nobody has read, writes nothing in it and is computed again for a MULTI/EXEC of its own.
-    A command that fails stops none of the others.
+    With ``transaction=True`` all commands run as one MULTI/EXEC, with two exceptions. Steps that only prepare (the look-up
+    of a lazy object, the allocation of a pk) are sent before it. An indexed write that was computed from values which
+    another client has changed, or which were not read yet, writes nothing in it; it is computed again and sent in another
+    MULTI/EXEC. A command that fails does not stop the others.
 
     After :meth:`watch`, commands run at once until :meth:`multi`, as in redis-py.
 
-    redis-py's commands, such as ``pipe.incr("key")``, know nothing of the database's ``key_prefix``.
+    redis-py's commands, such as ``pipe.incr("key")``, do not add the database's ``key_prefix``.
 
     Attributes:
-        database: the database it belongs to.
+        database: the database of the pipeline.
         shared: whether it queues the commands of all tasks and threads.
-        place: the thread and task whose commands it queues otherwise.
-        entered: whether this is inside its block.
+        place: the thread and task that entered it, whose commands it queues if it is not shared.
+        entered: whether its block has been entered and not left.
     """
 
     _event_dispatcher: Any = None  # part of what redis-py calls a client, for events of pools
 
     __iter__ = None
-    """A pipeline in place of a value is easily taken for a sequence, and looping over it would never end."""
+    """Not iterable: in code that expects a value, a loop over a pipeline would never end."""
 
     def __init__(self, placement: Placement, *, transaction: bool = True, share_in_threads: bool = False) -> None:
         super().__init__()
@@ -74,12 +74,14 @@ class Pipeline(Watching):
         return True
 
     def __await__(self) -> Generator[Any, None, Self]:
-        """Be there at once: ``await pipe.set(...)`` is allowed, as with redis-py's own asyncio pipelines."""
+        """Return the pipeline at once: ``await pipe.set(...)`` is allowed, as with redis-py's asyncio pipelines."""
         yield from ()
         return self
 
     def _no_value(self, *_: Any) -> NoReturn:
-        raise ImplementationError("a pipeline is not the value: that is among the results of execute()")
+        raise ImplementationError(
+            "a queued call returns the pipeline, which has no items: the value is among the results of execute()"
+        )
 
     __getitem__ = __setitem__ = __delitem__ = __contains__ = _no_value
 
@@ -87,7 +89,9 @@ class Pipeline(Watching):
 
     def _enter(self, *, awaits: bool) -> Self:
         if self.entered:
-            raise ImplementationError("this pipeline is entered already: make another one for a block inside")
+            raise ImplementationError(
+                "this pipeline is already entered: for a block inside its block, make another one with database.pipeline()"
+            )
         self._placement.runner()
         self.entered, self._awaits, self.place = True, awaits, here()
         enter(self)
@@ -121,8 +125,8 @@ class Pipeline(Watching):
         """Raise unless the pipeline may be used here.
 
         Raises:
-            ImplementationError: it is not entered.
-            WrongTenantError: another tenant of its router is current.
+            ImplementationError: If the pipeline is not entered.
+            WrongTenantError: If another tenant of its router is current.
         """
         if not self.entered:
             raise ImplementationError(
@@ -136,7 +140,7 @@ class Pipeline(Watching):
 
     @property
     def queueing(self) -> bool:
-        """Whether commands are queued now, not run at once: not while it watches keys without :meth:`multi`."""
+        """Whether commands are queued; False after :meth:`watch` and before :meth:`multi`, when they run at once."""
         if self._executing is not None and self._executing == here():  # an object's own hooks
             return False
         return self._explicit or (self._watch is None and self._awatch is None)
@@ -145,7 +149,8 @@ class Pipeline(Watching):
         """Queue an operation of the database.
 
         Raises:
-            ImplementationError: its result is needed at once.
+            ImplementationError: If the operation's result is needed at once, or the pipeline is not entered.
+            WrongTenantError: If another tenant of the router is current.
         """
         self._check()
         owner = owner_of(operation)
@@ -165,7 +170,7 @@ class Pipeline(Watching):
         return self
 
     def atake(self, operation: Operation[Any]) -> Coroutine[Any, Any, Self]:
-        """Queue an operation as :meth:`take`, now; return what gives the pipeline when it is awaited."""
+        """Queue an operation as :meth:`take`, before the first ``await``; return a coroutine whose result is the pipeline."""
         self.take(operation)
         return self._itself()
 
@@ -173,7 +178,7 @@ class Pipeline(Watching):
         return self
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Queue a command as redis-py sends it; while keys are watched, run it at once."""
+        """Queue a command with the arguments that redis-py would send; before :meth:`multi` of a watch, run it at once."""
         self._check()
         if self.queueing:
             options.pop("keys", None)  # for redis-py's cache, which has no part in pipelines
@@ -187,12 +192,12 @@ class Pipeline(Watching):
     # Carrying out
 
     def reset(self) -> None:  # type: ignore[override]  # RESET itself would alter a connection of the pool
-        """Drop what is queued, and watch nothing."""
+        """Drop the queued commands, and end the watch."""
         self._drop()
         self._unwatch()
 
     async def areset(self) -> None:
-        """Drop what is queued, and watch nothing, awaiting."""
+        """Drop the queued commands and end the watch, as :meth:`reset`, in asyncio."""
         self._drop()
         self._unwatch()
         await self._aunwatch()
@@ -206,7 +211,7 @@ class Pipeline(Watching):
 
     @contextlib.contextmanager
     def _taken(self) -> Iterator[Queue]:
-        """Yield what is queued, for execution; whatever of it is not done afterwards is dropped."""
+        """Yield the queue for execution; operations that are not done afterwards are dropped."""
         self._check()
         with self._lock:
             queue, self._queue = self._queue, Queue()
@@ -220,18 +225,19 @@ class Pipeline(Watching):
             self._explicit = False
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Carry out what is queued.
+        """Execute the queued commands.
 
         Args:
-            raise_on_error: False: let errors of commands stand among the results.
+            raise_on_error: whether to raise the first error of a command; False: return errors among the results.
 
         Returns:
-            The results of the commands, in order. One for each, whatever it takes; None for an object's creation.
+            One result for each queued call, in order; None for the creation of an object.
 
         Raises:
-            redis.WatchError: a watched key has changed; nothing was carried out.
-            redis.RedisError: the first error of a command; the others were carried out.
-            WrongTenantError: another tenant of its router is current; nothing was carried out, all is still queued.
+            redis.WatchError: If a watched key has changed. Nothing was executed.
+            redis.RedisError: If a command fails, and ``raise_on_error`` is true. The others were executed.
+            ImplementationError: If the pipeline is not entered, or keys were watched with :meth:`awatch`.
+            WrongTenantError: If another tenant of its router is current. Nothing was executed, and all is still queued.
         """
         self._refuse_awatch()
         transaction = self._transaction or self._explicit
@@ -251,10 +257,10 @@ class Pipeline(Watching):
         return _results(queue, raise_on_error=raise_on_error)
 
     async def aexecute(self, raise_on_error: bool = True) -> list[Any]:
-        """Carry out what is queued as :meth:`execute`, awaiting."""
+        """Execute the queued commands as :meth:`execute`, in asyncio."""
         if self._watch is not None:
             raise ImplementationError(
-                "keys were watched with watch(): execute() goes with that, aexecute() with awatch()"
+                "aexecute() can't end a watch that was begun with watch(): call execute(), or watch with awatch()"
             )
         transaction = self._transaction or self._explicit
         with self._taken() as queue:
@@ -274,17 +280,19 @@ class Pipeline(Watching):
 
     def _refuse_awatch(self) -> None:
         if self._awatch is not None:
-            raise ImplementationError("keys were watched with awatch(): write `await pipe.aexecute()`")
+            raise ImplementationError(
+                "execute() can't end a watch that was begun with awatch(): write `await pipe.aexecute()`"
+            )
 
     # What redis-py's command methods ask a client for
 
     @property
     def connection_pool(self) -> Any:
-        """The pool of the database's blocking client."""
+        """The connection pool of the database's sync client."""
         return self.database._clients.client.connection_pool
 
     def get_encoder(self) -> Any:
-        """Return what turns values into bytes."""
+        """Return redis-py's encoder, which converts values to bytes."""
         return self.database._clients.client.get_encoder()
 
 
@@ -293,7 +301,7 @@ def _sent(command: Command) -> Operation[Any]:
 
 
 def _commands(watch: Any, steps: list[Any]) -> list[Command]:
-    """Begin a MULTI on the watching connection; return the commands it is for. It adds MULTI and EXEC itself."""
+    """Begin a transaction on the watching connection, and return its commands without MULTI and EXEC, which redis-py adds."""
     watch.multi()
     return drivers.BatchLayout(Transaction(steps)).transaction_commands()
 

@@ -1,4 +1,4 @@
-"""The operations of a pipeline, in order, and the rounds that carry them out."""
+"""Keep the operations of a pipeline in order, and execute them in rounds."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _NAMING = frozenset({
     "_hdel", "_hincrby", "_hincrbyfloat", "_hmset", "_hset", "_hsetnx", "_linsert", "_lpush", "_lpushx", "_lrem", "_rpush",
     "_rpushx", "_sadd", "_srem", "_zadd", "_zincrby", "_zrem",
 })  # fmt: skip
-"""Operations on many values that name those they change, so that their change most often depends on nothing stored."""
+"""Operations on many values whose arguments are the values they change, so that most often they need no stored value."""
 
 _NOTHING_WRITTEN = frozenset({"gone", "owned", "taken"})
-"""How the script of an atomic change says that it refused to write; see :mod:`tenantlimpyd.atomic`."""
+"""The statuses by which the script of an atomic change reports that it wrote nothing; see :mod:`tenantlimpyd.atomic`."""
 
 
 def owner_of(operation: Operation[Any]) -> Any:
-    """Return the object whose method an operation that has not begun is; None for a plain function's.
+    """Return the object whose method made an operation that has not begun; None for the operation of a plain function.
 
-    Operations know no owner, since running them needs none. Their generators hold it.
+    An operation has no attribute for its owner, so ``self`` is read from the generator's local variables.
     """
     return inspect.getgeneratorlocals(operation).get("self") if inspect.isgenerator(operation) else None
 
@@ -41,15 +41,15 @@ class Queued:
 
     Attributes:
         operation: the operation.
-        stored: the model's object it is about; None: none.
-        field: the name of the field it is about; None: the whole object.
-        many: whether that is an indexed field of many values.
-        step: what it waits for; None: it has not begun, or is done.
+        stored: the model instance that it reads or changes; None: there is none.
+        field: the name of the field that it reads or changes; None: the whole object.
+        many: whether ``field`` is an indexed field of many values.
+        step: the step whose reply it waits for; None: it has not begun, or is done.
         begun: whether it has begun.
-        done: whether ``result`` is there.
-        barrier: whether operations of its group wait until it is done.
+        done: whether it has ended, so that ``result`` is set.
+        barrier: whether later operations of its group wait until it is done.
         held: whether its step waits for an earlier operation.
-        result: what it returned, or the error it raised.
+        result: the value it returned, or the error it raised.
     """
 
     operation: Operation[Any]
@@ -65,7 +65,7 @@ class Queued:
 
     @classmethod
     def of(cls, operation: Operation[Any], owner: Any) -> Queued:
-        """Return an operation that has not begun, with what decides about its order."""
+        """Return the entry for an operation that has not begun, with the attributes that decide its order."""
         stored: Any = getattr(owner, "_instance", owner)
         if not hasattr(stored, "has_pk"):
             return cls(operation)
@@ -75,9 +75,9 @@ class Queued:
 
     @property
     def group(self) -> Any:
-        """What operations that keep their order have in common; None if nothing holds the operation back.
+        """The key of the operations that must keep their order, those of one object; None if the order does not matter.
 
-        It changes when an object gets its pk: a given pk is known once the creation has begun.
+        The key changes when an object gets its pk. A pk that the application chose is known once the creation has begun.
         """
         stored = self.stored
         if stored is None:
@@ -117,12 +117,12 @@ class Queued:
 
     @property
     def guessing(self) -> bool:
-        """Whether the step may come too late, and what others of its field do in the same round come before it."""
+        """Whether the step's guards may be out of date, so that later operations of the same field must wait."""
         return self.many and isinstance(self.step, Script) and _name(self.operation) not in _NAMING
 
     @property
     def preparing(self) -> bool:
-        """Whether the step only finds out what the operation's command will be."""
+        """Whether the step only reads what the operation needs for its main command."""
         step = self.step
         if self.stored is None or type(step) is not Command:
             return False
@@ -143,10 +143,10 @@ class Queue:
         self._order = _QueueOrder()
 
     def add(self, queued: Queued) -> None:
-        """Append an operation. It begins at once if nothing holds it back, so that mistakes show where they are made.
+        """Append an operation. It begins at once unless it must wait, so that wrong arguments are reported by this call.
 
         Raises:
-            Exception: the operation refused its arguments; it is not appended.
+            Exception: If the operation refuses its arguments. It is not appended.
         """
         self._order.visit(queued)
         if queued.done and isinstance(queued.result, Exception):
@@ -156,17 +156,17 @@ class Queue:
             self._open.append(queued)
 
     def results(self) -> list[Any]:
-        """Return the results in order; where an operation raised, the exception."""
+        """Return the results in order; for an operation that raised an exception, the exception."""
         return [queued.result for queued in self.entries]
 
     def abandon(self) -> None:
-        """Drop what is not done; operations that have begun put their objects back as they were."""
+        """Drop the operations that are not done; those that have begun restore the state of their Python objects."""
         for queued in self._open:
             queued.operation.close()
         self._open = []
 
     def _visit(self) -> None:
-        """Begin what may begin now."""
+        """Begin the operations that need not wait."""
         self._open = [queued for queued in self._open if not queued.done]
         self._order = _QueueOrder()
         for queued in self._open:
@@ -174,7 +174,7 @@ class Queue:
         self._open = [queued for queued in self._open if not queued.done]
 
     def prepare(self) -> Operation[None]:
-        """Carry out the steps that only prepare, until none is left that may be sent now."""
+        """Send the steps that only prepare, until none is left that may be sent now."""
         while True:
             self._visit()
             preparing = self._order.preparing
@@ -188,10 +188,10 @@ class Queue:
         return [queued for queued in self._open if queued.step is not None and not queued.held and not queued.preparing]
 
     def deliver(self, waiting: Sequence[Queued], replies: Sequence[Reply]) -> None:
-        """Give operations the replies of their steps.
+        """Pass each operation the reply to its step.
 
-        One that is not done with that comes too late for those after it. Of these, what has only read what it changes,
-        and what refused to write, is asked again.
+        An operation that is not done then will write in a later round, after operations that were queued behind it. Of
+        these, steps that only read the same field or object, and scripts that wrote nothing, are sent again.
         """
         late: set[tuple[Any, str | None]] = set()
         for queued, reply in zip(waiting, replies, strict=True):
@@ -202,7 +202,7 @@ class Queue:
                 late.add((queued.group, queued.field))
 
     def rounds(self, *, transaction: bool) -> Operation[None]:
-        """Carry out all operations."""
+        """Execute all operations, in as many rounds as they need."""
         while True:
             yield from self.prepare()
             waiting = self.waiting()
@@ -220,7 +220,7 @@ class Queue:
 
 
 class _QueueOrder:
-    """The order of operations: tells which of those that are not done must wait for another one."""
+    """Decide which operations must wait for an earlier one."""
 
     def __init__(self) -> None:
         self._blocked: set[Any] = set()
@@ -268,8 +268,8 @@ class _QueueOrder:
         return (
             group in self._blocked
             or (group, queued.field) in self._guessing
-            # Two Python objects for one in Redis may know different values, so that one's change is too late and the
-            # other's is not. Changes by one Python object are too late together.
+            # Two Python objects for one object in Redis may know different values, so that the guards of one match and
+            # those of the other don't. Changes by one Python object match or fail together.
             or self._changing.get(group, queued.stored) is not queued.stored
         )
 
@@ -286,7 +286,7 @@ def _to_repeat(queued: Queued, reply: Reply, late: set[tuple[Any, str | None]]) 
 
 
 def _flat(waiting: Sequence[Queued], *, nested: bool = True) -> list[Any]:
-    """Return steps laid flat, batches and (unless ``nested``) transactions opened."""
+    """Return the steps as a flat list: the steps of batches and (unless ``nested``) of transactions replace them."""
     flat: list[Any] = []
     for queued in waiting:
         flat += _opened(queued.step, nested=nested)
@@ -300,7 +300,7 @@ def _opened(step: Any, *, nested: bool) -> list[Any]:
 
 
 def gathered(waiting: Sequence[Queued], replies: Sequence[Reply], *, nested: bool) -> Iterator[Reply]:
-    """Yield the reply of each operation's step, from those of the steps laid flat."""
+    """Yield the reply to each operation's step, from the replies to the flat list of steps."""
     incoming = iter(replies)
     for queued in waiting:
         yield _closed(queued.step, incoming, nested=nested)
@@ -313,6 +313,6 @@ def _closed(step: Any, incoming: Iterator[Reply], *, nested: bool) -> Reply:
 
 
 def _in_transaction(steps: list[Command | Script]) -> Operation[list[Reply]]:
-    """Send steps as one MULTI/EXEC; where the server refuses that as a whole, its error is the reply of each."""
+    """Send steps as one MULTI/EXEC; if the server refuses the transaction, its error is the reply to each step."""
     (replies,) = yield Batch([Transaction(steps)])
     return [replies] * len(steps) if isinstance(replies, Exception) else replies

@@ -1,4 +1,4 @@
-"""``watch`` and ``multi``: the part of a pipeline that holds a connection of its own while it watches keys."""
+"""``watch`` and ``multi``: the part of a pipeline that keeps a connection while it watches keys."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Watching"]
 
 
 class Watching(CoreCommands):
-    """Watches keys through redis-py's own pipeline, which knows how to lose a connection while it does.
+    """Watch keys through redis-py's own pipeline, which handles the loss of its connection during a watch.
 
-    Only WATCH, and the MULTI/EXEC that ends it, go through that connection. Commands in between are sent as ever: to the
-    server it makes no difference, and a watched key that they change counts as changed either way.
+    Only WATCH, and the MULTI/EXEC that ends it, use that connection. Commands in between use any connection: the server
+    treats a watched key that they change as changed in both cases.
     """
 
     if TYPE_CHECKING:
@@ -38,14 +38,19 @@ class Watching(CoreCommands):
         self._awatch: redis.asyncio.client.Pipeline | None = None
 
     def watch(self, *names: Any) -> bool:  # type: ignore[override]  # redis-py's clients refuse it
-        """Watch keys: :meth:`execute` does nothing if one of them has changed by then. Commands run at once from now on.
+        """Watch keys: if one of them changes, :meth:`execute` executes nothing and raises an error.
+
+        Until :meth:`multi` is called, commands run at once (https://redis.io/docs/latest/commands/watch/).
 
         Args:
-            *names: keys as they stand in Redis, or fields of objects of this database.
+            *names: keys as they are in Redis, with their prefix, or fields of objects of this database.
+
+        Returns:
+            True.
 
         Raises:
-            redis.RedisError: after :meth:`multi`.
-            ImplementationError: a field of another database.
+            redis.RedisError: If :meth:`multi` was called before.
+            ImplementationError: If a field belongs to another database, or the pipeline is not entered.
         """
         keys = self._watched(names)
         if self._watch is None:
@@ -53,9 +58,16 @@ class Watching(CoreCommands):
         return bool(self._watch.watch(*keys))
 
     async def awatch(self, *names: Any) -> bool:
-        """Watch keys as :meth:`watch`, awaiting; redis-py's commands on this pipeline have to be awaited then."""
+        """Watch keys as :meth:`watch`, in asyncio. redis-py's commands on this pipeline must be awaited then.
+
+        Raises:
+            redis.RedisError: If :meth:`multi` was called before.
+            ImplementationError: If the pipeline was not entered by ``async with``, or a field belongs to another database.
+        """
         if not self._awaits:
-            raise ImplementationError("awatch needs an `async with` block: leaving it ends the watch")
+            raise ImplementationError(
+                "awatch() needs a pipeline that was entered by `async with`, since the end of that block ends the watch"
+            )
         keys = self._watched(names)
         if self._awatch is None:
             self._awatch = self.database._clients.aclient.pipeline(transaction=True)
@@ -64,7 +76,7 @@ class Watching(CoreCommands):
     def _watched(self, names: tuple[Any, ...]) -> list[Any]:
         self._check()
         if self._explicit:
-            raise redis.RedisError("watch comes before multi")
+            raise redis.RedisError("watch() was called after multi(): call it before")
         flat = [each for name in names for each in (name if isinstance(name, list | tuple | set) else (name,))]
         return [self._key(each) for each in flat]
 
@@ -78,26 +90,26 @@ class Watching(CoreCommands):
         return name.key
 
     def multi(self) -> None:
-        """Queue the commands from now on, for one MULTI/EXEC.
+        """Queue the commands that follow, for one MULTI/EXEC.
 
         Raises:
-            redis.RedisError: called twice, or after commands were queued.
+            redis.RedisError: If it was called before, or commands are already queued.
         """
         self._check()
         if self._explicit:
-            raise redis.RedisError("multi was called already")
+            raise redis.RedisError("multi() was called already: call it once, after watch()")
         if self._queue.entries:
-            raise redis.RedisError("multi comes before the first queued command")
+            raise redis.RedisError("multi() was called after commands were queued: call it before the first of them")
         self._explicit = True
 
     def unwatch(self) -> bool:  # type: ignore[override]
-        """Watch nothing any more."""
+        """End the watch of all keys."""
         self._check()
         self._unwatch()
         return True
 
     async def aunwatch(self) -> bool:
-        """Watch nothing any more, awaiting."""
+        """End the watch of all keys, as :meth:`unwatch`, in asyncio."""
         self._check()
         await self._aunwatch()
         return True
