@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from tenantlimpyd._fanout.commands import acall_all, call_all
 from tenantlimpyd._fanout.functions import DEFAULT_TIMEOUT, afan_out, checked_function, fan_out
@@ -36,6 +36,18 @@ def _page(tenant: str, page: list[str]) -> Iterable[tuple[str, list[str]]]:
     return ((tenant, page),)
 
 
+class TenantScanOptions(TypedDict, total=False):
+    """The keyword arguments of all scans of a router; :meth:`~tenantlimpyd.DatabaseRouter.scan_keys` describes them."""
+
+    tenants: Iterable[str] | None
+    on_error: ErrorPolicy
+    timeout: float | None
+    concurrency: int
+    allow_switch: bool
+    unique: bool | int
+    resume: str | None
+
+
 class BulkOperations:
     """The part of a router that works over many tenants.
 
@@ -53,19 +65,21 @@ class BulkOperations:
         def entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
         async def ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
 
-    def _order(
+    def _scan_request(
         self,
         match: str | None,
         count: int | None,
         type: str | None,  # noqa: A002
-        tenants: Iterable[str] | None,
-        on_error: ErrorPolicy,
-        timeout: float | None,
-        concurrency: int,
-        allow_switch: bool,
-        unique: bool | int,
-        resume: str | None,
+        *,
+        tenants: Iterable[str] | None = None,
+        on_error: ErrorPolicy = "defer",
+        timeout: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        allow_switch: bool = False,
+        unique: bool | int = False,
+        resume: str | None = None,
     ) -> ScanRequest:
+        """Return the checked arguments of a scan. The defaults of :class:`TenantScanOptions` are here."""
         return ScanRequest(
             self.jobs(tenants, allow_switch=allow_switch),
             match,
@@ -83,14 +97,7 @@ class BulkOperations:
         match: str | None = None,
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
-        *,
-        tenants: Iterable[str] | None = None,
-        on_error: ErrorPolicy = "defer",
-        timeout: float | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        allow_switch: bool = False,
-        unique: bool | int = False,
-        resume: str | None = None,
+        **options: Unpack[TenantScanOptions],
     ) -> TenantScan[tuple[str, str]]:
         """Scan the keys of all tenants, or some, side by side.
 
@@ -99,80 +106,56 @@ class BulkOperations:
             count: keys a server looks at in a round trip; None: a number chosen for speed.
             type: only keys of this Redis type.
             tenants: tenant ids; None: all.
-            on_error: what becomes of failures.
-            timeout: seconds each tenant's server may take in all, time spent in the loop's body not counted; None: as long
-                as it answers within 10 seconds each time.
-            concurrency: connections at once, over all servers; at most 8 of them to one server.
-            allow_switch: whether a request that has a tenant may see others.
-            unique: deliver each key once. True: 1,000,000 keys of the tenants that are being walked are remembered; a
-                number: so many. Beyond that no key is left out, but some may come twice: the scan's ``exact`` says so.
-            resume: the ``token()`` of a scan with the same ``match`` and ``type``, from which this one continues.
+            on_error: what happens to failures: ``"defer"`` (default), ``"raise"`` or ``"collect"``.
+            timeout: seconds that each tenant's server may take in total, without the time spent in the loop's body. None
+                (default): no total, but each reply must arrive within 10 seconds.
+            concurrency: the largest number of connections, over all servers (default 32); at most 8 to one server.
+            allow_switch: whether a request that has a tenant may scan others (default False).
+            unique: whether to deliver each key once (default False). True remembers up to 1,000,000 keys of the tenants
+                that are being scanned, a number up to that many. Beyond that no key is left out, but some may be delivered
+                twice; the scan's ``exact`` is False then.
+            resume: the ``token()`` of a scan with the same ``match`` and ``type``, from which this scan continues.
 
         Returns:
-            An iterable of tuples of tenant id and key, in the order of arrival. Its ``outcomes`` say what came of each tenant.
+            An iterable of tuples of tenant id and key, in the order of arrival. ``outcomes`` holds the result of each tenant.
 
         Raises:
-            UnknownTenantError, InvalidTenantError: an id in ``tenants``.
-            ValueError: ``resume`` is no token, or one of another request_digest.
-            TenantSwitchError: inside a request of another tenant.
-            FanOutError: from the iteration, when it is through and some tenants failed (``on_error="defer"``).
+            UnknownTenantError, InvalidTenantError: If an id in ``tenants`` is not registered or malformed.
+            ValueError: If ``resume`` is not a token, or belongs to a scan with another ``match`` or ``type``.
+            TenantSwitchError: If the current request belongs to another tenant and ``allow_switch`` is not set.
+            FanOutError: If tenants have failed and ``on_error`` is ``"defer"``; raised at the end of the iteration.
         """
-        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
-        return TenantScan(order, _keys)
+        return TenantScan(self._scan_request(match, count, type, **options), _keys)
 
     def scan_pages(
         self,
         match: str | None = None,
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
-        *,
-        tenants: Iterable[str] | None = None,
-        on_error: ErrorPolicy = "defer",
-        timeout: float | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        allow_switch: bool = False,
-        unique: bool | int = False,
-        resume: str | None = None,
+        **options: Unpack[TenantScanOptions],
     ) -> TenantScan[tuple[str, list[str]]]:
         """Scan as :meth:`scan_keys`, for tuples of tenant id and a list of keys: faster, where keys are handled in bulk."""
-        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
-        return TenantScan(order, _page)
+        return TenantScan(self._scan_request(match, count, type, **options), _page)
 
     def ascan_keys(
         self,
         match: str | None = None,
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
-        *,
-        tenants: Iterable[str] | None = None,
-        on_error: ErrorPolicy = "defer",
-        timeout: float | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        allow_switch: bool = False,
-        unique: bool | int = False,
-        resume: str | None = None,
+        **options: Unpack[TenantScanOptions],
     ) -> AsyncTenantScan[tuple[str, str]]:
         """Scan as :meth:`scan_keys`, for ``async for``."""
-        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
-        return AsyncTenantScan(order, _keys)
+        return AsyncTenantScan(self._scan_request(match, count, type, **options), _keys)
 
     def ascan_pages(
         self,
         match: str | None = None,
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
-        *,
-        tenants: Iterable[str] | None = None,
-        on_error: ErrorPolicy = "defer",
-        timeout: float | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        allow_switch: bool = False,
-        unique: bool | int = False,
-        resume: str | None = None,
+        **options: Unpack[TenantScanOptions],
     ) -> AsyncTenantScan[tuple[str, list[str]]]:
         """Scan as :meth:`scan_pages`, for ``async for``."""
-        order = self._order(match, count, type, tenants, on_error, timeout, concurrency, allow_switch, unique, resume)
-        return AsyncTenantScan(order, _page)
+        return AsyncTenantScan(self._scan_request(match, count, type, **options), _page)
 
     @overload
     def fan_out(
