@@ -1,4 +1,4 @@
-"""What hosts models: the registry that a database and a router share, and where a model's objects live."""
+"""The host of models: the model registry of a database or router, and the placement of a model's objects."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["Database", "ModelHost", "Placement"]
 
 
 class Database(Runner, Protocol):
-    """What models need of a database: it runs operations, and its keys have a prefix."""
+    """The interface of a database for models: it runs operations, and has a key prefix."""
 
     @property
     def key_prefix(self) -> str:
-        """What every key of the database starts with; may be empty."""
+        """The text before every key of the database; may be empty."""
         ...
 
     @property
@@ -35,12 +35,12 @@ class Database(Runner, Protocol):
 
 @attrs.frozen(eq=False)
 class Placement:
-    """Where objects are when they are made: the database, and for a routed model the tenant it was resolved for.
+    """The placement of an object when it is made: the database and, for a routed model, the tenant.
 
     Attributes:
         database: runs the objects' operations for as long as they live.
-        host: what the model is bound to: the database itself, or a router.
-        tenant: the tenant id; None where the host is no router.
+        host: the host that the model is bound to: the database itself, or a router.
+        tenant: the tenant id; None if the host is not a router.
     """
 
     database: Any
@@ -48,7 +48,7 @@ class Placement:
     tenant: str | None = None
 
     def runner(self) -> Database:
-        """Return the database, once the host agrees that it may be used in this context.
+        """Return the database, after the host has checked that it may be used in this context.
 
         Raises:
             WrongTenantError: another tenant of the same router is current.
@@ -108,22 +108,22 @@ class ModelHost(PipelineHost):
 
     @classmethod
     def get_default_indexes(cls) -> list[type[BaseIndex]]:
-        """Return the index classes of indexable fields that name none."""
+        """Return the index classes of indexable fields that don't name any."""
         return cls.default_indexes or []
 
     def placement(self) -> Placement:
-        """Return where an object made now lives."""
+        """Return the placement of an object that is made now."""
         raise NotImplementedError
 
     def check_placement(self, placement: Placement) -> None:
-        """Raise if an object may not be used in this context."""
+        """Raise an error if an object with this placement may not be used in this context."""
 
     def _add_model(self, model: type[RedisModel], *, replacing: bool = False) -> type[RedisModel]:
         """Register a model and return it, or the one registered before from the same source with the same definition.
 
         Args:
             model: the new class.
-            replacing: the new class has to stand in for one of the same definition, not the other way round.
+            replacing: whether the new class replaces a registered one with the same definition, instead of being dropped.
 
         Raises:
             ImplementationError: another model has this namespace and name here, or another field a related name.
@@ -148,7 +148,7 @@ class ModelHost(PipelineHost):
         return registered
 
     def _related_model(self, name: str) -> type[RedisModel] | None:
-        """Return the model that a relation's target names; None: there is none (yet)."""
+        """Return the model that a relation's target names; None if it is not defined (yet)."""
         return self._relations.target(name, self._models)  # type: ignore[no-any-return]
 
     def _relations_to(self, model: type[RedisModel]) -> list[Relation]:
@@ -162,7 +162,7 @@ class ModelHost(PipelineHost):
             The models moved.
 
         Raises:
-            ImplementationError: a name, or a related name, is taken here; nothing was moved.
+            ImplementationError: If this host already has a model or a related name of that name. Nothing was moved.
         """
         source: ModelHost | None = getattr(model, "database", None)
         if source is self:

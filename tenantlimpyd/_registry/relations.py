@@ -1,4 +1,4 @@
-"""Which fields of which models stand for objects of which: what a host knows of relations, by names alone."""
+"""The relations between the models of a host: which fields hold pks of which model, by name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Relation", "Relations"]
 
 @attrs.frozen
 class Relation:
-    """That a field holds pks of objects of a model.
+    """A relation: a field that holds pks of the objects of a model.
 
     Attributes:
         owner: the storage name of the field's model.
         field: the field's name.
-        target: the storage name of the model whose objects it stands for.
-        related_name: the attribute by which such an object finds those that link to it.
+        target: the storage name of the model whose pks it holds.
+        related_name: the attribute of the target's objects for the objects that link to them.
     """
 
     owner: str
@@ -34,13 +34,13 @@ def _relations_of(model: Any) -> Iterator[Relation]:
 
 
 class Relations:
-    """The relations between the models of a host. Not safe for use by several threads: the host's lock guards it."""
+    """The relations between the models of a host. Not thread-safe: the host's lock must be held."""
 
     def __init__(self) -> None:
         self._by_target: dict[str, tuple[Relation, ...]] = {}
 
     def target(self, name: str, models: Mapping[str, Any]) -> Any:
-        """Return the model of a storage name; limpyd compares those without regard to case. None: there is none (yet)."""
+        """Return the model of a storage name, in upper or lower case as in limpyd; None if it is not defined (yet)."""
         exact = models.get(name)
         if exact is not None:
             return exact
@@ -52,7 +52,7 @@ class Relations:
         return [each for each in aimed if each.target == model._name or self.target(each.target, models) is model]
 
     def check(self, joining: Iterable[Any], models: Mapping[str, Any]) -> None:
-        """Raise if the relations of models, or to them, can't be added to those there are.
+        """Raise an error if relations of or to some models conflict with the existing relations.
 
         Args:
             joining: the models.

@@ -1,4 +1,4 @@
-"""Asking Redis for what a collection holds: one trip, as one plain command where that is enough, else as the script."""
+"""Evaluate a collection in one round trip: by one plain command if that is enough, else by the Lua script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Column", "counted", "first_live", "found", "rows", "stored"]
 
 @attrs.frozen
 class Column:
-    """What is read of each object.
+    """A column of the result: one value that is read for each object.
 
     Attributes:
         name: the field's name.
@@ -31,14 +31,14 @@ class Column:
 
 
 def _sets(place: Place) -> list[str] | None:
-    """Return the keys of sets whose intersection this is; None if it is something else."""
+    """Return the keys of the sets whose intersection ``place`` is; None if it is something else."""
     parts = place.sources if isinstance(place, AllOf) else (place,)
     keys = [each.key for each in parts if isinstance(each, Whole) and each.kind == "set"]
     return keys if len(keys) == len(parts) else None
 
 
 def _one_pk(place: Place) -> tuple[str, list[str]] | None:
-    """Return the only pk that can be meant, and the sets it has to be in; None if this is something else."""
+    """Return the only pk that can match, and the keys of the sets it must be in; None if ``place`` is something else."""
     if not isinstance(place, AllOf):
         return None
     pks = [each.pks for each in place.sources if isinstance(each, Members)]
@@ -61,7 +61,7 @@ def _asked(words: Words) -> Operation[Any]:
         reply = yield words.script(EVALUATE)
     except Exception as error:
         if "converted into double" in str(error):
-            error.add_note("A value to sort by is no number. Sort by text with sort(alpha=True).")
+            error.add_note("A value to sort by is not a number. Sort by text with sort(alpha=True).")
         raise
     if reply[0] == "gone":
         raise DoesNotExist(
@@ -75,7 +75,7 @@ def _asked(words: Words) -> Operation[Any]:
 
 
 def found(storage: str, place: Place, order: Order | None = None) -> Operation[list[str]]:
-    """Return pks; in no order, unless one is given."""
+    """Return the pks, in ``order``; None: in no order."""
     if isinstance(place, Nothing):
         return []
     if one := _one_pk(place):
@@ -105,7 +105,7 @@ def _tell(words: Words, order: Order | None) -> None:
 def rows(
     storage: str, place: Place, columns: Sequence[Column], order: Order | None = None
 ) -> Operation[list[tuple[str | None, ...]]]:
-    """Return values of fields of each object; in no order, unless one is given."""
+    """Return the values of the columns for each object, in ``order``; None: in no order."""
     if isinstance(place, Nothing):
         return []
     words = Words(storage)
@@ -123,7 +123,7 @@ def rows(
 
 
 def counted(storage: str, place: Place) -> Operation[int]:
-    """Return how many pks there are."""
+    """Return the number of pks."""
     if isinstance(place, Nothing):
         return 0
     if one := _one_pk(place):
@@ -137,12 +137,12 @@ def counted(storage: str, place: Place) -> Operation[int]:
 
 
 def first_live(live: str, key: str, number: int) -> Operation[list[str]]:
-    """Return up to ``number`` pks of a set that are live, in no order; looks at no more of them than it needs to."""
+    """Return up to ``number`` live pks of a set, in no order, without reading the whole set if possible."""
     return list((yield Script(FIRST, [live, key], [number])))
 
 
 def stored(storage: str, place: Place, order: Order, target: str, seconds: int | None) -> Operation[int]:
-    """Store pks as a list, which replaces what was there; return how many there are."""
+    """Store the pks as a list at ``target``, replacing any value there; return their number."""
     words = Words(storage)
     words.place(place)
     words.say("store")

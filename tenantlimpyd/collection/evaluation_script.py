@@ -1,8 +1,8 @@
-"""The Lua script that evaluates a collection: it finds, orders and reads in one step, and leaves nothing behind.
+"""The Lua script that evaluates a collection: it finds, orders and reads the objects in one atomic step.
 
-Keys are taken in the order the arguments need them. Those of temporary sets are among them, are written only where they
-are needed, and are deleted before the script ends, whatever happens in it. The keys of the objects that are read follow
-from what was found: they are of the same model, and start as its others do.
+The script takes its keys one after another, as the arguments need them. Temporary sets have keys among them, are written
+only if they are needed, and are deleted before the script ends, even after an error. The keys of the objects that are read
+are computed from their pks and not declared: they have the same model and key prefix as the declared ones.
 """
 
 from __future__ import annotations
@@ -277,4 +277,4 @@ if #found == number or #some < number then return found end
 found = redis.call('SINTER', live, KEYS[2])
 return {unpack(found, 1, math.min(number, #found))}
 """
-"""Up to so many members of a set that are live. Most often the first few are, and the rest is not looked at."""
+"""Return up to a number of live pks of a set. It tries random members first, and reads the set only if one is not live."""

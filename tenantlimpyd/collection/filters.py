@@ -1,4 +1,4 @@
-"""Filters: from ``field__sub-key__prefix__suffix=value`` to where the pks are that match."""
+"""Parse filters such as ``field__sub-key__prefix__suffix=value`` to the sources of the pks that match."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ class ParsedFilter:
     """One filter on an indexed field.
 
     Attributes:
-        index: what answers it alone; None: only an index of several fields takes it.
-        suffix: what follows the field's name and sub-key, the index's prefix included.
+        index: the index that answers this filter alone; None: only an index of several fields accepts it.
+        suffix: the words after the field's name and sub-key, including the index's prefix.
         extra_field_parts: the sub-key, for hash fields.
-        value: what to look for, transformed already where the index transforms. May be a bound field, which is read when
-            the collection is evaluated.
+        value: the value to find. A bound field is read when the collection is evaluated.
         field: the field's declaration.
     """
 
@@ -42,7 +41,7 @@ class ParsedFilter:
     field: Any
 
     def source(self, storage: str, known: ReadValues) -> Source:
-        """Return where the pks are that match, in the keys of a model's storage name."""
+        """Return the source of the pks that match, for a model's storage name."""
         index = self.index
         if index is None:
             raise ImplementationError(
@@ -67,16 +66,16 @@ def parse(model: Any, name: str, value: Any, placement: Placement) -> ParsedFilt
         model: the model class.
         name: the keyword: ``field``, ``field__eq``, ``field__prefix``, ``hashfield__subkey__in``, ``pk``...
         value: its value; for ``in``, several of them.
-        placement: where the collection lives.
+        placement: the placement of the collection.
 
     Returns:
         The filter; for the pk, the pk as text, or the bound field that holds it.
 
     Raises:
-        AttributeError: the model has no such field.
-        ImplementationError: the field is not indexed, or none of its indexes takes this filter.
-        ValueError: a field whose value can't be taken: one of the class, or of many values.
-        WrongTenantError: a field or an object of another tenant.
+        AttributeError: If the model has no such field.
+        ImplementationError: If the field is not indexed, or none of its indexes accepts the filter.
+        ValueError: If the value is a field without a single value: one of a class, or of many values.
+        WrongTenantError: If the value is a field or an object of another tenant.
     """
     field_name, *rest = name.split("__")
     field = model.get_class_field(field_name)
@@ -106,7 +105,9 @@ def parse(model: Any, name: str, value: Any, placement: Placement) -> ParsedFilt
     if value is None:
         raise ImplementationError(f"{name}=None finds nothing: a field without a value is in no index")
     alone = next((index for index in takers if getattr(index, "filter_single_field", True)), None)
-    if takers[0].remove_prefix(suffix) == "in":  # gone through now: an iterator would be empty the second time
+    if (
+        takers[0].remove_prefix(suffix) == "in"
+    ):  # made a tuple, since an iterator would be empty at the second evaluation
         value = tuple(_operand(field, each, placement, name) for each in value)
     else:
         value = _operand(field, value, placement, name)
@@ -125,14 +126,14 @@ Group: TypeAlias = tuple[Any, tuple[ParsedFilter, ...]]
 
 
 def sources_of(filters: Sequence[ParsedFilter], storage: str, known: ReadValues) -> list[Source]:
-    """Return where the pks are that match each filter, by as few sources as its indexes allow.
+    """Return the sources of the pks that match all filters, as few as the indexes allow.
 
     Filters on all fields of an index of several fields are answered by it at once. Such an index has
     ``filter_single_field = False``, the names of its fields in ``filtered_fields``, and ``joint_source(storage, parts)``,
     which takes for each name the value and then the sub-key.
 
     Raises:
-        ImplementationError: a filter that only such an index takes, without the others.
+        ImplementationError: If a filter needs an index of several fields, and filters on its other fields are missing.
     """
     found: list[Source] = []
     answered: set[int] = set()
@@ -154,7 +155,7 @@ def _values(each: ParsedFilter, known: ReadValues) -> Iterable[Any]:
 
 
 def _groups(filters: Sequence[ParsedFilter]) -> Iterator[Group]:
-    """Return the indexes of several fields that answer filters, each with these; none whose fields another has too."""
+    """Yield each index of several fields and the filters it answers, but no index whose fields are part of another's."""
     by_field: dict[str, list[ParsedFilter]] = {}
     indexes: dict[frozenset[str], Any] = {}
     for each in filters:

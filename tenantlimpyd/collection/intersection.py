@@ -26,7 +26,7 @@ class RawFilter:
     """A Redis key that holds pks: a set, a sorted set or a list.
 
     Attributes:
-        key: its name; the database's prefix is added where it is missing.
+        key: the key; the key prefix of the database is added if it does not start with it.
     """
 
     key: str
@@ -41,12 +41,12 @@ Operand: TypeAlias = Whole | Keyed | _Pks | CollectionManager[Any, Any]
 
 
 def operand(given: Any, placement: Placement) -> Operand:
-    """Return what an argument of ``intersect`` stands for.
+    """Return the operand for an argument of ``intersect``.
 
     Raises:
-        ValueError: it is none of the kinds that can be intersected.
-        WrongTenantError: it belongs to another tenant.
-        ImplementationError: it is in another database.
+        ValueError: If the argument is of a kind that can't be intersected.
+        WrongTenantError: If it belongs to another tenant.
+        ImplementationError: If it is in another database.
     """
     prefix = str(placement.database.key_prefix)
     if isinstance(given, CollectionManager):
@@ -70,8 +70,8 @@ def bound_key(field: RedisField, kinds: Sequence[str], placement: Placement, wha
     """Return the key of an object's field of many values.
 
     Raises:
-        ValueError: a field of the class, or of another kind.
-        WrongTenantError: it belongs to another tenant.
+        ValueError: If it is a field of a class, or of another kind.
+        WrongTenantError: If it belongs to another tenant.
     """
     kind = field.kind if isinstance(field, MultiValuesField) else None
     if kind not in kinds:
@@ -83,14 +83,14 @@ def bound_key(field: RedisField, kinds: Sequence[str], placement: Placement, wha
 
 
 def values_of(given: Operand) -> list[Any]:
-    """Return the values among which are fields to read before the evaluation."""
+    """Return the values of an operand, among them fields that are read before the evaluation."""
     if isinstance(given, CollectionManager):
         return list(given._right_hands())
     return list(given.values) if isinstance(given, _Pks) else []
 
 
 def place_of(given: Operand, known: ReadValues) -> Place:
-    """Return where its pks are."""
+    """Return the source of an operand's pks."""
     if isinstance(given, CollectionManager):
         return given._place(known)
     return Members(tuple(dict.fromkeys(resolved(given.values, known)))) if isinstance(given, _Pks) else given

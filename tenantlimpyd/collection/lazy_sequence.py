@@ -1,4 +1,4 @@
-"""What makes a query a Python sequence: iterating, counting, items and slices, sync and async."""
+"""Make a query a Python sequence: iteration, count, items and slices, sync and async."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LazySequence(Generic[M, I]):
     # What a query tells
 
     def _resolve(self) -> Runner:
-        """Return what runs the query."""
+        """Return the runner of the query's operations."""
         raise NotImplementedError
 
     def _whole(self) -> Operation[list[I]]:
@@ -31,11 +31,11 @@ class LazySequence(Generic[M, I]):
         raise NotImplementedError
 
     def _part(self, start: int, number: int, *, reverse: bool = False) -> Operation[list[I]]:
-        """Return ``number`` items (-1: all) from ``start`` on, in order; ``reverse``: counted from the end, backwards."""
+        """Return ``number`` items (-1: all) from ``start`` on, in order; with ``reverse``, of the reversed sequence."""
         raise NotImplementedError
 
     def _reversible(self) -> bool:
-        """Return whether counting from the end gives the exact reverse."""
+        """Return whether the order from the end is the exact reverse of the order from the start."""
         raise NotImplementedError
 
     def _size(self) -> Operation[int]:
@@ -43,7 +43,7 @@ class LazySequence(Generic[M, I]):
         raise NotImplementedError
 
     def _forget(self) -> None:
-        """Forget what iterating gave."""
+        """Drop the kept result."""
         self._result = None
 
     # Asking
@@ -61,16 +61,16 @@ class LazySequence(Generic[M, I]):
     _count_now, acount = twins(_count)
 
     def _contains(self, item: object) -> Operation[bool]:
-        """Return whether ``item`` is among the items; as ``item in collection``, which looks at what iterating gave."""
+        """Return whether ``item`` is among the items; unlike ``item in collection``, without using the kept result."""
         return item in (yield from self._whole())
 
     _contains_now, acontains = twins(_contains)
 
     def _item(self, index: int) -> Operation[I]:
-        """Return the item at a position, counted from the end where it is negative.
+        """Return the item at a position; a negative position counts from the end.
 
         Raises:
-            IndexError: there is none.
+            IndexError: If there are fewer items.
         """
         if index >= 0:
             found = yield from self._part(index, 1)
@@ -88,10 +88,10 @@ class LazySequence(Generic[M, I]):
     def _slice(
         self, start: int | None = None, stop: int | None = None, step: int | None = None
     ) -> Operation[CollectionResults[I]]:
-        """Return the items of a slice; arguments as for ``slice``.
+        """Return the items of a slice; the arguments are those of ``slice``.
 
         Raises:
-            ValueError: a step of 0.
+            ValueError: If the step is 0.
         """
         slice(start, stop, step).indices(0)  # refuses what Python refuses
         first = start or 0
@@ -155,7 +155,7 @@ class LazySequence(Generic[M, I]):
         return self._item_now(index)
 
     def __eq__(self, other: object) -> bool:
-        """Compare the items with those of a list, a set, or other results; collections and lists in any order."""
+        """Compare the items with those of a list, a set or another collection, in any order."""
         if isinstance(other, LazySequence):
             other = other._all()
         if isinstance(other, set):

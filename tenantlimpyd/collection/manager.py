@@ -32,16 +32,17 @@ I = TypeVar("I")  # noqa: E741 - the items: pks, or objects
 class CollectionManager(LazySequence[M, I]):
     """The objects of a model that match filters, or all of them.
 
-    Building one asks Redis for nothing. It belongs to the database that was current when it was built. It is evaluated by
-    iterating, ``len``, ``bool``, indexing or slicing, each in one trip (two, where a filter's value is a field of an
-    object), which leaves nothing behind in Redis. What iterating gave is kept; calling the collection gives a fresh one.
-    In asyncio, ``async for``, :meth:`acount`, :meth:`alist`, :meth:`aitem` and :meth:`aslice` ask each time.
+    A new collection sends nothing to Redis. It belongs to the database that was current when it was made. Iteration,
+    ``len``, ``bool``, an index or a slice evaluates it, each in one round trip, or two if the value of a filter is a field
+    of an object. The evaluation leaves no keys in Redis. The result of the first iteration is kept; a call of the collection
+    returns a new one without it. In asyncio, ``async for``, :meth:`acount`, :meth:`alist`, :meth:`aitem` and
+    :meth:`aslice` evaluate it each time.
 
-    Its items are pks, as text; after :meth:`instances`, objects. Unless :meth:`sort` says otherwise, slices and single
-    items come in the numeric order of pks, or in their alphabetical order where some are not numbers, and whole results
-    in no order. Where an index or an intersected key is a sorted set, its scores give the order of all of them.
+    The items are pks, as text; after :meth:`instances`, objects. Without :meth:`sort`, slices and single items are in the
+    numeric order of pks, or in their alphabetical order if some are not numbers, and whole results are in no order. If an
+    index or an intersected key is a sorted set, its scores are the order of all results.
 
-    A subclass may add filters of its own in ``__init__``, by :meth:`_add_filters`, and override :meth:`_places`.
+    A subclass may add filters in ``__init__``, by :meth:`_add_filters`, and override :meth:`_places`.
     """
 
     def __init__(self, model: type[M]) -> None:
@@ -55,7 +56,7 @@ class CollectionManager(LazySequence[M, I]):
     # Building
 
     def place(self, placement: Placement) -> None:
-        """Let the collection live at ``placement``."""
+        """Set the placement of the collection."""
         self._placement = placement
 
     def _clone(self) -> Self:
@@ -66,13 +67,13 @@ class CollectionManager(LazySequence[M, I]):
         return clone
 
     def __call__(self, **filters: Any) -> Self:
-        """Return this collection with more filters; an object must match all of them."""
+        """Return a copy of this collection with more filters; an object must match all of them."""
         clone = self._clone()
         clone._add_filters(**filters)
         return clone
 
     def _add_filters(self, **filters: Any) -> None:
-        """Add filters to this collection itself."""
+        """Add filters to this collection, without making a copy."""
         for name, value in filters.items():
             parsed = parse(self.model, name, value, self._at())
             if isinstance(parsed, ParsedFilter):
@@ -86,31 +87,32 @@ class CollectionManager(LazySequence[M, I]):
         return clone
 
     def instances(self, lazy: bool = False) -> CollectionManager[M, M]:
-        """Return the collection with objects as its items.
+        """Return a copy of the collection whose items are objects.
 
         Args:
-            lazy: True: don't leave out objects that are in an index only.
+            lazy: whether to include objects that have an index entry but are not in the set of live pks.
         """
         return cast("CollectionManager[M, M]", self._shaped(Objects(live=not lazy)))
 
     def primary_keys(self) -> CollectionManager[M, str]:
-        """Return the collection with pks as its items."""
+        """Return a copy of the collection whose items are pks."""
         return cast("CollectionManager[M, str]", self._shaped(PrimaryKeys()))
 
     def fetch(self, *fields: str) -> CollectionManager[M, M]:
-        """Return the collection with objects as its items that carry values of fields, read in the same trip.
+        """Return a copy of the collection whose items are objects with values of fields, read in the same round trip.
 
-        Each object has them in ``fetched``, a dictionary by field name. They are what was stored when the collection was
-        evaluated: the fields' own getters ask Redis as ever::
+        Each object has the values in ``fetched``, a dictionary by field name. They were stored when the collection was
+        evaluated; the getters of the fields still read from Redis::
 
             for person in Person.instances(city="Rome").fetch("name", "age"):
                 print(person.fetched["name"], person.fetched["age"])
 
         Args:
-            *fields: names of fields of one value; none: all of them.
+            *fields: names of fields of one value; without any: all of these.
 
         Raises:
-            ValueError: an unknown field, or one of many values.
+            ValueError: If a field is unknown or has many values.
+            ImplementationError: If the model has a field named ``fetched``.
         """
         if self.model.has_field("fetched"):
             raise ImplementationError(f"{self.model.__name__} has a field named 'fetched', which fetch would hide")
@@ -120,17 +122,17 @@ class CollectionManager(LazySequence[M, I]):
         return cast("CollectionManager[M, M]", self._shaped(wanted))
 
     def sort(self, by: Any = None, desc: bool = False, alpha: bool = False, **limits: Any) -> Self:
-        """Return the collection in an order. The last call counts.
+        """Return a copy of the collection in an order, which replaces that of an earlier call.
 
         Args:
-            by: the name of a field of one value (with ``-`` before it: from the end), ``pk``, ``nosort``, or a pattern of
-                keys as SORT takes it, within the database's prefix. None: by pk.
-            desc: from the end.
-            alpha: as text. Values that are no numbers need it; pks don't.
-            **limits: ``start`` and ``num``: a part of whole results.
+            by: the name of a field of one value (with ``-`` before it: descending), ``pk``, ``nosort``, or a pattern of
+                keys as for SORT (https://redis.io/docs/latest/commands/sort/), within the key prefix. None: by pk.
+            desc: whether to sort in descending order.
+            alpha: whether to compare as text, which values that are not numbers need; pks don't need it.
+            **limits: ``start`` and ``num``: the position of the first item and the number of items of whole results.
 
         Raises:
-            TypeError: another option.
+            TypeError: If another option is given.
         """
         clone = self._clone()
         clone._order = sort_order(self.model, self._prefix(), by, desc=desc, alpha=alpha, **limits)
@@ -161,7 +163,7 @@ class CollectionManager(LazySequence[M, I]):
         return [*(each.value for each in self._filters), *self._pks]
 
     def _places(self, known: ReadValues) -> list[Place]:
-        """Return what an object has to be in: the sources of all filters.
+        """Return the sources of all filters; an object must be in each of them.
 
         Args:
             known: values of the bound fields among :meth:`_right_hands`.
@@ -175,7 +177,7 @@ class CollectionManager(LazySequence[M, I]):
         return places
 
     def _place(self, known: ReadValues, *, live: bool = False) -> Place:
-        """Return where the pks come from; ``live``: only those of objects that are there."""
+        """Return the source of the pks; with ``live``, only those in the set of live pks."""
         places = self._places(known)
         if live or self._shape.live or self._pks or not self._filters:
             places.append(Whole(self._live()))
@@ -210,7 +212,7 @@ class CollectionManager(LazySequence[M, I]):
         return (yield from evaluation.counted(self._storage, place))
 
     def first(self, number: int) -> Operation[list[str]]:
-        """Return up to ``number`` live pks that match, in no order; asks for no more than it needs to."""
+        """Return up to ``number`` live pks that match, in no order, without reading all of them if possible."""
         known = yield from read_fields(self._right_hands())
         place = self._place(known)
         if isinstance(place, Whole) and place.kind == "set" and not all(each.field.unique for each in self._filters):

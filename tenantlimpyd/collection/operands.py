@@ -88,7 +88,7 @@ def resolved(value: Any, known: ReadValues) -> Any:
 
 
 def read_fields(values: Iterable[Any]) -> Operation[dict[int, Any]]:
-    """Return the values of all bound fields among filters' values, read in one trip; nothing is sent where there are none."""
+    """Return the values of the bound fields among the values of filters, read in one round trip; without any, none."""
     flat = [one for each in values for one in (each if isinstance(each, tuple) else (each,))]
     fields = list({id(each): each for each in flat if isinstance(each, SingleValueField)}.values())
     if not fields:

@@ -21,7 +21,7 @@ class Shape:
 
     Attributes:
         live: whether pks that are in an index only are left out.
-        columns: what is read of each object, in the same trip; None: its pk alone.
+        columns: the values read for each object in the same round trip; None: only its pk.
         ordered: whether whole results come in order too, where :meth:`sort` was not called.
     """
 

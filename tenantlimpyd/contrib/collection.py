@@ -69,16 +69,16 @@ class ExtendedCollectionManager(CollectionManager[M, I]):
         return clone
 
     def intersect(self, *sets: Any) -> Self:
-        """Return the collection of those that are in all of ``sets`` too.
+        """Return a copy of the collection with only the objects whose pks are in all of ``sets``.
 
         Args:
             *sets: lists, tuples or sets of pks; names of keys that hold a set, a sorted set or a list, within the
                 database's prefix; set, list or sorted set fields of objects; collections, whose own order doesn't matter.
 
         Raises:
-            ValueError: something else; on evaluation: a key that holds something else.
-            WrongTenantError: something of another tenant.
-            ImplementationError: something in another database.
+            ValueError: If an argument is of another kind; at the evaluation, if a key holds a value of another type.
+            WrongTenantError: If an argument belongs to another tenant.
+            ImplementationError: If an argument is in another database.
         """
         clone = self._clone()
         clone._intersected += [operand(each, self._at()) for each in sets]
@@ -104,26 +104,26 @@ class ExtendedCollectionManager(CollectionManager[M, I]):
     # Reading values
 
     def values(self, *fields: str) -> ExtendedCollectionManager[M, dict[str, str | None]]:
-        """Return the collection with dictionaries as its items: the fields' values by name, all read in one trip.
+        """Return a copy of the collection whose items are dictionaries of values by field name, read in one round trip.
 
         Args:
-            *fields: names of fields of one value, ``pk``, :data:`SORTED_SCORE`; none: all fields of one value.
+            *fields: names of fields of one value, ``pk``, :data:`SORTED_SCORE`; without any: all fields of one value.
 
         Raises:
-            ValueError: an unknown field, or one of many values.
+            ValueError: If a field is unknown or has many values.
         """
         shape = Values(columns=self._columns(fields, "values"), ordered=True)
         return cast("ExtendedCollectionManager[M, dict[str, str | None]]", self._shaped(shape))
 
     def values_list(self, *fields: str, flat: bool = False) -> ExtendedCollectionManager[M, Any]:
-        """Return the collection with tuples as its items: the fields' values in the order of their names.
+        """Return a copy of the collection whose items are tuples of values, in the order of the given names.
 
         Args:
             *fields: as for :meth:`values`.
-            flat: True: no tuples, but the values themselves, of the one field given.
+            flat: whether the items are the values of the one given field, instead of tuples.
 
         Raises:
-            ValueError: an unknown field, one of many values, or ``flat`` with other than one field.
+            ValueError: If a field is unknown or has many values, or ``flat`` is used with more or less than one field.
         """
         if flat and len(fields) != 1:
             raise ValueError(f"values_list with flat=True takes one field, not {len(fields)}")
@@ -145,15 +145,15 @@ class ExtendedCollectionManager(CollectionManager[M, I]):
 
         Args:
             by: as for :meth:`CollectionManager.sort`; also the field of a class.
-            desc: from the end.
-            alpha: as text.
+            desc: whether to sort in descending order.
+            alpha: whether to compare as text.
             by_score: a sorted set field of an object, or the name of a key, whose scores give the order (with ``-``
-                before it: from the end). Objects without a score come first.
-            **limits: ``start`` and ``num``: a part of whole results.
+                before it: descending). Objects without a score are before all others.
+            **limits: ``start`` and ``num``: the position of the first item and the number of items of whole results.
 
         Raises:
-            ValueError: ``by`` together with ``by_score``, or a ``by_score`` of another kind.
-            WrongTenantError: a field of another tenant.
+            ValueError: If both ``by`` and ``by_score`` are given, or ``by_score`` is of another kind.
+            WrongTenantError: If the field belongs to another tenant.
         """
         if by_score is None:
             return super().sort(by, desc, alpha, **limits)
@@ -186,11 +186,11 @@ class ExtendedCollectionManager(CollectionManager[M, I]):
         """Store the pks as a list in Redis, in this collection's order, and return the collection of that list.
 
         Args:
-            key: the list's name, within the database's prefix; what it held is replaced. None: a new one.
-            ttl: for how many seconds it is kept; None: until it is deleted.
+            key: the key of the list, within the key prefix; any value there is replaced. None: a new key.
+            ttl: seconds until the list expires; None: it does not expire.
 
         Raises:
-            ValueError: a ``ttl`` below 1.
+            ValueError: If ``ttl`` is less than 1.
         """
         if ttl is not None and ttl < 1:
             raise ValueError(
@@ -208,14 +208,14 @@ class ExtendedCollectionManager(CollectionManager[M, I]):
     def _from_stored(self, key: str) -> Operation[Self]:
         """Return the collection of a stored list, in its order.
 
-        What is evaluated of it after the list has expired raises ``DoesNotExist``. A list that is not there now is an
-        empty one.
+        An evaluation after the list has expired raises ``DoesNotExist``. If the list does not exist now, the collection is
+        empty.
 
         Args:
-            key: the list's name, within the database's prefix.
+            key: the key of the list, within the key prefix.
 
         Raises:
-            ValueError: this collection is one of a stored list already.
+            ValueError: If this collection is already that of a stored list.
         """
         if self._stored is not None:
             raise ValueError(f"this collection is the stored one of {self._stored.key!r} already: start with a new one")
@@ -228,14 +228,14 @@ class ExtendedCollectionManager(CollectionManager[M, I]):
 
     @property
     def stored_key(self) -> str | None:
-        """The key of the stored list, the database's prefix included; None for a collection that is not stored."""
+        """The key of the stored list, including the key prefix; None for a collection that is not stored."""
         return None if self._stored is None else self._stored.key
 
     def _stored_key_exists(self) -> Operation[bool]:
-        """Return whether the stored list is (still) there.
+        """Return whether the stored list exists.
 
         Raises:
-            ValueError: this collection is not stored.
+            ValueError: If this collection is not that of a stored list.
         """
         if self._stored is None:
             raise ValueError("this collection is not a stored one: see store() and from_stored()")

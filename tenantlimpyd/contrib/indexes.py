@@ -395,7 +395,7 @@ class EqualIndexWith(Spanning):
         """Raise: one filter is not enough.
 
         Raises:
-            ImplementationError: always.
+            ImplementationError: Always.
         """
         raise ImplementationError(
             f"the index of {self.field.name!r} answers filters on all of {', '.join(self.filtered_fields)} together"

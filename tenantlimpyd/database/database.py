@@ -44,24 +44,25 @@ MAXIMUM_PREFIX_LENGTH = 512
 
 
 class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
-    """A Redis database: where it is, how to connect to it, and the models whose objects it keeps.
+    """A Redis database: its connection settings, its connections, and its models.
 
-    Making one connects to nothing; the first command does. It can be used from any number of threads, tasks and event
-    loops at once.
+    The constructor does not connect; the first command does. A database can be used by any number of threads, tasks and
+    event loops at the same time.
 
-    Blocking and asyncio clients are made from the same settings. Replies are always decoded to ``str``.
+    Sync and async clients are made from the same settings. Replies are always decoded to ``str``.
 
     Args:
-        key_prefix: what the keys of models and of :meth:`scan_keys` start with; for tenants that share a database. The
-            redis-py clients in :attr:`connection` and :attr:`aconnection` know nothing of it.
-        budget: how many connections there may be; None: that of all databases that are given none, or of the router.
-        shared: whether it shares connections with the databases whose settings are the same, ``db`` aside. False: it has
-            a pool of its own, which no command of theirs goes through.
-        **settings: those of ``redis.Redis`` (``host``, ``port``, ``db``, ``unix_socket_path``, ``username``,
-            ``password``, ``ssl``, ``protocol``...), or ``url``. With none at all: localhost:6379, database 0.
+        key_prefix: the text before the keys of models and of :meth:`scan_keys`, for tenants that share a database. The
+            redis-py clients in :attr:`connection` and :attr:`aconnection` do not add it.
+        budget: the limits of its connections; None: those of the router, or the ones that all databases without a budget
+            share.
+        shared: whether it shares connections with databases whose settings are equal except for ``db``. False: it has a
+            connection pool that no other database uses.
+        **settings: the settings of ``redis.Redis`` (``host``, ``port``, ``db``, ``unix_socket_path``, ``username``,
+            ``password``, ``ssl``, ``protocol``...), or ``url``. Without any: localhost:6379, database 0.
 
     Raises:
-        ConfigurationError: an unknown setting, or a value it can't have; all mistakes at once.
+        ConfigurationError: If a setting is unknown, or has a value that is not allowed. The message names all of them.
     """
 
     __slots__ = (
@@ -126,28 +127,28 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
 
     @property
     def server(self) -> Endpoint:
-        """The server's connections, which databases of the same settings share."""
+        """The endpoint, whose connections databases with the same settings (except for ``db``) share."""
         return self._clients.server
 
     @property
     def used(self) -> Endpoint | None:
-        """The same, or None while it has not been used."""
+        """The endpoint as :attr:`server`; None if the database has not been used yet."""
         clients = self._clients_made
         return None if clients is None else clients.server
 
     @property
     def budget(self) -> Budget | None:
-        """The budget its connections count under; None: that of all databases which are given none."""
+        """The budget that limits its connections; None: the one that all databases without a budget share."""
         return self._budget
 
     @property
     def key_prefix(self) -> str:
-        """What every key of this database's models starts with; may be empty."""
+        """The key prefix: the text before every key of this database's models; may be empty."""
         return self._key_prefix
 
     @property
     def keyspace(self) -> Keyspace:
-        """The server, database number and prefix, as far as settings tell."""
+        """The server, database number and key prefix, as given in the settings."""
         settings = self._settings
         return Keyspace(settings.server, settings.db, self._key_prefix)
 
@@ -168,7 +169,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
 
     @property
     def connection(self) -> redis.Redis:
-        """The blocking redis-py client. It does not apply :attr:`key_prefix`.
+        """The sync redis-py client. It does not add :attr:`key_prefix`.
 
         Inside a pipeline's block, the pipeline, which has the same commands and queues them.
         """
@@ -176,38 +177,38 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
 
     @property
     def aconnection(self) -> redis.asyncio.Redis:
-        """The asyncio redis-py client of the running event loop. It does not apply :attr:`key_prefix`.
+        """The asyncio redis-py client of the running event loop. It does not add :attr:`key_prefix`.
 
         Inside a pipeline's block, the pipeline, which has the same commands and queues them.
 
         Raises:
-            RuntimeError: no event loop is running in this thread.
+            RuntimeError: If no event loop is running in this thread.
         """
         return self._clients.aclient if (pipeline := active(self)) is None else cast("redis.asyncio.Redis", pipeline)
 
     def connect(self, **settings: Any) -> redis.Redis:
-        """Point this database somewhere else, or with no argument just return its client.
+        """Replace the connection settings, and return the client; without an argument, only return the client.
 
-        Models, and objects already made, use the new settings at their next command; commands in flight finish on the
-        old connections, which then close. Nothing is merged: settings not given have redis-py's defaults again. Only
-        ``key_prefix`` stays what it is.
+        Models and existing objects use the new settings from their next command on. Commands in flight finish on the old
+        connections, which then close. Settings that are not given have redis-py's defaults, not their previous values.
+        ``key_prefix`` can't be changed.
 
         Args:
             **settings: as for the constructor.
 
         Returns:
-            The blocking client. It has not connected yet.
+            The sync client. It has not connected yet.
 
         Raises:
-            ConfigurationError: wrong settings; the database stays where it was.
-            SharedKeyspaceError: a router holds this database, and another of its tenants lives there.
+            ConfigurationError: If a setting is unknown, or has a value that is not allowed. The old settings remain.
+            SharedKeyspaceError: If a router has this database, and another of its tenants is in the new keyspace.
         """
         if settings:
             self.reset(**settings)
         return self._clients.client
 
     async def aconnect(self, **settings: Any) -> redis.asyncio.Redis:
-        """Do as :meth:`connect`, and return the running event loop's client."""
+        """Replace the settings as :meth:`connect`, and return the client of the running event loop."""
         if settings:
             old = self._replace_clients(settings)
             if old is not None:
@@ -215,21 +216,24 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         return self._clients.aclient
 
     def reset(self, **settings: Any) -> None:
-        """Do as :meth:`connect` and return nothing. With no argument, settings are the default ones again."""
+        """Replace the settings as :meth:`connect`, without a result; without an argument, by the default settings."""
         old = self._replace_clients(settings)
         if old is not None:
             old.retire()
 
     @contextlib.contextmanager
     def guarded_by(self, guard: Any) -> Iterator[None]:
-        """Ask ``guard.moving(database, keyspace)`` from now on before moving; the database stays where it is meanwhile."""
+        """Register a guard: ``guard.moving(database, keyspace)`` is entered before the settings are replaced.
+
+        During the ``with`` block the settings can't be replaced.
+        """
         with _moves.lock:
             yield
             if guard not in self._guarding():
                 self._guards = (*self._guards, weakref.ref(guard))
 
     def unguarded_by(self, guard: Any) -> None:
-        """Don't ask a guard any more."""
+        """Unregister a guard."""
         with _moves.lock:
             self._guards = tuple(each for each in self._guards if each() not in (None, guard))
 
@@ -237,7 +241,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         return [guard for each in self._guards if (guard := each()) is not None]
 
     def use_budget(self, budget: Budget) -> None:
-        """Count this database's connections under another budget; commands in flight finish under the old one."""
+        """Limit this database's connections by another budget; commands in flight finish under the old one."""
         with _moves.lock:
             self._budget = checked_budget(budget)
             old, self._clients_made = self._clients_made, None
@@ -248,10 +252,10 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         given = dict(settings)
         prefix = _checked_prefix(given.pop("key_prefix", self._key_prefix))
         if prefix != self._key_prefix:
-            # Commands in flight have their keys already, and would take them to the new place.
+            # The keys of commands in flight have the old prefix, and would be written under the new settings.
             raise ConfigurationError(
-                f"key_prefix stays what it is, {self._key_prefix!a}, for the life of a database: make another "
-                "RedisDatabase for other keys"
+                f"key_prefix can't be changed from {self._key_prefix!a} to {prefix!a} in an existing database: make another "
+                "RedisDatabase with the other prefix"
             )
         new = Settings(given or DEFAULT_CONNECTION_SETTINGS)
         keyspace = Keyspace(new.server, new.db, prefix)
@@ -274,16 +278,16 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
     # Closing
 
     def close(self) -> None:
-        """Close the connections: idle ones now, others as soon as their command is done. Using it again reopens it."""
-        if (old := self._let_go()) is not None:
+        """Close the connections: idle ones now, others when their command is done. The next command opens new ones."""
+        if (old := self._take_clients()) is not None:
             old.retire()
 
     async def aclose(self) -> None:
-        """Do as :meth:`close`, and wait until the running event loop's connections are closed."""
-        if (old := self._let_go()) is not None:
+        """Close the connections as :meth:`close`, and wait until those of the running event loop are closed."""
+        if (old := self._take_clients()) is not None:
             await old.aretire()
 
-    def _let_go(self) -> DatabaseClients | None:
+    def _take_clients(self) -> DatabaseClients | None:
         with _links.lock:
             old, self._clients_made = self._clients_made, None
         return old
@@ -291,18 +295,18 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
     # Running operations
 
     def run(self, operation: Operation[T], /) -> T:
-        """Run an operation, blocking; from its first step to its last on the settings of now.
+        """Run an operation with the sync driver, all of it with the current settings, and return its result.
 
-        Inside a pipeline's block it is queued, and the pipeline returned.
+        Inside a pipeline's block the operation is queued, and the pipeline is returned.
         """
         if (pipeline := active(self)) is not None:
             return cast("T", pipeline.take(operation))
         return drivers.run(operation, self._clients.client)
 
     def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
-        """Run an operation, awaiting; from its first step to its last on the settings it starts with.
+        """Return a coroutine that runs an operation, all of it with the settings at its first step.
 
-        Inside a pipeline's block it is queued by this call, and awaiting gives the pipeline.
+        Inside a pipeline's block the operation is queued by this call, and the coroutine returns the pipeline.
         """
         if (pipeline := active(self)) is not None:
             return cast("Coroutine[Any, Any, T]", pipeline.atake(operation))
@@ -312,7 +316,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         return await drivers.arun(operation, self._clients.aclient)
 
     def placement(self) -> Placement:
-        """Return where objects made now live: here."""
+        """Return the placement of objects that are made now: this database."""
         placed = self._placed
         if placed is None:
             placed = self._placed = Placement(self, self)
@@ -322,13 +326,13 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
 
     @property
     def redis_version(self) -> tuple[int, ...]:
-        """The server's version, up to three numbers, from INFO (which the user must be allowed to call)."""
+        """The server's version, up to three numbers, as INFO reports it. The Redis user must be allowed to call INFO."""
         if self._redis_version is None:
             self._redis_version = _version(self._clients.client.info("server"))
         return self._redis_version
 
     async def aredis_version(self) -> tuple[int, ...]:
-        """Return :attr:`redis_version`, awaiting."""
+        """Return the server's version as :attr:`redis_version`, in asyncio."""
         if self._redis_version is None:
             self._redis_version = _version(await self._clients.aclient.info("server"))
         return self._redis_version
@@ -340,7 +344,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
 
         Args:
             script_dict: holds the source under ``"lua"``; sent once, then known by its digest.
-            keys: the keys it touches, with ``key_prefix`` where the database has one.
+            keys: the keys that the script uses, including ``key_prefix`` if the database has one.
             args: its other arguments.
 
         Returns:
@@ -351,7 +355,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
     async def acall_script(
         self, script_dict: dict[str, Any], keys: Sequence[Any] | None = None, args: Sequence[Any] | None = None
     ) -> Any:
-        """Run a Lua script as :meth:`call_script`, awaiting."""
+        """Run a Lua script as :meth:`call_script`, in asyncio."""
         return await self.arun(self._script(script_dict, keys, args))
 
     def _script(
@@ -372,9 +376,9 @@ class _Lock:
 
 
 _moves = _Lock()
-"""Held while a database goes to other settings, or a router learns of it."""
+"""Held while a database's settings are replaced, or a guard is registered."""
 _links = _Lock()
-"""Held while a database's link is made or taken. No other lock of databases or routers is waited for meanwhile."""
+"""Held while a database's clients are made or removed. The holder waits for no other lock of databases or routers."""
 
 
 def _version(info: Any) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""``scan_keys`` of one database: over one connection, in the place that the database pointed to when it was asked for."""
+"""Scan the keys of one database, over one connection, with the settings at the start of the scan."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_not_repointed(database: KeyScans, clients: DatabaseClients) -> None:
 
 
 class KeyScans:
-    """Scans the keys of a database. Mixed into ``RedisDatabase``."""
+    """Scan the keys of a database. A mixin of ``RedisDatabase``."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class KeyScans:
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
     ) -> Iterator[str]:
-        """Iterate over the keys of the database, as SCAN finds them: in no order, some perhaps more than once.
+        """Iterate over the keys of the database, as SCAN returns them: in no order, some perhaps more than once.
 
         The database, and where it points, are those of this call, however late the iteration starts. Where it is a tenant's,
         and is closed or pointed elsewhere meanwhile, the iteration ends with ``redis.ConnectionError``: the place it was
@@ -67,13 +67,13 @@ class KeyScans:
 
         Args:
             match: a glob pattern, relative to ``key_prefix``; None: all keys.
-            count: keys the server looks at in a round trip; None: a number chosen for speed.
+            count: keys that the server examines in one round trip; None: 1000.
             type: only keys of this Redis type: ``string``, ``hash``, ``list``, ``set``, ``zset``, ``stream``.
 
         Returns:
-            An iterator of key names, without ``key_prefix``. It holds one connection until it is through, closed or dropped;
-            when that is lost, it raises ``redis.ConnectionError``, since another one can't go on at its place. Bytes that
-            are not UTF-8 are kept as surrogates (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
+            An iterator of key names, without ``key_prefix``. It keeps one connection until it ends, is closed or is dropped.
+            If the connection is lost, it raises ``redis.ConnectionError``, since the cursor is not valid on another one.
+            Bytes that are not UTF-8 are kept as surrogates (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
         """
         pages = self.pages(match, count, type)
 
@@ -90,7 +90,7 @@ class KeyScans:
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
     ) -> AsyncIterator[str]:
-        """Iterate as :meth:`scan_keys`, with ``async for``."""
+        """Iterate over the keys as :meth:`scan_keys`, with ``async for``."""
         pages = self.apages(match, count, type)
 
         async def keys() -> AsyncIterator[str]:
@@ -107,7 +107,7 @@ class KeyScans:
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
     ) -> Generator[list[str], None, None]:
-        """Iterate over lists of keys, one for each SCAN; arguments as for :meth:`scan_keys`. Lists may be empty."""
+        """Iterate over lists of keys, one for each SCAN, some perhaps empty; the arguments are those of :meth:`scan_keys`."""
         wanted = ScanOptions.of(self._key_prefix, match, count, type)
         clients = self._clients
 
@@ -126,7 +126,7 @@ class KeyScans:
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
     ) -> AsyncGenerator[list[str], None]:
-        """Iterate as :meth:`pages`, with ``async for``."""
+        """Iterate over lists of keys as :meth:`pages`, with ``async for``."""
         wanted = ScanOptions.of(self._key_prefix, match, count, type)
         clients = self._clients
 

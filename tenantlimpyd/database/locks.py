@@ -26,16 +26,16 @@ __all__ = ["FieldLock"]
 
 @attrs.define(eq=False)
 class _HeldLock:
-    """That a lock is held.
+    """A lock that this context holds.
 
     Attributes:
         database: the database the lock is in.
-        name: its key.
-        lock: what acquired it.
-        depth: how many times it was entered; 0: it is held no more, whatever a copied context says.
-        awaits: whether it was acquired by the asyncio twin.
-        token: what the server has under the key while it is held.
-        certain_until: the time, by the monotonic clock, before which it has certainly not expired.
+        name: the key of the lock.
+        lock: the ``FieldLock`` that acquired it.
+        depth: how many times it was entered; 0: it was released, even if a copied context still has this object.
+        awaits: whether it was acquired by an async method.
+        token: the value of the key while the lock is held.
+        certain_until: the time of the monotonic clock until which it can't have expired.
     """
 
     database: Any
@@ -46,7 +46,7 @@ class _HeldLock:
     certain_until: float
     depth: int = 1
     lost: bool = False
-    """Whether it was found to have expired: it is not entered again, and leaving it raises."""
+    """Whether the lock was found to have expired: it can't be entered again, and its release raises an error."""
 
 
 _held: ContextVar[tuple[_HeldLock, ...]] = ContextVar("tenantlimpyd.database.locks", default=())
@@ -66,23 +66,24 @@ class _Awaiting(redis.asyncio.lock.Lock):
 class FieldLock(Lock):
     """A lock on a field, for all objects of its model: ``with FieldLock(person.name): ...``, or ``async with``.
 
-    It is kept in the database that was current when it was made, under limpyd's key (``{model}:lock-for-update:{field}``),
-    so limpyd's own writers respect it. A context (task, thread, request) that holds it can enter it again, also by another
-    ``FieldLock`` of the field; tasks started meanwhile inherit that. On a field or model with ``lockable=False`` nothing
-    is locked.
+    The lock is a key in the database that was current when the lock was made. The key is that of limpyd
+    (``{model}:lock-for-update:{field}``), so limpyd's writers respect the lock. A context (task, thread, request) that
+    holds the lock can enter it again, also by another ``FieldLock`` of the field; tasks started meanwhile inherit this. For
+    a field or model with ``lockable=False``, nothing is locked.
 
-    It expires: work that takes longer than ``timeout`` is no longer protected, and leaving raises ``LockNotOwnedError``.
+    The lock expires after ``timeout``. Work that takes longer is no longer protected, and the release raises
+    ``LockNotOwnedError``.
 
     Args:
         field: a field of an object or of a class.
-        timeout: seconds after which it expires; None: never.
-        sleep: seconds between two attempts.
-        blocking: whether to wait for another holder.
-        blocking_timeout: seconds to wait at most; None: for ever.
-        thread_local: whether only the thread that acquired this object can release it.
+        timeout: seconds until the lock expires; None: never.
+        sleep: seconds between two attempts to acquire it.
+        blocking: whether to wait until another holder releases it.
+        blocking_timeout: seconds to wait at most; None: no limit.
+        thread_local: whether only the thread that acquired the lock by this object can release it.
 
     Raises:
-        NoTenantError: the field's model is bound to a router, and no tenant is current.
+        NoTenantError: If the field's model is bound to a router, and no tenant is current.
     """
 
     def __init__(  # noqa: PLR0917 - limpyd's signature
@@ -128,7 +129,7 @@ class FieldLock(Lock):
 
     @staticmethod
     def _enter_while_certain(hold: _HeldLock) -> bool:
-        """Enter once more if the lock can't have expired yet; return whether that is so."""
+        """Enter a held lock again if it can't have expired yet; return whether it was entered."""
         if time.monotonic() >= hold.certain_until:
             return False
         hold.depth += 1
@@ -139,13 +140,13 @@ class FieldLock(Lock):
             hold.certain_until = 0.0
 
     def extend(self, additional_time: float, replace_ttl: bool = False) -> Literal[True]:
-        """Let the lock expire ``additional_time`` seconds later, or with ``replace_ttl`` that long from now."""
+        """Extend the lock by ``additional_time`` seconds; with ``replace_ttl``, let it expire that many seconds from now."""
         self._expects_any_expiry()
         return super().extend(additional_time, replace_ttl)
 
     @staticmethod
     def _enter_again(hold: _HeldLock, stored: Any) -> bool:
-        """Enter once more if the server still has the token of a hold; return whether it has.
+        """Enter a held lock again if the server still has its token; return whether it was entered.
 
         Args:
             hold: what this context holds.
@@ -160,7 +161,7 @@ class FieldLock(Lock):
         return True
 
     def _mark(self, began: float, *, awaits: bool) -> None:
-        """Remember, once it was acquired, that this context holds the lock.
+        """Record that this context holds the lock, which has just been acquired.
 
         Args:
             began: the time, by the monotonic clock, before it was acquired.
@@ -172,7 +173,7 @@ class FieldLock(Lock):
         _held.set((*current, _HeldLock(self._database, str(self.name), self, awaits, token, until)))
 
     def _left(self) -> _HeldLock | None:
-        """Leave once; return the hold that is to be given up now, which no context counts as held any more."""
+        """Leave the lock once; if this was the last time, return the held lock, which must be released on the server."""
         hold = self._hold()
         if hold is None:
             return _HeldLock(self._database, str(self.name), self, self._awaiting is not None, None, 0.0)
@@ -191,7 +192,7 @@ class FieldLock(Lock):
         blocking_timeout: float | None = None,
         token: str | None = None,
     ) -> bool:
-        """Acquire the lock; return whether it was. Arguments given here win over the constructor's.
+        """Acquire the lock, and return whether it was acquired. Arguments replace those of the constructor.
 
         A context that holds it enters it again; once it may have expired, the server is asked. If it has expired, it is
         acquired as if it had never been held.
@@ -213,11 +214,11 @@ class FieldLock(Lock):
         return True
 
     def release(self) -> None:
-        """Leave the lock, and release it if it was entered only once.
+        """Leave the lock, and release it if this context has left it as often as it entered it.
 
         Raises:
-            redis.exceptions.LockNotOwnedError: it has expired meanwhile.
-            redis.exceptions.LockError: it is not held.
+            redis.exceptions.LockNotOwnedError: If the lock has expired.
+            redis.exceptions.LockError: If the lock is not held.
         """
         if self._lockable and (hold := self._left()) is not None:
             super(FieldLock, hold.lock).release()
@@ -243,7 +244,7 @@ class FieldLock(Lock):
         blocking_timeout: float | None = None,
         token: str | None = None,
     ) -> bool:
-        """Acquire as :meth:`acquire`, awaiting."""
+        """Acquire the lock as :meth:`acquire`, in asyncio."""
         self._placement.runner()
         if not self._lockable:
             return True
@@ -258,7 +259,7 @@ class FieldLock(Lock):
         return True
 
     async def arelease(self) -> None:
-        """Release as :meth:`release`, awaiting."""
+        """Release the lock as :meth:`release`, in asyncio."""
         if not self._lockable or (hold := self._left()) is None:
             return
         if hold.awaits:
@@ -267,15 +268,15 @@ class FieldLock(Lock):
             super(FieldLock, hold.lock).release()
 
     async def alocked(self) -> bool:
-        """Return whether anybody holds the lock, awaiting."""
+        """Return whether the lock is held, by this or another client, in asyncio."""
         return await self._twin().locked()
 
     async def aowned(self) -> bool:
-        """Return whether this object holds the lock, awaiting."""
+        """Return whether this object holds the lock, in asyncio."""
         return await self._twin().owned()
 
     async def aextend(self, additional_time: float, replace_ttl: bool = False) -> bool:
-        """Let the lock expire ``additional_time`` seconds later, or with ``replace_ttl`` that long from now, awaiting."""
+        """Extend the lock as :meth:`extend`, in asyncio."""
         self._expects_any_expiry()
         return await self._twin().extend(additional_time, replace_ttl)
 

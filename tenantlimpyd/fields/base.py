@@ -50,7 +50,7 @@ class RedisField(Indexing):
         lockable: kept for limpyd's sake. Indexed writes are atomic on the server, without a lock.
 
     Raises:
-        ImplementationError: options that contradict one another.
+        ImplementationError: If options contradict one another.
     """
 
     default_indexes: ClassVar[list[type[BaseIndex]] | None] = None
@@ -165,7 +165,7 @@ class RedisField(Indexing):
         """The name of the Redis key that holds the value, the database's prefix included.
 
         Raises:
-            DoesNotExist: the instance has no pk (yet).
+            DoesNotExist: If the instance has no pk (yet).
         """
         return make_key(self._bound().key_base, self.name)
 
@@ -189,7 +189,7 @@ class RedisField(Indexing):
         """Return what is sent to Redis for a value.
 
         Raises:
-            redis.DataError: its type is none that redis-py sends.
+            redis.DataError: If redis-py can't send a value of its type.
         """
         value = self.stored(value)
         if type(value) is str:  # most of them
@@ -280,7 +280,7 @@ class SingleValueField(RedisField):
         """Raise if ``value`` can't be given to a new object, before anything is sent.
 
         Raises:
-            redis.DataError: its type is none that redis-py sends.
+            redis.DataError: If redis-py can't send a value of its type.
         """
         self._sendable(value)
 

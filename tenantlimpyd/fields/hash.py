@@ -23,7 +23,7 @@ class HashField(HashReading):
     """Sub-keys and values in a Redis hash of its own: ``{model}:{pk}:{field}``. Values are indexed by sub-key.
 
     Raises:
-        ImplementationError: it is declared unique, which a hash can't be.
+        ImplementationError: If it is declared unique, which a hash can't be.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -56,7 +56,7 @@ class HashField(HashReading):
         """Store the values of sub-keys, from a mapping or ``subkey=value``, in one atomic step; return True.
 
         Raises:
-            redis.DataError: there are none.
+            redis.DataError: If no values are given.
         """
         given, words = self._sendable_pairs({**(mapping or {}), **values})
         if not given:
@@ -106,7 +106,7 @@ class HashField(HashReading):
         """Delete sub-keys and return their values; None where there was none.
 
         Raises:
-            UnsupportedCommandError: the server is older than Redis 8.0 or Valkey 9.1.
+            UnsupportedCommandError: If the server is older than Redis 8.0 or Valkey 9.1.
         """
         need_any(keys, "hgetdel")
         words = [_subkey(key) for key in keys]

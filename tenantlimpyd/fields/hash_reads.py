@@ -37,7 +37,7 @@ class HashReading(ExpiringSubkeys):
     hget, ahget = twins(_hget)
 
     def _noted(self, key: Value, value: str | None) -> str | None:
-        """Remember what a sub-key holds, so that its next write takes one trip; return it."""
+        """Remember the value of a sub-key, so that its next write takes one round trip; return the value."""
         if self.indexable:
             self._bound()._remember(self.slot(key), value)
         return value

@@ -121,7 +121,7 @@ class ExpiringSubkeys(ContentField):
 
         Raises:
             redis.DataError: more than one of them.
-            UnsupportedCommandError: the server is older than Redis 8.0 or Valkey 9.0.
+            UnsupportedCommandError: If the server is older than Redis 8.0 or Valkey 9.0.
         """
         need_any(keys, "hgetex")
         words = expiry_words("hgetex", ex, px, exat, pxat, {"PERSIST": persist})
@@ -158,7 +158,7 @@ class ExpiringSubkeys(ContentField):
 
         Raises:
             redis.DataError: no values, more than one time, or both conditions.
-            UnsupportedCommandError: the server is older than Redis 8.0 or Valkey 9.0.
+            UnsupportedCommandError: If the server is older than Redis 8.0 or Valkey 9.0.
         """
         if not mapping:
             raise DataError(f"hsetex of {self.name!r} needs at least one sub-key and value")

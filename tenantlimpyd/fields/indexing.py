@@ -60,15 +60,15 @@ class Indexing:
         return not self.single_value and not self.many_values
 
     def get_index(self, index_class: Any = NotProvided, key: Any = NotProvided, prefix: Any = NotProvided) -> BaseIndex:
-        """Return the one index of this field that is of a class and has a key and a prefix, as far as they are given.
+        """Return the one index of this field that has the given class, key and prefix.
 
         Args:
-            index_class: the class; an index of this very class wins over those of its subclasses.
+            index_class: the class; an index of exactly this class has precedence over those of subclasses.
             key: the key; None: an index without one.
             prefix: the prefix; None: an index without one.
 
         Raises:
-            ValueError: there is none, or more than one.
+            ValueError: If no index matches, or more than one.
         """
         found = [
             index
@@ -89,17 +89,17 @@ class Indexing:
         """Return the index that keeps this field unique.
 
         Raises:
-            ImplementationError: the field is not unique, or none of its indexes can.
+            ImplementationError: If the field is not unique, or none of its indexes supports uniqueness.
         """
         if not self.unique:
             raise ImplementationError(f"the field {self.name!r} is not unique")
         return self.unique_index()
 
     def unique_index(self) -> BaseIndex:
-        """Return the first index that can keep a field unique, whether or not this one is.
+        """Return the first index of this field that supports uniqueness, even if the field is not unique.
 
         Raises:
-            ImplementationError: none of its indexes can.
+            ImplementationError: If none of its indexes supports uniqueness.
         """
         for index in self.indexes:
             if index.handle_uniqueness:
@@ -196,14 +196,14 @@ class Indexing:
         change.move(*((set(), entries) if adding else (entries, set())))
 
     def _index(self, value: Any = None, only_index: BaseIndex | None = None) -> Operation[None]:
-        """Add the index entries of a value, or of what is stored, in one atomic step.
+        """Add the index entries of a value, or of the stored value, in one atomic step.
 
         Args:
             value: a value; for fields of many values an iterable of them, for a hash a mapping. None: what is stored.
             only_index: one of the field's indexes; None: all.
 
         Raises:
-            UniquenessError: a unique value belongs to another object; nothing was added.
+            UniquenessError: If another object has a unique value. Nothing was added.
         """
         yield from self._indexing(value, only_index, adding=True)
 
@@ -221,13 +221,13 @@ class Indexing:
             yield from self.put(indexes, self._arguments(value), adding=adding)
 
     def _check_uniqueness(self, value: Any) -> Operation[None]:
-        """Raise if another object has a value of this unique field. For other fields, and for None, do nothing.
+        """Raise an error if another object has a value of this unique field. For other fields, and for None, do nothing.
 
         Args:
             value: a value; for fields of many values an iterable of them.
 
         Raises:
-            UniquenessError: it has.
+            UniquenessError: If the field is unique, and another object has a value.
         """
         if self.unique and value is not None:
             yield from self.find_owner([self.get_unique_index()], self._arguments(value))
@@ -284,11 +284,11 @@ class Indexing:
     def _clear_indexes(  # noqa: D417 - callers give no placement
         self, placement: Any, chunk_size: int = DEFAULT_CHUNK, aggressive: bool = False
     ) -> Operation[None]:
-        """Remove the index entries of all objects; of the field's declaration (``Model.get_field(name)``).
+        """Remove the index entries of all objects. Call it on the field of the class (``Model.get_field(name)``).
 
         Args:
-            chunk_size: how many objects are seen to together, in a few round trips.
-            aggressive: True: delete all keys of the indexes, found by a scan of the database, whatever is in them.
+            chunk_size: the number of objects that are processed together, in a few round trips.
+            aggressive: whether to delete all keys of the indexes, which a scan of the database finds, with all entries.
 
         Raises:
             ImplementationError: the field is that of an instance, or not indexable.
@@ -298,17 +298,17 @@ class Indexing:
     def _rebuild_indexes(  # noqa: D417
         self, placement: Any, chunk_size: int = DEFAULT_CHUNK, aggressive_clear: bool = False
     ) -> Operation[None]:
-        """Add the index entries of all objects' stored values; of the field's declaration.
+        """Add the index entries of all objects' stored values. Call it on the field of the class.
 
-        Each object's are added in one atomic step, on condition that its value is still the one they were computed from:
-        the application may go on working. Entries that no value calls for stay, unless the indexes are cleared first.
+        The entries of an object are added in one atomic step, if its value is still the one that they were computed from.
+        So other clients may write meanwhile. Entries without a value remain unless the indexes are cleared first.
 
         Args:
-            chunk_size: how many objects are seen to together, in a few round trips.
-            aggressive_clear: True: delete all keys of the indexes before, whatever is in them.
+            chunk_size: the number of objects that are processed together, in a few round trips.
+            aggressive_clear: whether to delete all keys of the indexes first, with all entries.
 
         Raises:
-            UniquenessError: two objects have a unique value. Those of the chunk that could be indexed are.
+            UniquenessError: If two objects have the same unique value. The other objects of the chunk are indexed.
             ImplementationError: the field is that of an instance, or not indexable.
         """
         yield from self.rebuild_these(self.indexes, placement, chunk_size, aggressive=aggressive_clear)

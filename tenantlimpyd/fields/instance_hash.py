@@ -78,8 +78,8 @@ class InstanceHashField(ExpiringEntry, SingleValueField):
             1 where there was none, else 0.
 
         Raises:
-            UniquenessError: the field is unique, and another object has the value.
-            DoesNotExist: the object is not in the database.
+            UniquenessError: If the field is unique, and another object has the value.
+            DoesNotExist: If the object is not in the database.
         """
         value = self._sendable(value)
         if not self.indexable:
@@ -142,7 +142,7 @@ class InstanceHashField(ExpiringEntry, SingleValueField):
         """Delete the value and return it; None where there was none.
 
         Raises:
-            UnsupportedCommandError: the server is older than Redis 8.0 or Valkey 9.1.
+            UnsupportedCommandError: If the server is older than Redis 8.0 or Valkey 9.1.
         """
         if not self.indexable:
             reply = yield from needing("HGETDEL", self._deleting())

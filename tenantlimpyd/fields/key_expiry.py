@@ -61,7 +61,7 @@ def expiry_words(
     """Return the words for one time of several, or for another option in its place.
 
     Raises:
-        redis.DataError: there is more than one.
+        redis.DataError: If more than one time is given.
     """
     times: list[list[Any]] = [
         ["EX", None if ex is None else seconds(ex)],

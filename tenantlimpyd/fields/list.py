@@ -110,7 +110,7 @@ class ListField(MultiValuesField):
         """Append values; return how many there are then.
 
         Raises:
-            UniquenessError: the field is unique, and another object has one of the values. None was added.
+            UniquenessError: If the field is unique, and another object has one of the values. None was added.
         """
         return (yield from self._named("RPUSH", values, _last, adding=True, certain=True))
 

@@ -31,7 +31,7 @@ class PKField(RedisField):
         """Return a pk as it is stored: text.
 
         Raises:
-            ValueError: None or empty text, which can't be a pk.
+            ValueError: If the value is None or empty text.
         """
         text = "" if value is None else stored_text(value)
         if not text:
@@ -40,24 +40,24 @@ class PKField(RedisField):
 
     @property
     def collection_key(self) -> str:
-        """The name of the set of live pks, the database's prefix included."""
+        """The key of the set of live pks, including the key prefix."""
         return self._model.collection_key(self._prefix())
 
     @property
     def key(self) -> str:
-        """Raise: a pk has no key of its own.
+        """Refuse to return a key: a pk has none.
 
         Raises:
-            ImplementationError: always.
+            ImplementationError: Always.
         """
         raise ImplementationError(f"the pk {self.name!r} has no key of its own: see collection_key")
 
     def _get(self) -> Operation[str]:
-        """Return the pk. An object that is not stored yet and allocates its pk itself is stored by this.
+        """Return the pk. If the object is not stored yet and its pk is allocated automatically, store the object.
 
         Raises:
-            ValueError: the object is not stored yet, and the application gives its pk.
-            DoesNotExist: the object was deleted.
+            ValueError: If the object is not stored yet, and its pk must be given by the application.
+            DoesNotExist: If the object was deleted.
         """
         instance = self._bound()
         if not instance.has_pk:
@@ -71,10 +71,10 @@ class PKField(RedisField):
         """Give an object that is not stored yet its pk, which stores it with its default values.
 
         Raises:
-            ValueError: the object has just been given a pk, or allocates it itself.
-            ImplementationError: a stored object's pk can't be changed.
-            UniquenessError: another object has it.
-            DoesNotExist: the object was deleted.
+            ValueError: If the object already has a pk, or its pk is allocated automatically.
+            ImplementationError: If the object is stored: its pk can't be changed.
+            UniquenessError: If another object has the pk.
+            DoesNotExist: If the object was deleted.
         """
         instance = self._bound()
         instance.refuse_deleted()
@@ -120,7 +120,7 @@ class PKField(RedisField):
         return runner.run(_members(key))
 
     def acollection(self) -> Coroutine[Any, Any, AbstractSet[str]]:
-        """Return all live pks, awaiting."""
+        """Return all live pks, in asyncio."""
         runner, key = self._place()
         return runner.arun(_members(key))
 
@@ -128,7 +128,7 @@ class PKField(RedisField):
         """Raise: an object is deleted, not its pk.
 
         Raises:
-            ImplementationError: always.
+            ImplementationError: Always.
         """
         raise ImplementationError(f"the pk {self.name!r} can't be deleted: delete the object")
 

@@ -89,7 +89,7 @@ class SetField(MultiValuesField):
         """Add values; return how many were new.
 
         Raises:
-            UniquenessError: the field is unique, and another object has one of the values. None was added.
+            UniquenessError: If the field is unique, and another object has one of the values. None was added.
         """
         return (yield from self._named("SADD", values, sum, adding=True, certain=True))
 

@@ -25,7 +25,7 @@ def sort_command(
     """Return the SORT command for arguments as redis-py's ``sort`` takes them.
 
     Raises:
-        redis.RedisError: one of ``start`` and ``num`` without the other, or ``groups`` without two patterns to ``get``.
+        redis.RedisError: If only one of ``start`` and ``num`` is given, or ``groups`` without two patterns in ``get``.
     """
     if (start is None) != (num is None):
         raise RedisError("sort takes both start and num, or neither")

@@ -172,7 +172,7 @@ class SortedSetField(SortedSetRanges):
             **members: values to scores; ``ch=`` among them is the option.
 
         Raises:
-            UniquenessError: the field is unique, and another object has one of the values. None was added.
+            UniquenessError: If the field is unique, and another object has one of the values. None was added.
         """
         scores, changed = zadd_arguments(mapping, ch, members)
         words = self._all_sendable(word for member, score in scores.items() for word in (score, member))

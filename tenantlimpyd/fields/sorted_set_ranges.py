@@ -35,7 +35,7 @@ def _range_words(
     """Return ZRANGE's words and redis-py's options for its reply.
 
     Raises:
-        redis.DataError: options that exclude one another.
+        redis.DataError: If options exclude one another.
     """
     if byscore and bylex:
         raise DataError("a range is by score or by text, not both")

@@ -75,7 +75,7 @@ class StringField(Expiring, SingleValueField):
             persist: no more.
 
         Raises:
-            redis.DataError: more than one of them.
+            redis.DataError: If more than one of the options is given.
         """
         words = expiry_words("getex", ex, px, exat, pxat, {"PERSIST": persist})
         if words and not persist:
@@ -143,8 +143,8 @@ class StringField(Expiring, SingleValueField):
             True.
 
         Raises:
-            UniquenessError: the field is unique, and another object has the value.
-            DoesNotExist: the object is not in the database.
+            UniquenessError: If the field is unique, and another object has the value.
+            DoesNotExist: If the object is not in the database.
         """
         if nx or xx:
             raise LimpydException(f"set of the field {self.name!r} takes no nx or xx: use setnx, or exists")

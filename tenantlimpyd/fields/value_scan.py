@@ -31,8 +31,8 @@ def items(field: RedisField, word: str, words: list[Any], each: Callable[[Any], 
     """Iterate over all of a field's content, blocking. Each page is asked for under the tenant of the field, or none.
 
     Raises:
-        DoesNotExist: the field's object has no pk; raised by this call.
-        WrongTenantError: another tenant is current, at this call or at a page.
+        DoesNotExist: If the field's object has no pk; raised by this call.
+        WrongTenantError: If another tenant is current, at this call or at a page.
     """
     key = _checked_key(field)
 

@@ -146,7 +146,7 @@ class Lifecycle:
     def _live(self) -> str:
         return f"{self._storage}:collection"
 
-    # What is known of stored values, so that an indexed write needs one trip
+    # The values last seen, by which an indexed write needs one round trip
 
     def _known_value(self, slot: ValueLocation) -> Stored:
         """Return what the slot was seen to hold last; None also where nothing is known. A guess: writes are guarded."""

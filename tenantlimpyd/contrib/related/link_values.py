@@ -17,8 +17,8 @@ def check_place(field: RelatedFieldMixin[Any], mine: Placement, other: Placement
     """Raise unless something at ``other`` may be linked to an object at ``mine`` by a field.
 
     Raises:
-        WrongTenantError: they are of two tenants.
-        ImplementationError: they are in two databases.
+        WrongTenantError: If they belong to two tenants.
+        ImplementationError: If they are in two databases.
     """
     if mine.tenant is not None and other.tenant is not None and mine.tenant != other.tenant:
         raise WrongTenantError(

@@ -40,8 +40,8 @@ class M2MSetField(MultiValuesRelatedFieldMixin[M], SetField):
         """Link to objects, given as themselves, by their pks or as fields that link to them; return how many links are new.
 
         Raises:
-            WrongTenantError: an object is another tenant's. No link was added.
-            ImplementationError: one is of another model, or in another database.
+            WrongTenantError: If an object belongs to another tenant. No link was added.
+            ImplementationError: If an object is of another model, or in another database.
         """
         return (yield from super()._sadd(*(yield from self.all_linked(values))))
 
@@ -73,8 +73,8 @@ class M2MListField(MultiValuesRelatedFieldMixin[M], ListField):
         """Append links to objects; return how many links there are then.
 
         Raises:
-            WrongTenantError: an object is another tenant's. No link was added.
-            ImplementationError: one is of another model, or in another database.
+            WrongTenantError: If an object belongs to another tenant. No link was added.
+            ImplementationError: If an object is of another model, or in another database.
         """
         return (yield from super()._rpush(*(yield from self.all_linked(values))))
 
@@ -196,8 +196,8 @@ class M2MSortedSetField(MultiValuesRelatedFieldMixin[M], SortedSetField):
             **members: pks to scores; ``ch=`` among them is the option.
 
         Raises:
-            WrongTenantError: an object is another tenant's. No link was added.
-            ImplementationError: one is of another model, or in another database.
+            WrongTenantError: If an object belongs to another tenant. No link was added.
+            ImplementationError: If an object is of another model, or in another database.
         """
         scores, changed = zadd_arguments(mapping, ch, members)
         return (yield from super()._zadd((yield from self.link_given(scores)), changed))

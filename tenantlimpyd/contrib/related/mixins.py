@@ -150,7 +150,7 @@ class RelatedFieldMixin(RedisField, Generic[M], metaclass=RelatedFieldMetaclass)
         return (yield from self.all_linked((value,)))[0]
 
     def all_linked(self, values: Iterable[Any]) -> Operation[list[Any]]:
-        """Return what is sent for each of ``values``; fields among them are read in one trip.
+        """Return the pk that is sent for each of ``values``; fields among them are read in one round trip.
 
         Raises:
             DoesNotExist: a field that links to nothing, or an object that is not stored.
