@@ -51,7 +51,7 @@ class Placement:
         """Return the database, after the host has checked that it may be used in this context.
 
         Raises:
-            WrongTenantError: another tenant of the same router is current.
+            WrongTenantError: If another tenant of the same router is current.
         """
         self.host.check_placement(self)
         return self.database  # type: ignore[no-any-return]
@@ -126,7 +126,7 @@ class ModelHost(PipelineHost):
             replacing: whether the new class replaces a registered one with the same definition, instead of being dropped.
 
         Raises:
-            ImplementationError: another model has this namespace and name here, or another field a related name.
+            ImplementationError: If another model has this namespace and name here, or another field a related name.
         """
         with self._models_lock:
             registered = self._models.get(model._name)

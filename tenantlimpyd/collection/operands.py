@@ -26,7 +26,7 @@ def check_same_tenant(mine: Placement, other: Placement, what: str) -> None:
     """Raise unless something of ``other`` may be used in a collection that lives at ``mine``.
 
     Raises:
-        WrongTenantError: the two are of different tenants.
+        WrongTenantError: If the two belong to different tenants.
     """
     if mine.tenant is not None and other.tenant is not None and mine.tenant != other.tenant:
         raise WrongTenantError(
@@ -39,8 +39,8 @@ def check_same_database(mine: Placement, other: Placement, what: str) -> None:
     """Raise unless something that is read together with a collection is where that is.
 
     Raises:
-        WrongTenantError: the two are of different tenants.
-        ImplementationError: they are in different databases.
+        WrongTenantError: If the two belong to different tenants.
+        ImplementationError: If they are in different databases.
     """
     check_same_tenant(mine, other, what)
     if mine.database is not other.database:
@@ -54,9 +54,9 @@ def right_hand(value: Any, placement: Placement, name: str) -> Any:
     """Return what a filter keeps for the value it is given: for an object its pk; a bound field as it is.
 
     Raises:
-        ValueError: a field of the class, or of many values.
-        DoesNotExist: an object that is not stored.
-        WrongTenantError: a field or an object of another tenant.
+        ValueError: If the value is a field of a class, or of many values.
+        DoesNotExist: If the value is an object that is not stored.
+        WrongTenantError: If the value is a field or an object of another tenant.
     """
     if isinstance(value, RedisField):
         instance = value._instance

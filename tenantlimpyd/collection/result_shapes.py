@@ -108,7 +108,7 @@ def columns_of(model: Any, names: Sequence[str], *, what: str) -> tuple[Column, 
         what: the method that was called, for messages.
 
     Raises:
-        ValueError: an unknown field, or one of many values.
+        ValueError: If a field is unknown or has many values.
     """
     if not names:
         names = [name for name, field in model._class_fields.items() if field.single_value]

@@ -33,9 +33,9 @@ def sort_order(
     """Return the order that options of ``sort`` mean.
 
     Raises:
-        TypeError: an option that is none.
-        ValueError: one of ``start`` and ``num`` without the other.
-        ImplementationError: sorting by a field where the model's keys hold a ``*``.
+        TypeError: If an option is unknown.
+        ValueError: If only one of ``start`` and ``num`` is given.
+        ImplementationError: If it sorts by a field, and the model's keys contain a ``*``.
     """
     if others:
         raise TypeError(

@@ -240,7 +240,7 @@ class ScoredEqualIndex(Spanning):
         """Return a subclass; as for other indexes, and with ``score_field``.
 
         Raises:
-            TypeError: no score field is given, here or before; or an unknown option.
+            TypeError: If no score field is given, here or before, or an option is unknown.
         """
         if not options.get("score_field", cls.score_field):
             raise TypeError(f"{cls.__name__}.configure needs score_field, the name of a field")
@@ -341,7 +341,7 @@ class EqualIndexWith(Spanning):
         """Return a subclass; as for other indexes, and with ``other_fields`` (names, or one name) and ``unique``.
 
         Raises:
-            TypeError: no other fields are given, here or before; or an unknown option.
+            TypeError: If no other fields are given, here or before, or an option is unknown.
         """
         given = options.get("other_fields", cls.other_fields)
         names = (given,) if isinstance(given, str) else tuple(given or ())

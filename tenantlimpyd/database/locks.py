@@ -198,7 +198,7 @@ class FieldLock(Lock):
         acquired as if it had never been held.
 
         Raises:
-            WrongTenantError: another tenant of the same router is current.
+            WrongTenantError: If another tenant of the same router is current.
         """
         self._placement.runner()
         if not self._lockable:

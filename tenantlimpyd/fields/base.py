@@ -157,7 +157,7 @@ class RedisField(Indexing):
 
     @property
     def connection(self) -> Any:
-        """The blocking redis-py client of that database."""
+        """The sync redis-py client of that database."""
         return self._resolve().connection  # type: ignore[attr-defined]
 
     @property

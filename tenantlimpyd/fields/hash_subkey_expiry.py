@@ -120,7 +120,7 @@ class ExpiringSubkeys(ContentField):
             persist: no more.
 
         Raises:
-            redis.DataError: more than one of them.
+            redis.DataError: If more than one of the options is given.
             UnsupportedCommandError: If the server is older than Redis 8.0 or Valkey 9.0.
         """
         need_any(keys, "hgetex")
@@ -157,7 +157,7 @@ class ExpiringSubkeys(ContentField):
             fxx: only if all of them are.
 
         Raises:
-            redis.DataError: no values, more than one time, or both conditions.
+            redis.DataError: If no values, more than one time, or both conditions are given.
             UnsupportedCommandError: If the server is older than Redis 8.0 or Valkey 9.0.
         """
         if not mapping:

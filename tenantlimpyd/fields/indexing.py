@@ -291,7 +291,7 @@ class Indexing:
             aggressive: whether to delete all keys of the indexes, which a scan of the database finds, with all entries.
 
         Raises:
-            ImplementationError: the field is that of an instance, or not indexable.
+            ImplementationError: If the field is that of an instance, or not indexable.
         """
         yield from self.clear_these(self.indexes, placement, chunk_size, aggressive=aggressive)
 
@@ -309,7 +309,7 @@ class Indexing:
 
         Raises:
             UniquenessError: If two objects have the same unique value. The other objects of the chunk are indexed.
-            ImplementationError: the field is that of an instance, or not indexable.
+            ImplementationError: If the field is that of an instance, or not indexable.
         """
         yield from self.rebuild_these(self.indexes, placement, chunk_size, aggressive=aggressive_clear)
 

@@ -89,7 +89,7 @@ class Expiring:
         """Raise if the field is indexed.
 
         Raises:
-            ImplementationError: it is.
+            ImplementationError: If the field is indexed.
         """
         if self.indexable:
             raise ImplementationError(

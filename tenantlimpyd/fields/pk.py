@@ -110,7 +110,7 @@ class PKField(RedisField):
         return runner.run(_is_member(key, self._asked(value)))
 
     def aexists(self, value: Any = None) -> Coroutine[Any, Any, bool]:
-        """Return whether a pk is in the database as :meth:`exists`, awaiting."""
+        """Return whether a pk is in the database as :meth:`exists`, in asyncio."""
         runner, key = self._place()
         return runner.arun(_is_member(key, self._asked(value)))
 

@@ -67,7 +67,7 @@ class SortedSetField(SortedSetRanges):
         """Return scores and values in turn: for a mapping of values to scores.
 
         Raises:
-            TypeError: it is none.
+            TypeError: If the value is not a mapping.
         """
         if not isinstance(value, Mapping):
             raise TypeError(f"the sorted set {self.name!r} takes a mapping of values to scores")
@@ -264,7 +264,7 @@ def zadd_arguments(
     """Return values to scores, and CH, of the forms that zadd can be called in.
 
     Raises:
-        redis.DataError: no value at all.
+        redis.DataError: If no value is given.
         LimpydException: options that would make it uncertain what is added, or a mapping and more.
     """
     if refused := sorted(members.keys() & {"nx", "xx", "incr"}):

@@ -48,7 +48,7 @@ def items(field: RedisField, word: str, words: list[Any], each: Callable[[Any], 
 
 
 def aitems(field: RedisField, word: str, words: list[Any], each: Callable[[Any], Iterable[T]]) -> AsyncIterator[T]:
-    """Iterate as :func:`items`, awaiting."""
+    """Iterate as :func:`items`, with ``async for``."""
     key = _checked_key(field)
 
     async def items() -> AsyncIterator[T]:

@@ -78,7 +78,7 @@ class BaseIndex(IndexMaintenance):
             **options: ``prefix``, ``transform``, ``handle_uniqueness``, ``key``, and ``name`` for the class itself.
 
         Raises:
-            TypeError: an option this index class doesn't have.
+            TypeError: If the index class does not have an option.
         """
         if unknown := sorted(options.keys() - cls.configurable_attrs):
             raise TypeError(
@@ -98,7 +98,7 @@ class BaseIndex(IndexMaintenance):
         """Return ``suffix`` without this index's prefix; None where nothing is left.
 
         Raises:
-            ImplementationError: the suffix doesn't start with the prefix.
+            ImplementationError: If the suffix doesn't start with the prefix.
         """
         if not self.prefix:
             return suffix

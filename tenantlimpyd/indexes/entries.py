@@ -13,7 +13,7 @@ def stored_text(value: Any) -> str:
     That is the value itself of an enumeration's text, not its name, and the content of any kind of bytes.
 
     Raises:
-        UnicodeDecodeError: bytes that are not UTF-8.
+        UnicodeDecodeError: If the value is bytes that are not UTF-8.
     """
     if type(value) is str:  # most of them
         return value

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_CHUNK", "IndexMaintenance", "placed_twins"]
 
 DEFAULT_CHUNK = 1000
-"""Objects that are seen to together where ``chunk_size`` is not given."""
+"""The number of objects that are processed together if ``chunk_size`` is not given."""
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Any)
@@ -75,7 +75,7 @@ class IndexMaintenance:
 
     @property
     def connection(self) -> Any:
-        """The blocking redis-py client of the current database."""
+        """The sync redis-py client of the current database."""
         return self.placed().runner().connection
 
     def _storage(self, placement: Any) -> str:
@@ -132,8 +132,8 @@ class IndexMaintenance:
             check_uniqueness: whether a unique value of another object is refused.
 
         Raises:
-            UniquenessError: another object has the value; nothing was added.
-            DoesNotExist: there is no object with this pk.
+            UniquenessError: If another object has the value. Nothing was added.
+            DoesNotExist: If no object has this pk.
         """
         field = self.field.at(placement, pk)
         yield from field.put([self], [args], adding=True, claiming=check_uniqueness)
@@ -151,7 +151,7 @@ class IndexMaintenance:
         """Raise if another object has a value; arguments as for :meth:`add`.
 
         Raises:
-            UniquenessError: it has.
+            UniquenessError: If another object has the value.
         """
         yield from self.field.at(placement, pk).find_owner([self], [args])
 

@@ -134,7 +134,7 @@ class Spanning(BaseIndex):
         """Raise where a model doesn't have the fields this index needs.
 
         Raises:
-            ImplementationError: a field is missing, is named twice, or can hold more than one value.
+            ImplementationError: If a field is missing, is named twice, or can hold more than one value.
         """
         what = f"the {cls.__name__} of the field {field.name!r} of {model.__name__}"
         others = cls.other_names()
@@ -213,6 +213,6 @@ class Companion(BaseIndex):
         """Raise: this field has to be filtered together with others.
 
         Raises:
-            ImplementationError: always.
+            ImplementationError: Always.
         """
         return self.index.source(name, suffix, value, *subkeys)

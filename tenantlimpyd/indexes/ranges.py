@@ -58,7 +58,7 @@ class TextRangeIndex(BaseRangeIndex):
         """Raise where a value could be taken for another one with another pk.
 
         Raises:
-            ValueError: the value contains the separator.
+            ValueError: If the value contains the separator.
         """
         text = self.normalize_value(args[-1])
         if (text + self.separator).find(self.separator) != len(text):

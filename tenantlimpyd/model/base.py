@@ -73,10 +73,10 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
             **kwargs: values of fields for a new object.
 
         Raises:
-            DoesNotExist: there is no object with this pk.
-            UniquenessError: the pk or a unique value is taken; nothing was stored.
-            ValueError: unknown fields, or a pk and values together.
-            NoTenantError: the model is bound to a router, and no tenant is current.
+            DoesNotExist: If no object has this pk.
+            UniquenessError: If another object has the pk or a unique value. Nothing was stored.
+            ValueError: If a field is unknown, or a pk and values are given together.
+            NoTenantError: If the model is bound to a router, and no tenant is current.
         """
         if not hasattr(self, "_placement"):  # it has one already when it was made by a query
             self._blank(type(self).database.placement())
@@ -105,7 +105,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
 
     @classmethod
     def acreate(cls, **kwargs: Any) -> Coroutine[Any, Any, Self]:
-        """Store a new object and return it; as ``Model(**kwargs)``, awaiting."""
+        """Store a new object and return it, as ``Model(**kwargs)``, in asyncio."""
         instance = cls._placed(cls.database.placement())
         runner = instance._resolve()
         return instance._created(runner.arun(instance._create(kwargs)) if kwargs else None)
@@ -122,12 +122,12 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
 
     @property
     def connection(self) -> Any:
-        """The blocking redis-py client of the object's database."""
+        """The sync redis-py client of the object's database."""
         return self._resolve().connection
 
     @classmethod
     def get_connection(cls) -> Any:
-        """Return the blocking redis-py client of the current database."""
+        """Return the sync redis-py client of the current database."""
         return cls.database.placement().runner().connection
 
     @classmethod
@@ -143,7 +143,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
             The models that were moved.
 
         Raises:
-            ImplementationError: a name is taken there; nothing was moved.
+            ImplementationError: If the new host already has a model with one of the names. Nothing was moved.
         """
         if not isinstance(database, ModelHost):
             raise TypeError(f"use_database takes a RedisDatabase or a DatabaseRouter, not {shown(database)}")
@@ -181,7 +181,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
         """What the object's own keys start with: ``namespace:name:pk``.
 
         Raises:
-            DoesNotExist: the object has no pk (yet).
+            DoesNotExist: If the object has no pk (yet).
         """
         return f"{self._storage}:{self.known_pk}"
 
@@ -190,7 +190,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
         """The name of the hash of the object's instance hash fields.
 
         Raises:
-            DoesNotExist: the object has no pk (yet).
+            DoesNotExist: If the object has no pk (yet).
         """
         return make_key(self.key_base, "hash")
 
@@ -231,7 +231,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
         """Return a field's declaration.
 
         Raises:
-            AttributeError: there is no such field.
+            AttributeError: If the model has no such field.
         """
         field = cls._class_fields.get(cls._pk_name if name == "pk" else name)
         if field is None:
@@ -257,7 +257,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
         """Return a field of this object, by name.
 
         Raises:
-            AttributeError: there is no such field.
+            AttributeError: If the model has no such field.
         """
         return self._bound_field(type(self).get_class_field(name).name)
 

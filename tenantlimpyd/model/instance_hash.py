@@ -53,8 +53,8 @@ class InstanceHashCommands:
         """Raise unless there are names, and all are of instance hash fields.
 
         Raises:
-            ValueError: no name, or one of another kind of field.
-            AttributeError: an unknown name.
+            ValueError: If no name is given, or that of another kind of field.
+            AttributeError: If a field is unknown.
         """
         if not names:
             raise ValueError(f"{command} needs the name of at least one instance hash field")
@@ -75,7 +75,7 @@ class InstanceHashCommands:
         """Return the values of instance hash fields, in the order of the names; None where there is none.
 
         Raises:
-            ValueError: no name, or one of another kind of field.
+            ValueError: If no name is given, or that of another kind of field.
         """
         self._checked_names(names, "hmget")
         return (yield from self._read_hash("HMGET", *names))  # type: ignore[no-any-return]
@@ -116,9 +116,9 @@ class InstanceHashCommands:
             True.
 
         Raises:
-            ValueError: no value, or one of another kind of field.
-            UniquenessError: a unique value is taken; nothing was written.
-            DoesNotExist: the object is not in the database.
+            ValueError: If no value is given, or one for another kind of field.
+            UniquenessError: If another object has a unique value. Nothing was written.
+            DoesNotExist: If the object is not in the database.
         """
         names = tuple(values)
         self._checked_names(names, "hmset")
@@ -138,8 +138,8 @@ class InstanceHashCommands:
         """Delete values of instance hash fields, with their index entries, in one atomic step; return how many there were.
 
         Raises:
-            ValueError: no name, or one of another kind of field.
-            DoesNotExist: the object is not in the database.
+            ValueError: If no name is given, or that of another kind of field.
+            DoesNotExist: If the object is not in the database.
         """
         self._checked_names(names, "hdel")
         if not self._indexed(names):

@@ -75,7 +75,7 @@ class Lifecycle:
         """The pk.
 
         Raises:
-            DoesNotExist: the object was deleted, or is not stored yet.
+            DoesNotExist: If the object was deleted, or is not stored yet.
         """
         pk = self._pk
         if pk is None:
@@ -91,8 +91,8 @@ class Lifecycle:
         """Raise unless the object has a pk.
 
         Raises:
-            DoesNotExist: it was deleted, or is not stored yet and its pk is allocated by its first write.
-            ValueError: it is not stored yet, and the application gives its pk.
+            DoesNotExist: If the object was deleted, or is not stored yet and its pk is allocated by its first write.
+            ValueError: If the object is not stored yet, and its pk must be given by the application.
         """
         if self._pk is not None:
             return
@@ -122,7 +122,7 @@ class Lifecycle:
         """Raise if this object was deleted.
 
         Raises:
-            DoesNotExist: it was.
+            DoesNotExist: If the object was deleted.
         """
         if self._deleted:
             self.require_pk()
@@ -131,7 +131,7 @@ class Lifecycle:
         """Look the object up, unless that was done before.
 
         Raises:
-            DoesNotExist: it is not in the database.
+            DoesNotExist: If the object is not in the database.
         """
         if self._connected:
             return
@@ -322,7 +322,7 @@ class Lifecycle:
         """Return values by the real names of fields.
 
         Raises:
-            ValueError: an unknown name, or the pk under both its names.
+            ValueError: If a field is unknown, or the pk is given under both of its names.
         """
         resolved: dict[str, Any] = {}
         for name, value in values.items():
@@ -342,7 +342,7 @@ class Lifecycle:
         """Delete the object: its fields, its index entries, its pk; in one atomic step.
 
         Raises:
-            DoesNotExist: it is not in the database (any more).
+            DoesNotExist: If the object is not in the database (any more).
         """
         self.require_pk()
         yield from perform(self._removal, self)

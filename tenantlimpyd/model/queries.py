@@ -67,8 +67,8 @@ class ModelQueries:
             **filters: ``field=value``, ``field__eq=value``, ``pk=value``.
 
         Raises:
-            AttributeError: an unknown field.
-            ImplementationError: a field that is not indexed, or not for this filter.
+            AttributeError: If a field is unknown.
+            ImplementationError: If a field is not indexed, or has no index for the filter.
         """
         return cls._collection_at(cls.database.placement(), filters, manager)
 
@@ -120,15 +120,15 @@ class ModelQueries:
             **filters: as for :meth:`collection`.
 
         Raises:
-            DoesNotExist: there is none.
-            ValueError: there is more than one; or neither pk nor filters are given, or both.
+            DoesNotExist: If no object matches.
+            ValueError: If more than one object matches; or if neither a pk nor filters are given, or both.
         """
         instance = cls._placed(cls.database.placement())
         return instance._resolve().run(cls._find(instance, args, filters))  # type: ignore[no-any-return]
 
     @classmethod
     def aget(cls, *args: Any, **filters: Any) -> Coroutine[Any, Any, Self]:
-        """Return the one object as :meth:`get` does, awaiting."""
+        """Return the one object as :meth:`get`, in asyncio."""
         instance = cls._placed(cls.database.placement())
         return instance._resolve().arun(cls._find(instance, args, filters))  # type: ignore[no-any-return]
 
@@ -161,7 +161,7 @@ class ModelQueries:
 
     @classmethod
     def aget_or_connect(cls, **values: Any) -> Coroutine[Any, Any, tuple[Self, bool]]:
-        """Do as :meth:`get_or_connect`, awaiting."""
+        """Return or create the object as :meth:`get_or_connect`, in asyncio."""
         instance = cls._placed(cls.database.placement())
         return instance._resolve().arun(cls._find_or_create(instance, values))  # type: ignore[no-any-return]
 
@@ -184,7 +184,7 @@ class ModelQueries:
 
     @classmethod
     def aexists(cls, **filters: Any) -> Coroutine[Any, Any, bool]:
-        """Return whether an object matches all filters, awaiting."""
+        """Return whether an object matches all filters, in asyncio."""
         runner, operation = cls._any(filters)
         return runner.arun(operation)
 

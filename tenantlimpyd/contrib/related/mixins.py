@@ -88,7 +88,7 @@ class RelatedFieldMixin(RedisField, Generic[M], metaclass=RelatedFieldMetaclass)
         """The model whose objects it stands for.
 
         Raises:
-            ImplementationError: there is no such model (yet) where the field's model is hosted.
+            ImplementationError: If the host of the field's model has no such model (yet).
         """
         host = self._model.database
         target = host._related_model(self.related_to) if self.relation is not None else None
@@ -136,9 +136,9 @@ class RelatedFieldMixin(RedisField, Generic[M], metaclass=RelatedFieldMetaclass)
         """Return what is sent to Redis for ``value``: for an object its pk.
 
         Raises:
-            WrongTenantError: an object of another tenant.
-            ImplementationError: an object of another model, or in another database.
-            DoesNotExist: an object that is not stored.
+            WrongTenantError: If an object belongs to another tenant.
+            ImplementationError: If an object is of another model, or in another database.
+            DoesNotExist: If an object is not stored.
             redis.DataError: a field; those of one value are taken where a link is added or removed.
         """
         if isinstance(value, RedisField):
@@ -153,7 +153,7 @@ class RelatedFieldMixin(RedisField, Generic[M], metaclass=RelatedFieldMetaclass)
         """Return the pk that is sent for each of ``values``; fields among them are read in one round trip.
 
         Raises:
-            DoesNotExist: a field that links to nothing, or an object that is not stored.
+            DoesNotExist: If a field links to no object, or an object is not stored.
         """
         every = list(values)
         fields: dict[int, Any] = {}
@@ -201,7 +201,7 @@ class SimpleValueRelatedFieldMixin(RelatedFieldMixin[M], SingleValueField):
             lazy: True: don't look whether it is there.
 
         Raises:
-            DoesNotExist: it links to nothing, or to an object that is not there.
+            DoesNotExist: If the field links to no object, or to one that does not exist.
         """
         owner = self._bound()
         owner.require_pk()

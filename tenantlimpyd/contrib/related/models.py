@@ -77,7 +77,7 @@ class RelatedModel(RedisModel):
         Up to 1,000 links go in one transaction with the object, more in several before that. Objects that linked to it stay.
 
         Raises:
-            DoesNotExist: it is not in the database (any more).
+            DoesNotExist: If the object is not in the database (any more).
         """
         self.require_pk()
         fields = [self._related(relation).related_field for relation in self._relations()]
@@ -95,14 +95,14 @@ class RelatedModel(RedisModel):
         Up to 1,000 links go in one transaction with the object, more in several before that. Objects that linked to it stay.
 
         Raises:
-            DoesNotExist: it is not in the database (any more).
+            DoesNotExist: If the object is not in the database (any more).
         """
         for collection in self._with_own_removal():
             collection.remove_instance()
         self._delete_now()
 
     def adelete(self) -> Coroutine[Any, Any, None]:
-        """Delete the object as :meth:`delete`, awaiting."""
+        """Delete the object as :meth:`delete`, in asyncio."""
         own = self._with_own_removal()
         for collection in own:
             if "aremove_instance" not in _overridden(collection):

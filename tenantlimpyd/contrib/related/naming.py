@@ -21,7 +21,7 @@ def check_target(to: Any) -> None:
     """Raise unless ``to`` can say which model a related field stands for.
 
     Raises:
-        ImplementationError: it is neither a concrete ``RelatedModel`` nor a name.
+        ImplementationError: If it is neither a concrete ``RelatedModel`` nor a name.
     """
     if isinstance(to, str) and re_identifier.sub("", to.rpartition(":")[2]):
         return
@@ -53,7 +53,7 @@ def related_name_of(given: str | None, model: Any, *, inherited: bool) -> str:
         inherited: whether a model that ``model`` inherits from has the name already, unless it depends on the model.
 
     Raises:
-        ImplementationError: it can't be an attribute.
+        ImplementationError: If the name can't be that of an attribute.
     """
     words = {"namespace": re_identifier.sub("_", model.namespace or ""), "model": model.__name__}
     template = given or _DEFAULT

@@ -29,8 +29,8 @@ class FKStringField(SimpleValueRelatedFieldMixin[M], StringField):
         """Link to an object, given as itself, by its pk or as a field that links to it; return True.
 
         Raises:
-            WrongTenantError: the object is another tenant's.
-            ImplementationError: it is of another model, or in another database.
+            WrongTenantError: If the object belongs to another tenant.
+            ImplementationError: If the object is of another model, or in another database.
         """
         return (yield from super()._set((yield from self.linked(value)), ex, px, nx, xx))
 
@@ -59,8 +59,8 @@ class FKInstanceHashField(SimpleValueRelatedFieldMixin[M], InstanceHashField):
         """Link to an object, given as itself, by its pk or as a field that links to it; return 1 where no link was.
 
         Raises:
-            WrongTenantError: the object is another tenant's.
-            ImplementationError: it is of another model, or in another database.
+            WrongTenantError: If the object belongs to another tenant.
+            ImplementationError: If the object is of another model, or in another database.
         """
         return (yield from super()._hset((yield from self.linked(value))))
 

@@ -52,7 +52,7 @@ class RelatedCollection(Generic[O]):
             **filters: as for ``Model.collection``.
 
         Raises:
-            DoesNotExist: the object is not stored: nothing can link to it.
+            DoesNotExist: If the object is not stored, so that nothing can link to it.
         """
         field = self.related_field
         wanted = {**filters, field.name: self.instance.known_pk}
@@ -67,6 +67,6 @@ class RelatedCollection(Generic[O]):
         self.instance._resolve().run(self.instance._unlink(self.related_field))
 
     def aremove_instance(self) -> Coroutine[Any, Any, None]:
-        """Remove all links to the object by this field, awaiting."""
+        """Remove all links to the object by this field, in asyncio."""
         runner = self.instance._resolve()
         return runner.arun(self.instance._unlink(self.related_field))  # type: ignore[no-any-return]
