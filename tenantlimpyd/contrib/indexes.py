@@ -143,10 +143,10 @@ class MultiIndexes(BaseIndex):
         return self.claims(name, *args)[0]
 
     def keeper(self) -> BaseIndex:
-        """Return the first of the indexes that can keep a value unique, which is the one that does.
+        """Return the index that keeps values unique: the first one that supports uniqueness.
 
         Raises:
-            ImplementationError: none of them can.
+            ImplementationError: If none of the indexes supports uniqueness.
         """
         for child in self.children:
             if child.handle_uniqueness:
@@ -272,10 +272,10 @@ class ScoredEqualIndex(Spanning):
         return kept if score is None else {*kept, Entry(key, pk, score)}
 
     def check_row(self, row: Row) -> None:
-        """Raise where the score is no number.
+        """Raise an error if the score is not a number.
 
         Raises:
-            ValueError: it is none.
+            ValueError: If the score is not a number.
         """
         (name,) = self.other_names()
         if row[name] is not None and _score(row[name]) is None:

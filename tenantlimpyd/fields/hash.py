@@ -266,10 +266,10 @@ class HashField(HashReading):
 
 
 def _subkey(key: Any) -> Any:
-    """Return a sub-key, if redis-py sends its type.
+    """Return a sub-key if redis-py can send a value of its type.
 
     Raises:
-        redis.DataError: it doesn't.
+        redis.DataError: If it can't.
     """
     if isinstance(key, bool) or not isinstance(key, str | bytes | memoryview | int | float):
         raise DataError(f"a sub-key can't be a {type(key).__name__}: give text, bytes, a whole number or a float")

@@ -86,7 +86,7 @@ class Expiring:
         def _read(self, word: str, *args: Any, **options: Any) -> Operation[Any]: ...
 
     def refuse_expiry(self, command: str) -> None:
-        """Raise if the field is indexed.
+        """Raise an error if the field is indexed.
 
         Raises:
             ImplementationError: If the field is indexed.

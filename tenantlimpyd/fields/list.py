@@ -153,7 +153,7 @@ class ListField(MultiValuesField):
         """Replace the value at a position; return True.
 
         Raises:
-            redis.ResponseError: there is none.
+            redis.ResponseError: If the list has no such position.
         """
         new = self._sendable(value)
         return (  # type: ignore[no-any-return]

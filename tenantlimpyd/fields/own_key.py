@@ -18,10 +18,10 @@ CHUNK = 4000
 
 
 def need_any(values: Sized, command: str) -> None:
-    """Raise if there are no values, before anything is sent or an object stored.
+    """Raise the server's error for a command without values, before anything is sent or an object is stored.
 
     Raises:
-        redis.ResponseError: there are none; what the server would say.
+        redis.ResponseError: If no values are given.
     """
     if not values:
         raise ResponseError(f"wrong number of arguments for '{command}' command: it needs at least one value")

@@ -22,17 +22,17 @@ _NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|
 
 
 def _pairs(raw: Sequence[Any]) -> list[tuple[str, float]]:
-    """Return members and scores, of the shapes that scripts and the two protocols give them in."""
+    """Return members and scores, from the shapes in which scripts, RESP2 and RESP3 return them."""
     if raw and isinstance(raw[0], list | tuple):
         return [(member, float(score)) for member, score in raw]
     return [(raw[at], float(raw[at + 1])) for at in range(0, len(raw), 2)]
 
 
 def _checked(score: Any) -> Any:
-    """Return a score, if the server will take it for a number: where it is one of many, none may be refused halfway.
+    """Return a score if the server accepts it as a number, so that no score of several is refused after others are stored.
 
     Raises:
-        redis.ResponseError: it will not.
+        redis.ResponseError: If the server would not accept it.
     """
     try:
         number = float(score)

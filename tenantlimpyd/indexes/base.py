@@ -174,10 +174,10 @@ class BaseIndex(IndexMaintenance):
     # What it keeps
 
     def check_value(self, *args: Any) -> None:
-        """Raise where a value that is about to be stored can't be indexed; arguments as for :meth:`entries`.
+        """Raise an error if a value can't be indexed, before it is stored; the arguments are those of :meth:`entries`.
 
         Raises:
-            ValueError: it can't.
+            ValueError: If the value can't be indexed.
         """
 
     @property

@@ -103,7 +103,7 @@ class IndexMaintenance:
             accepted_key_types: the kinds the caller can take; None: any.
 
         Raises:
-            ImplementationError: this index has none of these kinds.
+            ImplementationError: If the index has keys of none of these kinds.
         """
         accepted = set(self.supported_key_types if accepted_key_types is None else accepted_key_types)
         if not accepted & set(self.supported_key_types):

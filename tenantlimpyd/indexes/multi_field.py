@@ -114,10 +114,10 @@ class Spanning(BaseIndex):
         return []
 
     def check_row(self, row: Row) -> None:
-        """Raise where values that are about to be stored can't be indexed.
+        """Raise an error if the values of the fields can't be indexed, before they are stored.
 
         Raises:
-            ValueError: they can't.
+            ValueError: If they can't be indexed.
         """
 
     def joint_source(self, name: str, values: Mapping[str, tuple[Any, ...]]) -> Source:

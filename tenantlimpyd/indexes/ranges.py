@@ -122,10 +122,10 @@ class NumberRangeIndex(BaseRangeIndex):
         Args:
             value: the value.
             transform: whether it has to be transformed first.
-            strict: raise for what is no number, where the index is to.
+            strict: whether to raise an error for a value that is not a number, if the index is configured to refuse it.
 
         Raises:
-            ValueError: it is none.
+            ValueError: If ``strict`` is true, and the index refuses the value, which is not a number.
         """
         if transform:
             value = self.transform_value(value)
@@ -153,10 +153,10 @@ class NumberRangeIndex(BaseRangeIndex):
         return self.field.many_values
 
     def check_value(self, *args: Any) -> None:
-        """Raise where a value is no number, and the index is to refuse it, or to keep numbers unique.
+        """Raise an error if a value is not a number, and the index refuses such values or the field is unique.
 
         Raises:
-            ValueError: it is none.
+            ValueError: If the value is not a number and is refused.
         """
         number = self.number(args[-1], strict=True)
         if math.isnan(number):

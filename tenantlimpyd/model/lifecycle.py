@@ -149,11 +149,11 @@ class Lifecycle:
     # The values last seen, by which an indexed write needs one round trip
 
     def _known_value(self, slot: ValueLocation) -> Stored:
-        """Return what the slot was seen to hold last; None also where nothing is known. A guess: writes are guarded."""
+        """Return the value last seen at a location; None if there was none or it is unknown. Guards check it in writes."""
         return self._known.get(slot)
 
     def _remember(self, slot: ValueLocation, value: Stored) -> None:
-        """Keep what a slot was seen to hold."""
+        """Remember the value seen at a location."""
         self._known[slot] = value
 
     def _new_change(self, rule: str) -> Change:

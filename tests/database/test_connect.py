@@ -113,7 +113,7 @@ def test_key_prefix_can_not_change(opened):
     database.connect(**to(database, db=3), key_prefix="a:")
     with pytest.raises(ConfigurationError, match="make another RedisDatabase"):
         database.connect(**to(database, db=2), key_prefix="b:")
-    with pytest.raises(ConfigurationError, match="key_prefix stays"):
+    with pytest.raises(ConfigurationError, match="key_prefix can't be changed from"):
         database.reset(**to(database, db=2), key_prefix="")
     assert (database.key_prefix, database.keyspace.prefix, database.keyspace.db) == ("a:", "a:", 3)
 

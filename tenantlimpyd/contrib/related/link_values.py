@@ -33,10 +33,10 @@ def check_place(field: RelatedFieldMixin[Any], mine: Placement, other: Placement
 
 
 def check_model(field: RelatedFieldMixin[Any], model: Any, what: str) -> None:
-    """Raise unless a field stands for objects of ``model``.
+    """Raise an error unless a field links to objects of ``model``.
 
     Raises:
-        ImplementationError: it stands for those of another model.
+        ImplementationError: If the field links to objects of another model.
     """
     target = field.related_model
     if model is not target and (model._name, model.database) != (target._name, target.database):
