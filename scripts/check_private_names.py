@@ -2,9 +2,9 @@
 """Find private names that one package of tenantlimpyd uses of another.
 
 A name that begins with one underscore belongs to the package that defines it: the folder under `tenantlimpyd/`, or the module
-where there is no folder. Another package may use it on `self`, `cls` or `super()`, as a subclass does; if a protocol in
-`_abc.py` declares it; or if it is one of limpyd's names in `LIMPYD_NAMES`. Prints each use with its place, and exits with 1
-if there is one.
+where there is no folder. Another package may use it on `self`, `cls` or `super()`, as a subclass does; if a protocol
+declares it (`tenantlimpyd/_abc.py` says why); or if it is one of limpyd's names in `LIMPYD_NAMES`. Prints each use with its
+place, and exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ def definitions(tree: ast.AST) -> Iterator[str]:
                 yield name
 
 
+def declared_by_protocols(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that protocols declare."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any("Protocol" in ast.unparse(base) for base in node.bases):
+            yield from definitions(node)
+
+
 def uses(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield the line and name of each private name that a module may be taking from elsewhere."""
     for node in ast.walk(tree):
@@ -77,7 +84,7 @@ def foreign_uses() -> Iterator[tuple[str, int, str]]:
     defined = defaultdict(set)
     for path, tree in trees.items():
         defined[owner(path)].update(filter(is_private, definitions(tree)))
-    shared = LIMPYD_NAMES | OTHERS | defined["_abc"]
+    shared = LIMPYD_NAMES | OTHERS | {name for tree in trees.values() for name in declared_by_protocols(tree)}
     for path, tree in trees.items():
         place = path.relative_to(PACKAGE).as_posix()
         for line, name in uses(tree):

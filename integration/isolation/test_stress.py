@@ -17,7 +17,7 @@ import pytest
 from integration.isolation.keyspaces import Plot, found_hits, make_router, seed, strays
 from integration.isolation.worker import Report, work
 from integration.isolation.workloads import run_all
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.servers import ServerHandle
 

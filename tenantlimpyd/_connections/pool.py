@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -25,13 +25,11 @@ from tenantlimpyd._connections.borrower import Borrower, Waiter
 from tenantlimpyd._connections.breaker import PROBE_WAIT_SECONDS
 from tenantlimpyd._connections.connection_classes import shared_connection_class
 from tenantlimpyd._connections.deadline import current_deadline
+from tenantlimpyd._connections.endpoint_state import EndpointState
+from tenantlimpyd._connections.limiter import ConnectionLimiter
 from tenantlimpyd._connections.live_connections import LiveConnections, Permit
 from tenantlimpyd._connections.redis_internals import async_has_unexpected_data
 from tenantlimpyd._connections.write_coalescer import WriteCoalescer
-
-if TYPE_CHECKING:
-    from tenantlimpyd._connections.endpoint import EndpointState
-    from tenantlimpyd._connections.limiter import ConnectionLimiter
 
 __all__ = ["AsyncPool", "Pool", "pool_arguments"]
 

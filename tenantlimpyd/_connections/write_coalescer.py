@@ -11,14 +11,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sized
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tenantlimpyd._connections import fork
 
-if TYPE_CHECKING:
-    from tenantlimpyd._connections.connection_async import AsyncSharedConnection
-
 __all__ = ["WriteCoalescer"]
+
+
+class DeferringConnection(Protocol):
+    """A connection whose writes are deferred.
+
+    Attributes:
+        unsent: the deferred bytes.
+    """
+
+    unsent: bytes | None
+
+    def flush_unsent(self) -> None:
+        """Send the deferred bytes."""
 
 
 class WriteCoalescer:
@@ -35,14 +45,14 @@ class WriteCoalescer:
         self._live = live
         self._idle = idle
         self._born = fork.generation
-        self._kept: deque[AsyncSharedConnection] = deque()
+        self._kept: deque[DeferringConnection] = deque()
 
     @property
     def is_useful(self) -> bool:
         """Whether other connections may send too. A single command is better sent at once."""
         return len(self._live) - len(self._idle) > 1
 
-    def keep(self, connection: AsyncSharedConnection, packed: bytes) -> None:
+    def keep(self, connection: DeferringConnection, packed: bytes) -> None:
         """Defer a write until the loop's next iteration."""
         if not self._kept:
             asyncio.get_running_loop().call_soon(self.send)

@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-import attrs
-
-from tenantlimpyd._operations.steps import Runner
+from tenantlimpyd._abc import ModelClass
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd._registry.relations import Relation, Relations
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes import BaseIndex, EqualIndex
 from tenantlimpyd.pipelines import PipelineHost
 
-if TYPE_CHECKING:
-    from tenantlimpyd.model import RedisModel
-
-__all__ = ["Database", "ModelHost", "Placement"]
-
-
-class Database(Runner, Protocol):
-    """The interface of a database for models: it runs operations, and has a key prefix."""
-
-    @property
-    def key_prefix(self) -> str:
-        """The text before every key of the database; may be empty."""
-        ...
-
-    @property
-    def connection(self) -> Any:
-        """The redis-py client."""
-        ...
-
-
-@attrs.frozen(eq=False)
-class Placement:
-    """The placement of an object when it is made: the database and, for a routed model, the tenant.
-
-    Attributes:
-        database: runs the objects' operations for as long as they live.
-        host: the host that the model is bound to: the database itself, or a router.
-        tenant: the tenant id; None if the host is not a router.
-    """
-
-    database: Any
-    host: ModelHost
-    tenant: str | None = None
-
-    def runner(self) -> Database:
-        """Return the database, after the host has checked that it may be used in this context.
-
-        Raises:
-            WrongTenantError: If another tenant of the same router is current.
-        """
-        self.host.check_placement(self)
-        return self.database  # type: ignore[no-any-return]
+__all__ = ["ModelHost"]
 
 
 class _Registry:
@@ -63,7 +21,7 @@ class _Registry:
     __slots__ = ("lock", "models", "relations")
 
     def __init__(self) -> None:
-        self.models: dict[str, type[RedisModel]] = {}
+        self.models: dict[str, ModelClass] = {}
         self.relations = Relations()
         self.lock = threading.RLock()
 
@@ -95,7 +53,7 @@ class ModelHost(PipelineHost):
         return registry
 
     @property
-    def _models(self) -> dict[str, type[RedisModel]]:
+    def _models(self) -> dict[str, ModelClass]:
         return self._registered().models
 
     @property
@@ -118,7 +76,7 @@ class ModelHost(PipelineHost):
     def check_placement(self, placement: Placement) -> None:
         """Raise an error if an object with this placement may not be used in this context."""
 
-    def _add_model(self, model: type[RedisModel], *, replacing: bool = False) -> type[RedisModel]:
+    def _add_model(self, model: ModelClass, *, replacing: bool = False) -> ModelClass:
         """Register a model and return it, or the one registered before from the same source with the same definition.
 
         Args:
@@ -147,15 +105,15 @@ class ModelHost(PipelineHost):
             return model
         return registered
 
-    def _related_model(self, name: str) -> type[RedisModel] | None:
+    def _related_model(self, name: str) -> ModelClass | None:
         """Return the model that a relation's target names; None if it is not defined (yet)."""
         return self._relations.target(name, self._models)  # type: ignore[no-any-return]
 
-    def _relations_to(self, model: type[RedisModel]) -> list[Relation]:
+    def _relations_to(self, model: Any) -> list[Relation]:
         """Return the relations whose fields hold pks of a model's objects."""
         return self._relations.to(model, self._models)
 
-    def _use_for_model(self, model: type[RedisModel]) -> list[type[RedisModel]]:
+    def _use_for_model(self, model: Any) -> list[Any]:
         """Move a model, and its submodels that share its database, to this host: all of them, or none.
 
         Returns:
@@ -199,16 +157,16 @@ class ModelHost(PipelineHost):
         return moved
 
 
-def _described(model: type[RedisModel]) -> str:
+def _described(model: ModelClass) -> str:
     return f"{model.__module__}.{model.__qualname__}"
 
 
-def _with_submodels(model: type[RedisModel], source: ModelHost | None) -> list[type[RedisModel]]:
+def _with_submodels(model: ModelClass, source: ModelHost | None) -> list[ModelClass]:
     """Return the model and, through its submodels, those bound to ``source``; each once, however it is inherited.
 
     Classes whose registration was refused are no models, though Python remembers them among the subclasses for a while.
     """
-    found: dict[type[RedisModel], None] = {}
+    found: dict[ModelClass, None] = {}
     waiting = [model]
     while waiting:
         each = waiting.pop()

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.collection.operands import ReadValues, resolved, right_hand
 from tenantlimpyd.exceptions import ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.collection.manager import CollectionManager
 from tenantlimpyd.collection.operands import ReadValues, check_same_database, resolved, right_hand
 from tenantlimpyd.collection.plan import Keyed, Members, Place

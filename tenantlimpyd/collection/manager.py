@@ -21,7 +21,7 @@ from tenantlimpyd.fields.base import RedisField
 from tenantlimpyd.indexes.pk_sources import Nothing, Whole
 
 if TYPE_CHECKING:
-    from tenantlimpyd._registry.host import Database, Placement
+    from tenantlimpyd._registry.placement import Database, Placement
 
 __all__ = ["CollectionManager"]
 

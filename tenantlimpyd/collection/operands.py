@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from tenantlimpyd._operations.steps import Batch, Command, Operation
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.exceptions import ImplementationError, WrongTenantError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
 from tenantlimpyd.fields.pk import PKField

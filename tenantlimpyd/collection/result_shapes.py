@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.collection.evaluation import Column
 from tenantlimpyd.fields.instance_hash import InstanceHashField
 from tenantlimpyd.fields.pk import PKField

@@ -21,7 +21,8 @@ from tenantlimpyd._connections.settings import DEFAULT_CONNECTION_SETTINGS, Keys
 from tenantlimpyd._context_managers import AsyncCloseOnExit, CloseOnExit
 from tenantlimpyd._operations import drivers
 from tenantlimpyd._operations.steps import Operation, Script
-from tenantlimpyd._registry.host import ModelHost, Placement
+from tenantlimpyd._registry.host import ModelHost
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.database.key_scan import KeyScans
 from tenantlimpyd.exceptions import (
     ConfigurationError,

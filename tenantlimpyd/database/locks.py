@@ -19,7 +19,7 @@ from tenantlimpyd.keys import make_key
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tenantlimpyd._registry.host import Placement
+    from tenantlimpyd._registry.placement import Placement
 
 __all__ = ["FieldLock"]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
 from tenantlimpyd._operations.steps import Command, Operation, Runner, twins
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd._registry.relations import Relation
 from tenantlimpyd.atomic import (
     Change,
@@ -22,11 +23,9 @@ from tenantlimpyd.atomic import (
 )
 from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.indexing import Indexing
+from tenantlimpyd.fields.owner import ModelInstance, OwnerClass
 from tenantlimpyd.indexes import BaseIndex, stored_text
 from tenantlimpyd.utils import NotProvided, make_key
-
-if TYPE_CHECKING:
-    from tenantlimpyd.model import RedisModel
 
 __all__ = ["RedisField", "SingleValueField", "Value"]
 
@@ -59,8 +58,8 @@ class RedisField(Indexing):
     """For fields that hold pks of objects of another model: which one's."""
 
     name: str
-    _model: type[RedisModel]
-    _instance: RedisModel | None = None
+    _model: OwnerClass
+    _instance: ModelInstance | None = None
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class RedisField(Indexing):
             "field's own command, to store a value"
         )
 
-    def attached_copy(self, model: type[RedisModel], name: str) -> Self:
+    def attached_copy(self, model: Any, name: str) -> Self:
         """Return a declaration like this one, for a model."""
         field = copy.copy(self)
         field.name = name
@@ -120,7 +119,7 @@ class RedisField(Indexing):
         field._indexes = None
         return field
 
-    def bound_to(self, instance: RedisModel) -> Self:
+    def bound_to(self, instance: ModelInstance) -> Self:
         """Return this field bound to an instance."""
         field = object.__new__(type(self))  # copy.copy does the same at three times the price, for each object's field
         field.__dict__.update(self.__dict__)
@@ -137,7 +136,7 @@ class RedisField(Indexing):
         """Whether this is the field of an instance."""
         return self._instance is not None
 
-    def _bound(self) -> RedisModel:
+    def _bound(self) -> ModelInstance:
         if self._instance is None:
             raise ImplementationError(
                 f"{self.name!r} is the field of the class {self._model.__name__}: this needs the field of an instance"
@@ -146,7 +145,8 @@ class RedisField(Indexing):
 
     def _resolve(self) -> Runner:
         if self._instance is None:
-            return self._model.database.placement().runner()
+            placement: Placement = self._model.database.placement()
+            return placement.runner()
         return self._instance._resolve()
 
     @property

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tenantlimpyd._operations.steps import Batch, Command, Operation, Runner, together, twins
 from tenantlimpyd.atomic import Change, Content, KnownValues, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, UniquenessError, shown
+from tenantlimpyd.fields.owner import ModelInstance, OwnerClass
 from tenantlimpyd.indexes import BaseIndex, Entry
 from tenantlimpyd.indexes.maintenance import DEFAULT_CHUNK, placed_twins
 from tenantlimpyd.indexes.multi_field import AtSubkey
 from tenantlimpyd.utils import NotProvided
-
-if TYPE_CHECKING:
-    from tenantlimpyd.model import RedisModel
 
 __all__ = ["Indexing"]
 
@@ -31,10 +29,10 @@ class Indexing:
         single_value: ClassVar[bool]
         index_classes: list[type[BaseIndex]]
         _indexes: list[BaseIndex] | None
-        _model: type[RedisModel]
-        _instance: RedisModel | None
+        _model: OwnerClass
+        _instance: ModelInstance | None
 
-        def _bound(self) -> RedisModel: ...
+        def _bound(self) -> ModelInstance: ...
         def _resolve(self) -> Runner: ...
 
     # Which there are

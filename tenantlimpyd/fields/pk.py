@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet  # `set` is a method here
 from typing import Any
 
 from tenantlimpyd._operations.steps import Command, Operation, twins
-from tenantlimpyd._registry.host import Database
+from tenantlimpyd._registry.placement import Database
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.fields.base import RedisField
 from tenantlimpyd.indexes import stored_text

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tenantlimpyd._operations.steps import Command, Operation
-
-if TYPE_CHECKING:
-    from tenantlimpyd.fields.base import RedisField
 
 __all__ = ["aitems", "items", "pattern_words"]
 
 T = TypeVar("T")
+
+
+class ScannedField(Protocol):
+    """The field whose content is scanned."""
+
+    @property
+    def key(self) -> str:
+        """The key that holds the content."""
+
+    def _bound(self) -> Any:
+        """Return the object of the field."""
+
+    def _resolve(self) -> Any:
+        """Return the database, once it may be used in this context."""
+
+
 DEFAULT_PAGE = 1000
 
 
@@ -27,7 +40,7 @@ def _page(word: str, key: str, cursor: int, words: list[Any]) -> Operation[tuple
     return int(following), page
 
 
-def items(field: RedisField, word: str, words: list[Any], each: Callable[[Any], Iterable[T]]) -> Iterator[T]:
+def items(field: ScannedField, word: str, words: list[Any], each: Callable[[Any], Iterable[T]]) -> Iterator[T]:
     """Iterate over all of a field's content, blocking. Each page is asked for under the tenant of the field, or none.
 
     Raises:
@@ -47,7 +60,7 @@ def items(field: RedisField, word: str, words: list[Any], each: Callable[[Any], 
     return items()
 
 
-def aitems(field: RedisField, word: str, words: list[Any], each: Callable[[Any], Iterable[T]]) -> AsyncIterator[T]:
+def aitems(field: ScannedField, word: str, words: list[Any], each: Callable[[Any], Iterable[T]]) -> AsyncIterator[T]:
     """Iterate as :func:`items`, with ``async for``."""
     key = _checked_key(field)
 
@@ -63,7 +76,7 @@ def aitems(field: RedisField, word: str, words: list[Any], each: Callable[[Any],
     return items()
 
 
-def _checked_key(field: RedisField) -> str:
+def _checked_key(field: ScannedField) -> str:
     field._bound().require_pk()
     field._resolve()
     return field.key

@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from tenantlimpyd._abc import IndexedField
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.entries import Claim, Entry, stored_text
 from tenantlimpyd.indexes.maintenance import IndexMaintenance
 from tenantlimpyd.indexes.pk_sources import Source
 from tenantlimpyd.keys import make_key
-
-if TYPE_CHECKING:
-    from tenantlimpyd.fields.base import RedisField
-    from tenantlimpyd.indexes.multi_field import Spanning
 
 __all__ = ["BaseIndex", "Claim", "Entry", "stored_text"]
 
@@ -54,7 +51,7 @@ class BaseIndex(IndexMaintenance):
         {"prefix", "transform", "handle_uniqueness", "key", "name"}
     )
 
-    def __init__(self, field: RedisField, parent: BaseIndex | None = None) -> None:
+    def __init__(self, field: IndexedField, parent: BaseIndex | None = None) -> None:
         """Make the index of a field.
 
         Args:
@@ -158,16 +155,16 @@ class BaseIndex(IndexMaintenance):
 
     # Several fields
 
-    def spanning(self) -> list[Spanning]:
+    def spanning(self) -> list[Any]:
         """Return the indexes over several fields whose entries depend on this index's field; for most, none."""
         return []
 
     @classmethod
-    def checked_model(cls, model: Any, field: RedisField) -> None:
+    def checked_model(cls, model: Any, field: Any) -> None:
         """Hook: called for each field that has this index when its model is made; raises where it can't have it."""
 
     @classmethod
-    def spanning_classes(cls) -> list[type[Spanning]]:
+    def spanning_classes(cls) -> list[type[Any]]:
         """Return the classes of the indexes over several fields that it is, or is composed of; for most, none."""
         return []
 

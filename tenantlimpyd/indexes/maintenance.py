@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
+from tenantlimpyd._abc import IndexedField
 from tenantlimpyd._operations.scan_page import ScanOptions, scan_page
 from tenantlimpyd._operations.steps import Batch, Command, Operation
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.filter_keys import store_source
 from tenantlimpyd.indexes.pk_sources import Whole
 from tenantlimpyd.keys import escape_glob, make_key
-
-if TYPE_CHECKING:
-    from tenantlimpyd.fields.base import RedisField
-    from tenantlimpyd.indexes.base import BaseIndex
 
 __all__ = ["DEFAULT_CHUNK", "IndexMaintenance", "placed_twins"]
 
@@ -53,13 +50,34 @@ def placed_twins(
     return blocking, awaiting
 
 
+class StoredIndex(Protocol):
+    """An index whose keys are searched for."""
+
+    field: IndexedField
+
+    @property
+    def supported_key_types(self) -> frozenset[str]:
+        """The types of its keys."""
+
+    @property
+    def fixed_parts(self) -> Sequence[str]:
+        """What its keys have between the name of the field and the value."""
+
+    @property
+    def ends_with_value(self) -> bool:
+        """Whether its keys end with the value."""
+
+    def leaves(self) -> Sequence[Any]:
+        """Return the indexes that it is composed of, or itself."""
+
+
 class IndexMaintenance:
     """The part of an index that talks to Redis, on the database that is current when a method is called."""
 
     if TYPE_CHECKING:
-        field: RedisField
+        field: IndexedField
         supported_key_types: ClassVar[frozenset[str]]
-        leaves: Callable[[], list[BaseIndex]]
+        leaves: Callable[[], list[Any]]
         storage_key: Callable[..., str]
         source: Callable[..., Any]
         remove_prefix: Callable[[str | None], str | None]
@@ -79,7 +97,7 @@ class IndexMaintenance:
         return self.placed().runner().connection
 
     def _storage(self, placement: Any) -> str:
-        return self.field._model.storage_name(placement.database.key_prefix)
+        return str(self.field._model.storage_name(placement.database.key_prefix))
 
     def get_storage_key(self, *args: Any, transform_value: bool = True) -> str:
         """Return the key for a value in the current database, its prefix included.
@@ -186,7 +204,7 @@ class IndexMaintenance:
     get_all_storage_keys, aget_all_storage_keys = placed_twins(_get_all_storage_keys)
 
 
-def _keys_of(index: BaseIndex, placement: Any) -> Operation[set[str]]:
+def _keys_of(index: StoredIndex, placement: Any) -> Operation[set[str]]:
     prefix, name = placement.database.key_prefix, index.field._model._name
     start = make_key(name, index.field.name) + ":"
     found: set[str] = set()
@@ -204,7 +222,7 @@ def _keys_of(index: BaseIndex, placement: Any) -> Operation[set[str]]:
     return {prefix + key for key in found - taken}
 
 
-def _is_own(index: BaseIndex, key: str, start: str) -> bool:
+def _is_own(index: StoredIndex, key: str, start: str) -> bool:
     """Return whether a key that starts with the field's is this index's, by its name."""
     rest = key[len(start) :]
     if not _fits(index, rest):
@@ -217,7 +235,7 @@ def _is_own(index: BaseIndex, key: str, start: str) -> bool:
     return not any(len(name) > len(own) and key.startswith(name + ":") for name in models)
 
 
-def _fits(index: BaseIndex, rest: str) -> bool:
+def _fits(index: StoredIndex, rest: str) -> bool:
     fixed = ":".join(index.fixed_parts)
     if index.field.has_subkeys:
         if not fixed:
@@ -229,11 +247,11 @@ def _fits(index: BaseIndex, rest: str) -> bool:
     return rest.startswith(f"{fixed}:") if fixed else True
 
 
-def _more_exact(one: BaseIndex, other: BaseIndex) -> bool:
+def _more_exact(one: StoredIndex, other: StoredIndex) -> bool:
     return (not one.ends_with_value, len(one.fixed_parts)) > (not other.ends_with_value, len(other.fixed_parts))
 
 
-def _objects(index: BaseIndex, key: str, name: str) -> Iterator[str]:
+def _objects(index: StoredIndex, key: str, name: str) -> Iterator[str]:
     """Return the pks whose objects would have a value in this key."""
     for last in (*index.field._model._fields, "hash"):
         if key.endswith(f":{last}") and len(key) > len(name) + len(last) + 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
@@ -16,9 +16,6 @@ from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.indexes.base import BaseIndex
 from tenantlimpyd.indexes.entries import Claim, Entry, stored_text
 from tenantlimpyd.indexes.pk_sources import Source
-
-if TYPE_CHECKING:
-    from tenantlimpyd.fields.base import RedisField
 
 __all__ = ["AtSubkey", "Companion", "Held", "Row", "Spanning", "rows_of", "turned"]
 
@@ -130,7 +127,7 @@ class Spanning(BaseIndex):
         raise NotImplementedError
 
     @classmethod
-    def checked_model(cls, model: Any, field: RedisField) -> None:
+    def checked_model(cls, model: Any, field: Any) -> None:
         """Raise where a model doesn't have the fields this index needs.
 
         Raises:

@@ -6,7 +6,8 @@ import functools
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tenantlimpyd._registry.host import Database, ModelHost, Placement
+from tenantlimpyd._registry.host import ModelHost
+from tenantlimpyd._registry.placement import Database, Placement
 from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.exceptions import DoesNotExist, shown
 from tenantlimpyd.fields.base import RedisField

@@ -11,7 +11,7 @@ from tenantlimpyd.exceptions import shown
 from tenantlimpyd.indexes import stored_text
 
 if TYPE_CHECKING:
-    from tenantlimpyd._registry.host import Database
+    from tenantlimpyd._registry.placement import Database
 
 __all__ = ["InstanceHashCommands"]
 

@@ -18,7 +18,7 @@ from tenantlimpyd.indexes.multi_field import AtSubkey, Held, Spanning, rows_of, 
 from tenantlimpyd.utils import NotProvided
 
 if TYPE_CHECKING:
-    from tenantlimpyd._registry.host import Database, Placement
+    from tenantlimpyd._registry.placement import Database, Placement
 
 __all__ = ["Lifecycle"]
 

@@ -54,7 +54,7 @@ class MetaRedisModel(type):
                 "Write `database = ...` in its body or a base's, or `abstract = True`."
             )
         # A body with super() or __class__ makes Python insist on the new class.
-        registered = host._add_model(cls, replacing="__classcell__" in body)  # type: ignore[arg-type]
+        registered: Any = host._add_model(cls, replacing="__classcell__" in body)  # type: ignore[arg-type]
         if registered is cls:
             cls._registered = True
         return registered
@@ -75,7 +75,7 @@ class MetaRedisModel(type):
         for key, field in fields.items():
             _check_name(cls, key, field)
             _check_overrides(cls, key, field)
-            attached = field.attached_copy(cls, key)  # type: ignore[arg-type]
+            attached = field.attached_copy(cls, key)
             cls._class_fields[key] = attached
             setattr(cls, key, attached)
             setattr(cls, f"_redis_attr_{key}", _Declaration(attached))

@@ -9,7 +9,8 @@ from tenantlimpyd._operations.steps import Batch, Command, Operation
 from tenantlimpyd.exceptions import DoesNotExist, UniquenessError
 
 if TYPE_CHECKING:
-    from tenantlimpyd._registry.host import Database, ModelHost, Placement
+    from tenantlimpyd._registry.host import ModelHost
+    from tenantlimpyd._registry.placement import Database, Placement
     from tenantlimpyd.collection import CollectionManager
 
 __all__ = ["ModelQueries"]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tenantlimpyd.pipelines.pipeline import Pipeline
+from tenantlimpyd._abc import QueueingPipeline
 
 __all__ = ["Place", "active", "enter", "here", "leave"]
 
 Place = tuple[int, Any]
 """A thread, and the task in it; None outside of tasks."""
 
-_entered: ContextVar[tuple[Pipeline, ...]] = ContextVar("tenantlimpyd.pipelines", default=())
-_shared: tuple[Pipeline, ...] = ()
+_entered: ContextVar[tuple[QueueingPipeline, ...]] = ContextVar("tenantlimpyd.pipelines", default=())
+_shared: tuple[QueueingPipeline, ...] = ()
 _shared_lock = threading.Lock()
 
 
@@ -29,7 +28,7 @@ def here() -> Place:
     return threading.get_ident(), task
 
 
-def active(database: Any) -> Pipeline | None:
+def active(database: Any) -> QueueingPipeline | None:
     """Return the pipeline that queues this database's commands here, or None if they are sent at once.
 
     New tasks and threads may start with a copy of this context. They are not in the pipeline's block, so the thread and
@@ -45,7 +44,7 @@ def active(database: Any) -> Pipeline | None:
     return None
 
 
-def enter(pipeline: Pipeline) -> None:
+def enter(pipeline: QueueingPipeline) -> None:
     """Make this pipeline queue the commands of this thread or task; of all threads if it is shared."""
     global _shared  # noqa: PLW0603 - the shared ones of all threads, guarded by the lock
     if pipeline.shared:
@@ -55,7 +54,7 @@ def enter(pipeline: Pipeline) -> None:
         _entered.set((*_entered.get(), pipeline))
 
 
-def leave(pipeline: Pipeline) -> None:
+def leave(pipeline: QueueingPipeline) -> None:
     """Undo :func:`enter`. Pipelines may be left in any order and in any context."""
     global _shared  # noqa: PLW0603
     if pipeline.shared:

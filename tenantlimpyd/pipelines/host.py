@@ -13,7 +13,7 @@ from redis.exceptions import WatchError
 from tenantlimpyd.pipelines.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from tenantlimpyd._registry.host import Placement
+    from tenantlimpyd._registry.placement import Placement
 
 __all__ = ["PipelineHost"]
 

@@ -17,7 +17,7 @@ from tenantlimpyd.pipelines.watching import Watching
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tenantlimpyd._registry.host import Placement
+    from tenantlimpyd._registry.placement import Placement
 
 __all__ = ["Pipeline"]
 

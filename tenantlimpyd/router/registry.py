@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from tenantlimpyd._connections import fork
 from tenantlimpyd._connections.settings import Keyspace
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError
 from tenantlimpyd.keys import prefixes_overlap

@@ -16,7 +16,7 @@ from tenantlimpyd.exceptions import ConfigurationError, UnknownTenantError
 from tenantlimpyd.router.registry import UnknownIds
 
 if TYPE_CHECKING:
-    from tenantlimpyd._registry.host import Placement
+    from tenantlimpyd._registry.placement import Placement
     from tenantlimpyd.database import RedisDatabase
 
 __all__ = ["UNKNOWN_SECONDS", "Resolver", "ResolverCalls"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from tenantlimpyd._connections.budget import Budget, PoolStats
 from tenantlimpyd._context_managers import AsyncCloseOnExit, CloseOnExit
 from tenantlimpyd._fanout.outcomes import Job
-from tenantlimpyd._registry.host import ModelHost, Placement
+from tenantlimpyd._registry.host import ModelHost
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd._tenant_ids import DEFAULT_GRAMMAR
 from tenantlimpyd.context import enter, entry_of, frames, leave, request_entry_of
 from tenantlimpyd.database import RedisDatabase

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenantlimpyd import logs
 from tenantlimpyd._connections.budget import Budget, checked_budget
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd._tenant_ids import checked, compiled
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.exceptions import ConfigurationError, SharedKeyspaceError, UnknownTenantError, shown

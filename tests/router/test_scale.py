@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.database import RedisDatabase
 from tenantlimpyd.router import DatabaseRouter
 from tenantlimpyd.router.registry import TenantRegistry

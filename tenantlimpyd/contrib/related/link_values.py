@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from tenantlimpyd._registry.host import Placement
+from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.exceptions import ImplementationError, WrongTenantError
-
-if TYPE_CHECKING:
-    from tenantlimpyd.contrib.related.mixins import RelatedFieldMixin
 
 __all__ = ["check_model", "check_place"]
 
 
-def check_place(field: RelatedFieldMixin[Any], mine: Placement, other: Placement, what: str) -> None:
+class LinkingField(Protocol):
+    """A field whose values are links to objects."""
+
+    name: str
+
+    @property
+    def _model(self) -> Any:
+        """The model of the field."""
+
+    @property
+    def related_model(self) -> Any:
+        """The model of the objects."""
+
+
+def check_place(field: LinkingField, mine: Placement, other: Placement, what: str) -> None:
     """Raise unless something at ``other`` may be linked to an object at ``mine`` by a field.
 
     Raises:
@@ -32,7 +43,7 @@ def check_place(field: RelatedFieldMixin[Any], mine: Placement, other: Placement
         )
 
 
-def check_model(field: RelatedFieldMixin[Any], model: Any, what: str) -> None:
+def check_model(field: LinkingField, model: Any, what: str) -> None:
     """Raise an error unless a field links to objects of ``model``.
 
     Raises:

@@ -21,7 +21,7 @@ from tenantlimpyd.fields.multi_value import MultiValuesField
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from tenantlimpyd._registry.host import Placement
+    from tenantlimpyd._registry.placement import Placement
     from tenantlimpyd.model import RedisModel
 
     M = TypeVar("M", bound=RedisModel, default=Any)
