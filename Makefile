@@ -35,6 +35,7 @@ integration: .venv/.ready ## the tests on containers, or on embedded servers whe
 check: .venv/.ready types docs examples ## format, lint, types, layers, documentation and its examples
 	$(BIN)/ruff format --check && $(BIN)/ruff check
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_private_names.py
 
 types: .venv/.ready ## types: the package, and its use as users see it
 	$(BIN)/mypy && $(BIN)/pyright

@@ -17,8 +17,19 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "tenantlimpyd"
 
-LIMPYD_NAMES: frozenset[str] = frozenset()
-"""limpyd's own private names which its applications and extensions use. They keep their names (docs/migrating.md)."""
+LIMPYD_NAMES = frozenset({
+    "_add_filters",  # of a collection: what subclasses override
+    "_add_model",  # of a database
+    "_creation_order",  # of a field
+    "_fields",  # of a model: the names
+    "_instance",  # of a field: the object
+    "_model",  # of a field and of an index
+    "_models",  # of a database
+    "_name",  # of a model: the storage name
+    "_pk",  # of an object
+    "_use_for_model",  # of a database
+})  # fmt: skip
+"""limpyd's own private names, which extensions of its models use. They keep their names (docs/migrating.md)."""
 
 OTHERS = frozenset({"_asdict", "_fields", "_make", "_replace", "_exit", "_getframe"})
 """The standard library's names that look private and are documented."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tenantlimpyd._operations.steps import Operation
 
-__all__ = ["IndexedField", "ModelClass", "QueueingPipeline"]
+__all__ = ["CollectionState", "IndexedField", "ModelClass", "PipelinedDatabase", "QueueingPipeline", "RelationHost"]
 
 
 class ModelClass(Protocol):
@@ -127,3 +127,37 @@ class QueueingPipeline(Protocol):
 
     def atake(self, operation: Operation[Any]) -> Coroutine[Any, Any, Any]:
         """Queue an operation like :meth:`take`; the result is awaited."""
+
+
+class PipelinedDatabase(Protocol):
+    """A database, as its pipelines see it: they send through its clients, also while :attr:`connection` is a pipeline."""
+
+    @property
+    def _clients(self) -> Any:
+        """The redis-py clients."""
+
+
+class RelationHost(Protocol):
+    """A host of models, as relations see it."""
+
+    def _related_model(self, name: str) -> Any:
+        """Return the model of a relation's target; None: there is none yet."""
+
+    def _relations_to(self, model: Any) -> list[Any]:
+        """Return the relations whose fields hold pks of a model's objects."""
+
+
+class CollectionState(Protocol):
+    """A collection, as extensions copy and change it."""
+
+    _filters: Any
+    """What its filters ask for."""
+    _pks: list[Any]
+    """The pks that filters name."""
+    _order: Any
+    """What it is sorted by; None: nothing."""
+    _shape: Any
+    """What its results are."""
+
+    def _list(self) -> Operation[list[Any]]:
+        """Return its results."""

@@ -21,7 +21,7 @@ from tenantlimpyd._commands import CommandRow, row_of
 from tenantlimpyd._connections.borrower import Borrower
 from tenantlimpyd._connections.pool import AsyncPool, Pool
 from tenantlimpyd._connections.raw_keys import has_raw_keys, with_raw_keys
-from tenantlimpyd._connections.redis_internals import async_is_instrumented, is_instrumented
+from tenantlimpyd._connections.redis_internals import async_is_instrumented, is_instrumented, share_event_dispatcher
 from tenantlimpyd.exceptions import ImplementationError
 
 __all__ = ["AsyncClient", "AsyncPoolView", "AsyncRedisPipeline", "Client", "PoolView", "RedisPipeline"]
@@ -152,7 +152,7 @@ class Client(redis.Redis):
         client = cls.__new__(cls)
         client.connection_pool = view  # type: ignore[assignment]
         client.response_callbacks = template.response_callbacks
-        client._event_dispatcher = template._event_dispatcher
+        share_event_dispatcher(client, template)
         return client
 
     def set_response_callback(self, command: str, callback: Any) -> None:
@@ -237,7 +237,7 @@ class AsyncClient(redis.asyncio.Redis):
         client = cls.__new__(cls)
         client.connection_pool = view  # type: ignore[assignment]
         client.response_callbacks = template.response_callbacks
-        client._event_dispatcher = template._event_dispatcher
+        share_event_dispatcher(client, template)
         client.loop = view.loop
         return client
 

@@ -26,6 +26,7 @@ from tenantlimpyd._connections.deadline import AsyncBoundedRetry, BoundedRetry
 from tenantlimpyd._connections.endpoint_state import EndpointState
 from tenantlimpyd._connections.limiter import BudgetLimiter
 from tenantlimpyd._connections.pool import AsyncPool, Pool, pool_arguments
+from tenantlimpyd._connections.redis_internals import backoff_of, supported_errors_of
 from tenantlimpyd._connections.settings import Settings
 from tenantlimpyd._connections.topology.sentinel import AsyncMaster, Master, master_connection_class
 
@@ -140,7 +141,7 @@ class Endpoint:
         arguments = pool_arguments(client_class, settings)
         del arguments["db"]
         retry = arguments["retry"]
-        arguments["retry"] = bounded(retry._backoff, retry.get_retries(), retry._supported_errors, self.breaker)
+        arguments["retry"] = bounded(backoff_of(retry), retry.get_retries(), supported_errors_of(retry), self.breaker)
         if self._sentinels:
             arguments["connection_class"] = master_connection_class(arguments["connection_class"])
         return arguments

@@ -23,6 +23,7 @@ from tenantlimpyd._connections import fork
 from tenantlimpyd._connections.borrower import Borrower, IdlePool, NoPermitError, Waiter
 from tenantlimpyd._connections.budget import Budget, PoolStats
 from tenantlimpyd._connections.live_connections import LiveConnections, Permit
+from tenantlimpyd._connections.redis_internals import is_owned
 
 __all__ = ["BudgetLimiter", "ConnectionLimiter"]
 
@@ -98,7 +99,7 @@ class BudgetLimiter:
 
     def is_locked_by_this_thread(self) -> bool:
         """Return whether this thread holds the lock, because the garbage collector or a signal handler interrupted it."""
-        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # as threading.Condition does
+        return is_owned(self.lock)
 
     def run_deferred(self) -> None:
         """Run the deferred cleanups. The caller holds the lock."""

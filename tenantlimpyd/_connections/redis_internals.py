@@ -26,14 +26,18 @@ __all__ = [
     "abort_unsent",
     "async_has_unexpected_data",
     "async_is_instrumented",
+    "backoff_of",
     "has_unread_data",
     "is_fatal",
     "is_instrumented",
+    "is_owned",
     "is_send_unmodified",
     "new_reader",
     "next_buffered_reply",
+    "share_event_dispatcher",
     "socket_of",
     "stream_of",
+    "supported_errors_of",
 ]
 
 _HIREDIS = (_HiredisParser, _AsyncHiredisParser)
@@ -182,3 +186,25 @@ def async_is_instrumented() -> bool:
         redis.asyncio.Redis.execute_command is not _awaiting
         or get_observability_instance().get_provider_manager() is not None
     )
+
+
+def backoff_of(retry: Any) -> Any:
+    """Return the backoff of a retry policy."""
+    return retry._backoff
+
+
+def supported_errors_of(retry: Any) -> tuple[type[Exception], ...]:
+    """Return the errors after which a retry policy tries again."""
+    errors: tuple[type[Exception], ...] = retry._supported_errors
+    return errors
+
+
+def share_event_dispatcher(client: Any, template: Any) -> None:
+    """Give a client the event dispatcher of another one."""
+    client._event_dispatcher = template._event_dispatcher
+
+
+def is_owned(lock: Any) -> bool:
+    """Return whether this thread holds a ``threading.RLock``; ``threading.Condition`` asks in the same way."""
+    owned: bool = lock._is_owned()
+    return owned

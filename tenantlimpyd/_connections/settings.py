@@ -20,6 +20,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from tenantlimpyd._connections.breaker import BreakerPolicy
+from tenantlimpyd._connections.redis_internals import backoff_of
 from tenantlimpyd._connections.topology.sentinel_settings import DEFAULT_TIMEOUT, SentinelSettings, read_sentinel
 from tenantlimpyd.exceptions import ConfigurationError, shown
 from tenantlimpyd.keys import prefixes_overlap
@@ -212,7 +213,7 @@ class Settings(Mapping[str, Any]):
         effective = self._for_redis()
         retry = effective.get("retry")
         if isinstance(retry, AsyncRetry):
-            effective["retry"] = Retry(retry._backoff, retry.get_retries())
+            effective["retry"] = Retry(backoff_of(retry), retry.get_retries())
         return self._with_defaults(effective)
 
     def for_asyncio(self) -> dict[str, Any]:
@@ -228,7 +229,7 @@ class Settings(Mapping[str, Any]):
             )
         retry = effective.get("retry")
         if isinstance(retry, Retry):
-            effective["retry"] = AsyncRetry(retry._backoff, retry.get_retries())
+            effective["retry"] = AsyncRetry(backoff_of(retry), retry.get_retries())
         return self._with_defaults(effective)
 
     def _for_redis(self) -> dict[str, Any]:

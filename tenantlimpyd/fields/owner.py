@@ -23,6 +23,9 @@ class OwnerClass(ModelClass, Protocol):
     def _placed(self, placement: Placement, pk: Any = None) -> Any:
         """Return an object that lives at a placement."""
 
+    def _collection_at(self, placement: Placement, filters: Mapping[str, Any], manager: Any = None) -> Any:
+        """Return a collection of the objects at a placement."""
+
 
 class ModelInstance(Protocol):
     """The object of a bound field: its place, its state, and the changes that it makes together with its indexes."""
@@ -69,6 +72,9 @@ class ModelInstance(Protocol):
 
     def post_command(self, sender: Any, name: str, result: Any, args: Any, kwargs: Any) -> Any:
         """Pass the result of a command through the hook."""
+
+    def _verify(self) -> Operation[None]:
+        """Look it up, unless that was done before."""
 
     def _seen(self) -> None:
         """Record that it is in the database."""

@@ -70,6 +70,9 @@ class StoredIndex(Protocol):
     def leaves(self) -> Sequence[Any]:
         """Return the indexes that it is composed of, or itself."""
 
+    def _get_all_storage_keys(self, placement: Any) -> Operation[set[str]]:
+        """Return its keys."""
+
 
 class IndexMaintenance:
     """The part of an index that talks to Redis, on the database that is current when a method is called."""

@@ -62,7 +62,10 @@ class TenantMiddleware:
     ) -> None:
         check_application(app, "a WSGI application")
         self._policy = RequestPolicy(router, identify, exempt, allow_switch=allow_switch)
-        for name, given in (("identify", _is_coroutine_function(identify)), ("the resolver", router._resolving.awaits)):
+        for name, given in (
+            ("identify", _is_coroutine_function(identify)),
+            ("the resolver", router.has_async_resolver),
+        ):
             if given:
                 raise ConfigurationError(
                     f"{name} is a coroutine function, which WSGI can't await: give a plain function, or use "

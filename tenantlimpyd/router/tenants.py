@@ -50,6 +50,11 @@ class RouterTenants(_Host):
         self._recent = RecentTenants(resolver_cache)
         self._resolving = ResolverCalls(resolver, self._known, self._keep_answer)
 
+    @property
+    def has_async_resolver(self) -> bool:
+        """Whether the resolver is a coroutine function, so that unknown tenants can't be entered by sync code."""
+        return self._resolving.awaits
+
     def add(self, tenant: str, database: RedisDatabase) -> None:
         """Add a tenant.
 
