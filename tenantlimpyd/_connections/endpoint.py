@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 import weakref
 from collections.abc import AsyncGenerator
@@ -28,7 +29,7 @@ from tenantlimpyd._connections.limiter import BudgetLimiter
 from tenantlimpyd._connections.pool import AsyncPool, Pool, pool_arguments
 from tenantlimpyd._connections.redis_internals import backoff_of, supported_errors_of
 from tenantlimpyd._connections.settings import Settings
-from tenantlimpyd._connections.topology.sentinel import AsyncMaster, Master, master_connection_class
+from tenantlimpyd._connections.topology import topology_for
 
 __all__ = ["Endpoint", "EndpointState", "budget_limiter_for", "endpoint_for"]
 
@@ -58,14 +59,15 @@ class Endpoint:
         self.endpoint_state = EndpointState(
             settings.server, budget_limiter, settings.most_connections, _breaker_for(settings)
         )
-        self._sentinels: list[Endpoint] = []
-        if settings.sentinel is not None:
-            # A separate budget: a holder of a permit that asks where the master is must not wait for another permit.
-            asking = BudgetLimiter(Budget())
-            self._sentinels = [
-                Endpoint(settings.of_sentinel(host, port), asking) for host, port in settings.sentinel.hosts
-            ]
-            self.endpoint_state.sentinels = tuple(each.endpoint_state for each in self._sentinels)
+        # A separate budget: a holder of a permit that asks where the server is must not wait for another permit.
+        asking = functools.cache(lambda: BudgetLimiter(Budget()))
+        self._topology = topology_for(
+            settings,
+            breaker=self.endpoint_state.breaker,
+            moved=self.endpoint_state.clear,
+            make_endpoint=lambda settings: Endpoint(settings, asking()),
+        )
+        self.endpoint_state.asked = self._topology.asked
         self._pools: tuple[Pool, Pool] | None = None
         self._client: redis.Redis | None = None
         self._loop_pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPools] = weakref.WeakKeyDictionary()
@@ -126,12 +128,8 @@ class Endpoint:
         with self.budget_limiter.creation_lock:
             if self._pools is None:
                 arguments = self._arguments(redis.Redis, self.settings.for_blocking(), BoundedRetry)
-                if self._sentinels:
-                    asked = [
-                        Client.from_template(each.client, PoolView(*each.pools(), _ServerBorrower()))
-                        for each in self._sentinels
-                    ]
-                    arguments["connection_pool"] = Master(asked, *self._mastered())
+                if (locator := self._topology.locate()) is not None:
+                    arguments["connection_pool"] = locator
                 shared = Pool(self.endpoint_state, self.endpoint_state.shared, arguments)
                 self._client = redis.Redis(connection_pool=shared)
                 self._pools = shared, Pool(self.endpoint_state, self.endpoint_state.dedicated, arguments)
@@ -142,14 +140,8 @@ class Endpoint:
         del arguments["db"]
         retry = arguments["retry"]
         arguments["retry"] = bounded(backoff_of(retry), retry.get_retries(), supported_errors_of(retry), self.breaker)
-        if self._sentinels:
-            arguments["connection_class"] = master_connection_class(arguments["connection_class"])
+        arguments["connection_class"] = self._topology.connection_class(arguments["connection_class"])
         return arguments
-
-    def _mastered(self) -> tuple[Any, ...]:
-        """Return the arguments of a master locator except the sentinels."""
-        assert self.settings.sentinel is not None  # noqa: S101 - there are sentinels
-        return self.settings.sentinel.master, self.name, self.breaker, self.endpoint_state.clear
 
     @property
     def client(self) -> redis.Redis:
@@ -157,6 +149,15 @@ class Endpoint:
         self.pools()
         assert self._client is not None  # noqa: S101 - made with the pools
         return self._client
+
+    def asking_client(self) -> Client:
+        """Return a sync client for questions to the server itself, such as to a sentinel."""
+        return Client.from_template(self.client, PoolView(*self.pools(), _ServerBorrower()))
+
+    def asking_aclient(self) -> AsyncClient:
+        """Return an async client of the running event loop for questions to the server itself."""
+        pools = self.loop_pools()
+        return AsyncClient.from_template(pools.client, AsyncPoolView(pools.pool, pools.dedicated, _ServerBorrower()))
 
     def transaction_refusal(self) -> str | None:
         """Ask the server whether commands may share a write with their SELECT; return why not, or None if they may.
@@ -194,11 +195,8 @@ class Endpoint:
 
     def _make_loop_pools(self, loop: asyncio.AbstractEventLoop) -> LoopPools:
         arguments = self._arguments(redis.asyncio.Redis, self.settings.for_asyncio(), AsyncBoundedRetry)
-        if self._sentinels:
-            loops = [each.loop_pools() for each in self._sentinels]
-            views = [AsyncPoolView(each.pool, each.dedicated, _ServerBorrower()) for each in loops]
-            asked = [AsyncClient.from_template(each.client, view) for each, view in zip(loops, views, strict=True)]
-            arguments["connection_pool"] = AsyncMaster(asked, *self._mastered())
+        if (locator := self._topology.alocate()) is not None:
+            arguments["connection_pool"] = locator
         of = weakref.ref(loop)
         shared = AsyncPool(self.endpoint_state, self.endpoint_state.shared, of, arguments)
         dedicated = AsyncPool(self.endpoint_state, self.endpoint_state.dedicated, of, arguments)
@@ -227,8 +225,7 @@ class Endpoint:
         if loop_pools is not None:
             for pool in (loop_pools.pool, loop_pools.dedicated):
                 await pool.close_idle()
-        for sentinel in self._sentinels:
-            await sentinel.aclose_idle()
+        await self._topology.aclose_idle()
 
 
 @attrs.define(eq=False)

@@ -18,7 +18,7 @@ class EndpointState:
         users: the number of databases that use the endpoint.
         capabilities: what its connections have found out about the server.
         breaker: the circuit breaker; None if there is none.
-        sentinels: the states of the sentinels' endpoints.
+        asked: the states of endpoints that are asked where the server is: those of sentinels.
         shared: the limiter of connections that switch between databases.
         dedicated: the limiter of connections for blocking commands, pub/sub and MONITOR.
     """
@@ -32,7 +32,7 @@ class EndpointState:
         self.users = 0
         self.capabilities = EndpointCapabilities()
         self.breaker = breaker
-        self.sentinels: tuple[EndpointState, ...] = ()
+        self.asked: tuple[EndpointState, ...] = ()
         self.shared = ConnectionLimiter(budget_limiter, name, min(budget.per_server, most or budget.per_server))
         self.dedicated = ConnectionLimiter(budget_limiter, name, min(budget.dedicated, most or budget.dedicated))
 
@@ -41,8 +41,8 @@ class EndpointState:
         self.users -= 1
         if not self.users:
             self.close_idle()
-            for sentinel in self.sentinels:
-                sentinel.budget_limiter.defer_cleanup(sentinel.close_idle)
+            for each in self.asked:
+                each.budget_limiter.defer_cleanup(each.close_idle)
         return not self.users
 
     def close_unused(self) -> None:

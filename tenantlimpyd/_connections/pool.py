@@ -23,12 +23,12 @@ from redis.maint_notifications import MaintNotificationsConfig
 from tenantlimpyd._connections import fork
 from tenantlimpyd._connections.borrower import Borrower, Waiter
 from tenantlimpyd._connections.breaker import PROBE_WAIT_SECONDS
-from tenantlimpyd._connections.connection_classes import shared_connection_class
 from tenantlimpyd._connections.deadline import current_deadline
 from tenantlimpyd._connections.endpoint_state import EndpointState
 from tenantlimpyd._connections.limiter import ConnectionLimiter
 from tenantlimpyd._connections.live_connections import LiveConnections, Permit
 from tenantlimpyd._connections.redis_internals import async_has_unexpected_data
+from tenantlimpyd._connections.topology.base import Locator
 from tenantlimpyd._connections.write_coalescer import WriteCoalescer
 
 __all__ = ["AsyncPool", "Pool", "pool_arguments"]
@@ -71,14 +71,14 @@ class _CountedConnections:
 
 def _is_reusable(pool: Pool | AsyncPool, connection: Any, user: Borrower) -> bool:
     """Return whether a returned connection may be used again, and end its probe of an unavailable server."""
-    breaker, master = pool.endpoint_state.breaker, pool.master
+    breaker, locator = pool.endpoint_state.breaker, pool.locator
     if breaker is not None and breaker.may_refuse:
         breaker.abandon(connection)
     return connection.is_connected and not (
         user.retired
         or connection.doubtful
         or connection.should_reconnect()
-        or (master is not None and master.left(connection))
+        or (locator is not None and not locator.is_current(connection))
     )
 
 
@@ -92,7 +92,7 @@ class Pool(_CountedConnections, redis.ConnectionPool):
         super().__init__(**arguments)
         self.endpoint_state = endpoint_state
         self.limiter = limiter
-        self.master = arguments.get("connection_pool")  # locates the master, if sentinels are configured
+        self.locator: Locator | None = arguments.get("connection_pool")
         self.idle: list[Any] = self._available_connections
         self.live = limiter.budget_limiter.live_connections()
         limiter.pools.append(self)
@@ -131,7 +131,7 @@ class Pool(_CountedConnections, redis.ConnectionPool):
         try:
             if breaker is not None and breaker.may_refuse:
                 breaker.admit(connection)
-            if self.master is not None and self.master.left(connection):
+            if self.locator is not None and not self.locator.is_current(connection):
                 connection.disconnect()
             if not self._ready(connection):  # the server has closed it, or it has received unexpected data
                 connection.disconnect()
@@ -153,9 +153,9 @@ class Pool(_CountedConnections, redis.ConnectionPool):
         connection.db = user.db
         ready = False
         try:
-            left = self.master is not None and self.master.left(connection)
+            current = self.locator is None or self.locator.is_current(connection)
             with contextlib.suppress(*_FAILURES):
-                ready = connection.is_connected and not left and not connection.has_unexpected_data()
+                ready = connection.is_connected and current and not connection.has_unexpected_data()
         finally:
             if not ready:
                 connection.disconnect()
@@ -240,7 +240,7 @@ class AsyncPool(_CountedConnections, redis.asyncio.ConnectionPool):
         self.endpoint_state = endpoint_state
         self.limiter = limiter
         self.loop = loop
-        self.master = arguments.get("connection_pool")
+        self.locator: Locator | None = arguments.get("connection_pool")
         self.idle: list[Any] = self._available_connections
         told = arguments.get("maint_notifications_config")
         # Push notifications must not be taken for replies to writes that were deferred.
@@ -285,7 +285,7 @@ class AsyncPool(_CountedConnections, redis.asyncio.ConnectionPool):
         try:
             if breaker is not None and breaker.may_refuse:
                 breaker.admit(connection)
-            if self.master is not None and self.master.left(connection):
+            if self.locator is not None and not self.locator.is_current(connection):
                 await connection.disconnect()
             if not await self._ready(connection):  # the server has closed it, or it has received unexpected data
                 await connection.disconnect()
@@ -393,7 +393,7 @@ def pool_arguments(client_class: Any, settings: Mapping[str, Any]) -> dict[str, 
     arguments = dict(template.connection_kwargs)
     arguments.pop("himport_registry", None)
     return {
-        "connection_class": shared_connection_class(template.connection_class),
+        "connection_class": template.connection_class,
         "max_connections": template.max_connections,
         **arguments,
         "maint_notifications_config": quiet["maint_notifications_config"],

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis.asyncio.sentinel
 import redis.sentinel
@@ -21,8 +21,9 @@ import redis.sentinel
 from tenantlimpyd import logs
 from tenantlimpyd._connections.breaker import CircuitBreaker
 from tenantlimpyd._connections.connection_classes import shared_connection_class
+from tenantlimpyd._connections.endpoint_state import EndpointState
 
-__all__ = ["AsyncMaster", "Master", "master_connection_class"]
+__all__ = ["AskedEndpoint", "AsyncMaster", "Master", "Sentinel", "master_connection_class"]
 
 if TYPE_CHECKING:  # the base classes of the mixins below
     _Connection = redis.sentinel.SentinelManagedConnection
@@ -153,9 +154,9 @@ class _Master:
         self._close_idle = moved
         self._address: tuple[str, int] | None = None
 
-    def left(self, connection: Any) -> bool:
-        """Return whether a connection leads to a previous master."""
-        return self._address is not None and (connection.host, connection.port) != self._address
+    def is_current(self, connection: Any) -> bool:
+        """Return whether a connection leads to the master of now, as far as is known without asking."""
+        return self._address is None or (connection.host, connection.port) == self._address
 
     @contextlib.contextmanager
     def _report_failures(self) -> Iterator[None]:
@@ -210,3 +211,70 @@ class AsyncMaster(_Master):
         with self._report_failures():
             host, port = await self._manager.discover_master(self.service_name)
         return self._set_address((host, port))
+
+
+class AskedEndpoint(Protocol):
+    """The endpoint of a sentinel."""
+
+    @property
+    def endpoint_state(self) -> EndpointState:
+        """The state of the endpoint."""
+
+    def asking_client(self) -> redis.Redis:
+        """Return a sync client."""
+
+    def asking_aclient(self) -> redis.asyncio.Redis:
+        """Return an async client of the running event loop."""
+
+    async def aclose_idle(self) -> None:
+        """Close the idle connections of the running event loop."""
+
+
+class Sentinel:
+    """A master that sentinels know.
+
+    Args:
+        master: the name of the master.
+        identity: the name of the server in reports and log events.
+        endpoints: the endpoints of the sentinels.
+        breaker: the circuit breaker, which failures of the sentinels are reported to; None if there is none.
+        moved: called when the master has changed.
+    """
+
+    def __init__(
+        self,
+        master: str,
+        identity: str,
+        endpoints: Sequence[AskedEndpoint],
+        breaker: CircuitBreaker | None,
+        moved: Callable[[], object],
+    ) -> None:
+        self.identity = identity
+        self._master = master
+        self._endpoints = endpoints
+        self._breaker = breaker
+        self._moved = moved
+
+    @property
+    def asked(self) -> tuple[EndpointState, ...]:
+        """The states of the sentinels' endpoints."""
+        return tuple(each.endpoint_state for each in self._endpoints)
+
+    def connection_class(self, connection_class: type) -> type:
+        """Return the class of shared connections to the master, for a class of redis-py."""
+        return master_connection_class(connection_class)
+
+    def locate(self, key_prefix: str = "") -> Master:  # noqa: ARG002 - all keys are there
+        """Return what asks the sentinels for the master."""
+        clients = [each.asking_client() for each in self._endpoints]
+        return Master(clients, self._master, self.identity, self._breaker, self._moved)
+
+    def alocate(self, key_prefix: str = "") -> AsyncMaster:  # noqa: ARG002 - all keys are there
+        """Return what asks the sentinels for the master, in the running event loop."""
+        clients = [each.asking_aclient() for each in self._endpoints]
+        return AsyncMaster(clients, self._master, self.identity, self._breaker, self._moved)
+
+    async def aclose_idle(self) -> None:
+        """Close idle connections of the running event loop to the sentinels."""
+        for each in self._endpoints:
+            await each.aclose_idle()

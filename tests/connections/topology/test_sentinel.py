@@ -136,7 +136,7 @@ async def test_server_that_reports_another_role_is_not_used(group, call):
             lambda: group.role(group.replica)["slave_repl_offset"] >= group.role(group.master)["master_repl_offset"]
         )
         client = call.client(database)
-        master, named = client.connection_pool.master, []
+        master, named = client.connection_pool.locator, []
 
         def outdated():
             named.append(group.replica.port)
@@ -202,8 +202,8 @@ async def test_connections_in_use_during_a_failover_are_closed_on_release(group,
             return await call.result(pool.get_connection())
 
         held = await checkout()
-        pool.master._address = ("127.0.0.1", 1)  # as if the sentinels had named another one before
-        held.host, held.port = pool.master._address
+        pool.locator._address = ("127.0.0.1", 1)  # as if the sentinels had named another one before
+        held.host, held.port = pool.locator._address
         other = await checkout()  # asks the sentinels
         assert (other.host, other.port) == ("127.0.0.1", group.master.port)
         for connection in (held, other):
