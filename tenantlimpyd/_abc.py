@@ -13,7 +13,16 @@ from typing import Any, Protocol
 
 from tenantlimpyd._operations.steps import Operation
 
-__all__ = ["CollectionState", "IndexedField", "ModelClass", "PipelinedDatabase", "QueueingPipeline", "RelationHost"]
+__all__ = [
+    "CollectionState",
+    "IndexedField",
+    "ModelClass",
+    "PipelinedDatabase",
+    "QueueingPipeline",
+    "RelationHost",
+    "RoutedDatabase",
+    "TenantAccess",
+]
 
 
 class ModelClass(Protocol):
@@ -161,3 +170,33 @@ class CollectionState(Protocol):
 
     def _list(self) -> Operation[list[Any]]:
         """Return its results."""
+
+
+class RoutedDatabase(Protocol):
+    """A database, as routers see it."""
+
+    @property
+    def _used(self) -> Any:
+        """The endpoint; None while the database has not been used."""
+
+    def _guarded_by(self, guard: Any) -> Any:
+        """Return a context manager that lets a registry of tenants check changes of the keyspace from now on."""
+
+    def _unguarded_by(self, guard: Any) -> None:
+        """End that."""
+
+    def _use_budget(self, budget: Any) -> None:
+        """Count connections under a budget, unless the database has its own."""
+
+
+class TenantAccess(Protocol):
+    """A router, as middleware and the command line see it."""
+
+    def _jobs(self, tenants: Any, *, allow_switch: bool) -> list[Any]:
+        """Return tenants with their databases of now."""
+
+    def _probe(self, *, tenants: Any = None, timeout: float = 5.0) -> Mapping[str, Any]:
+        """Return the facts of each tenant's server."""
+
+    def _request_scope(self, tenant: str | None, *, allow_switch: bool = False) -> Any:
+        """Return the scope of a request, inside which another tenant can't be entered."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tenantlimpyd
+from tenantlimpyd import DatabaseRouter, RedisDatabase
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 OPTIONAL = {
@@ -53,3 +54,26 @@ def test_import_loads_no_optional_module():
     script = "import sys, tenantlimpyd; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert OPTIONAL & set(done.stdout.split()) == set()
+
+
+def public(cls):
+    return [name for name in dir(cls) if not name.startswith("_")]
+
+
+def test_the_public_names_of_a_router_are_what_users_call():
+    assert public(DatabaseRouter) == [
+        "acheck", "aclose", "aconnection", "adatabase_for", "add", "afan_out", "ahealth", "apipeline", "ascan_keys",
+        "ascan_pages", "atransaction", "check", "close", "connection", "current_tenant", "database", "database_for",
+        "default_indexes", "fan_out", "forget", "from_config", "get_default_indexes", "has_async_resolver", "health",
+        "pipeline", "pool_stats", "remove", "replace", "scan_keys", "scan_pages", "tenants", "transaction", "use_no_tenant",
+        "use_tenant",
+    ]  # fmt: skip
+
+
+def test_the_public_names_of_a_database_are_what_users_call():
+    assert public(RedisDatabase) == [
+        "acall_script", "aclose", "aconnect", "aconnection", "apipeline", "aredis_version", "arun", "ascan_keys",
+        "atransaction", "budget", "call_script", "close", "connect", "connection", "connection_settings", "default_indexes",
+        "get_default_indexes", "key_prefix", "keyspace", "pipeline", "redis_version", "reset", "run", "scan_keys", "server",
+        "settings", "transaction",
+    ]  # fmt: skip

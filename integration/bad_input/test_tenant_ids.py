@@ -49,9 +49,9 @@ def decorate(router: DatabaseRouter, tenant: Any) -> None:
 DOORS: dict[str, Callable[[DatabaseRouter, Any], Any]] = {
     "use_tenant": enter,
     "decorator": decorate,
-    "request_scope": lambda router, tenant: router.request_scope(tenant).__enter__(),
+    "request_scope": lambda router, tenant: router._request_scope(tenant).__enter__(),
     "database_for": lambda router, tenant: router.database_for(tenant),
-    "check_id": lambda router, tenant: router.check_id(tenant),
+    "check_id": lambda router, tenant: router._check_id(tenant),
     "remove": lambda router, tenant: router.remove(tenant),
     "add": lambda router, tenant: router.add(tenant, RedisDatabase(host="127.0.0.1", port=1)),
     "scan_keys": lambda router, tenant: list(router.scan_keys(tenants=["acme", tenant])),

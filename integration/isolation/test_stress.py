@@ -120,7 +120,7 @@ def test_the_check_can_fail(servers: Servers, kind: str) -> None:
         assert strays(plots) == []
         router._catalog.placements = Lying(router._catalog.placements)
         # It would notice by itself: an object's placement is not the one it knows.
-        router.check_placement = router._still = lambda _: None
+        router._check_placement = router._still = lambda _: None
         reported = run_all(router, {kind: 1000}, tenants, 2).strays
         assert [stray for stray in reported if " gave " in stray]
     if kind != "walks":  # they hardly write

@@ -69,11 +69,11 @@ class ModelHost(PipelineHost):
         """Return the index classes of indexable fields that don't name any."""
         return cls.default_indexes or []
 
-    def placement(self) -> Placement:
+    def _current_placement(self) -> Placement:
         """Return the placement of an object that is made now."""
         raise NotImplementedError
 
-    def check_placement(self, placement: Placement) -> None:
+    def _check_placement(self, placement: Placement) -> None:
         """Raise an error if an object with this placement may not be used in this context."""
 
     def _add_model(self, model: ModelClass, *, replacing: bool = False) -> ModelClass:

@@ -28,7 +28,10 @@ class Database(Runner, Protocol):
 class PlacementHost(Protocol):
     """What a model is bound to, as its placements need it."""
 
-    def check_placement(self, placement: Any, /) -> None:
+    def _current_placement(self) -> Any:
+        """Return where an object that is made now lives."""
+
+    def _check_placement(self, placement: Any, /) -> None:
         """Raise if an object of this placement may not be used in this context."""
 
 
@@ -52,5 +55,5 @@ class Placement:
         Raises:
             WrongTenantError: If another tenant of the same router is current.
         """
-        self.host.check_placement(self)
+        self.host._check_placement(self)
         return self.database  # type: ignore[no-any-return]

@@ -41,8 +41,8 @@ def check(
     The exit code is 1 if something is wrong.
     """
     with reporting(), open_router(ctx, config, verbose=verbose) as router:
-        jobs = router.jobs(tenant or None, allow_switch=False)
-        outcomes = router.probe(tenants=[job.tenant for job in jobs], timeout=timeout)
+        jobs = router._jobs(tenant or None, allow_switch=False)
+        outcomes = router._probe(tenants=[job.tenant for job in jobs], timeout=timeout)
         found = problems(jobs, outcomes)
         serious = [problem for problem in found if strict or problem.kind not in _WARNINGS]
         where = places(router)

@@ -142,7 +142,7 @@ class CollectionManager(LazySequence[M, I]):
 
     def _at(self) -> Placement:
         if self._placement is None:
-            self._placement = self.model.database.placement()
+            self._placement = self.model.database._current_placement()
         return self._placement
 
     def _resolve(self) -> Database:

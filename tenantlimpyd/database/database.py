@@ -132,7 +132,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         return self._clients.server
 
     @property
-    def used(self) -> Endpoint | None:
+    def _used(self) -> Endpoint | None:
         """The endpoint as :attr:`server`; None if the database has not been used yet."""
         clients = self._clients_made
         return None if clients is None else clients.server
@@ -223,7 +223,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
             old.retire()
 
     @contextlib.contextmanager
-    def guarded_by(self, guard: Any) -> Iterator[None]:
+    def _guarded_by(self, guard: Any) -> Iterator[None]:
         """Register a guard: ``guard.moving(database, keyspace)`` is entered before the settings are replaced.
 
         During the ``with`` block the settings can't be replaced.
@@ -233,7 +233,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
             if guard not in self._guarding():
                 self._guards = (*self._guards, weakref.ref(guard))
 
-    def unguarded_by(self, guard: Any) -> None:
+    def _unguarded_by(self, guard: Any) -> None:
         """Unregister a guard."""
         with _moves.lock:
             self._guards = tuple(each for each in self._guards if each() not in (None, guard))
@@ -241,7 +241,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
     def _guarding(self) -> list[Any]:
         return [guard for each in self._guards if (guard := each()) is not None]
 
-    def use_budget(self, budget: Budget) -> None:
+    def _use_budget(self, budget: Budget) -> None:
         """Limit this database's connections by another budget; commands in flight finish under the old one."""
         with _moves.lock:
             self._budget = checked_budget(budget)
@@ -316,7 +316,7 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
     async def _arun(self, operation: Operation[T]) -> T:
         return await drivers.arun(operation, self._clients.aclient)
 
-    def placement(self) -> Placement:
+    def _current_placement(self) -> Placement:
         """Return the placement of objects that are made now: this database."""
         placed = self._placed
         if placed is None:

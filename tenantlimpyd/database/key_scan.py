@@ -75,7 +75,7 @@ class KeyScans:
             If the connection is lost, it raises ``redis.ConnectionError``, since the cursor is not valid on another one.
             Bytes that are not UTF-8 are kept as surrogates (``key.encode("utf-8", "surrogateescape")`` gives the key as it is).
         """
-        pages = self.pages(match, count, type)
+        pages = self._pages(match, count, type)
 
         def keys() -> Iterator[str]:
             with contextlib.closing(pages):  # not left to the garbage collector, in which an interrupt would be lost
@@ -91,7 +91,7 @@ class KeyScans:
         type: str | None = None,  # noqa: A002 - SCAN's own word
     ) -> AsyncIterator[str]:
         """Iterate over the keys as :meth:`scan_keys`, with ``async for``."""
-        pages = self.apages(match, count, type)
+        pages = self._apages(match, count, type)
 
         async def keys() -> AsyncIterator[str]:
             async with contextlib.aclosing(pages):
@@ -101,7 +101,7 @@ class KeyScans:
 
         return keys()
 
-    def pages(
+    def _pages(
         self,
         match: str | None = None,
         count: int | None = None,
@@ -120,13 +120,13 @@ class KeyScans:
 
         return pages()
 
-    def apages(
+    def _apages(
         self,
         match: str | None = None,
         count: int | None = None,
         type: str | None = None,  # noqa: A002 - SCAN's own word
     ) -> AsyncGenerator[list[str], None]:
-        """Iterate over lists of keys as :meth:`pages`, with ``async for``."""
+        """Iterate over lists of keys as :meth:`_pages`, with ``async for``."""
         wanted = ScanOptions.of(self._key_prefix, match, count, type)
         clients = self._clients
 

@@ -97,7 +97,9 @@ class FieldLock(Lock):
     ) -> None:
         instance = field._instance
         self.field = field
-        self._placement: Placement = field._model.database.placement() if instance is None else instance._placement
+        self._placement: Placement = (
+            field._model.database._current_placement() if instance is None else instance._placement
+        )
         self._database: Any = self._placement.runner()
         self._lockable = field.lockable and (instance is None or type(instance).lockable)
         name = make_key(field._model.storage_name(self._database.key_prefix), "lock-for-update", field.name)

@@ -145,14 +145,16 @@ class RedisField(Indexing):
 
     def _resolve(self) -> Runner:
         if self._instance is None:
-            placement: Placement = self._model.database.placement()
+            placement: Placement = self._model.database._current_placement()
             return placement.runner()
         return self._instance._resolve()
 
     @property
     def database(self) -> Any:
         """The database of the instance, or for a declaration the one that is current."""
-        placement = self._instance._placement if self._instance is not None else self._model.database.placement()
+        placement = (
+            self._instance._placement if self._instance is not None else self._model.database._current_placement()
+        )
         return placement.database
 
     @property

@@ -108,7 +108,7 @@ class Indexing:
 
     def placed(self) -> Any:
         """Return where the field is: its instance's place, or for a declaration the current one."""
-        return self._instance._placement if self._instance is not None else self._model.database.placement()
+        return self._instance._placement if self._instance is not None else self._model.database._current_placement()
 
     def at(self, placement: Any, pk: Any) -> Self:
         """Return this field of the object with a pk."""

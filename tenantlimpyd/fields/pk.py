@@ -94,7 +94,7 @@ class PKField(RedisField):
 
     def _place(self) -> tuple[Database, str]:
         """Return what runs a command on the set of live pks, and its key: both of one database, whatever is current later."""
-        placement = self._model.database.placement() if self._instance is None else self._instance._placement
+        placement = self._model.database._current_placement() if self._instance is None else self._instance._placement
         return placement.runner(), self._model.collection_key(placement.database.key_prefix)
 
     def _asked(self, value: Any) -> str | None:

@@ -87,7 +87,7 @@ class IndexMaintenance:
 
     def placed(self) -> Any:
         """Return where the index is at work now."""
-        return self.field._model.database.placement()
+        return self.field._model.database._current_placement()
 
     @property
     def model(self) -> Any:

@@ -49,7 +49,7 @@ class RequestPolicy:
 
     def no_tenant(self) -> TenantScope:
         """Return the scope around every request, so that the tenant in which the server was started is not current."""
-        return self._router.request_scope(None)
+        return self._router._request_scope(None)
 
     def tenant(self, tenant: str) -> TenantScope:
         """Return the scope of a request's tenant.
@@ -57,7 +57,7 @@ class RequestPolicy:
         Raises:
             InvalidTenantError: If the text is not a tenant id.
         """
-        return self._router.request_scope(tenant, allow_switch=self._allow_switch)
+        return self._router._request_scope(tenant, allow_switch=self._allow_switch)
 
     def record_tenant(self, carrier: MutableMapping[str, Any], tenant: str) -> None:
         """Record the tenant of a request in its ASGI scope or WSGI environ, for other middleware of the same router.

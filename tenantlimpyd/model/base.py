@@ -80,7 +80,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
             NoTenantError: If the model is bound to a router, and no tenant is current.
         """
         if not hasattr(self, "_placement"):  # it has one already when it was made by a query
-            self._blank(type(self).database.placement())
+            self._blank(type(self).database._current_placement())
         if len(args) > 1:
             raise ValueError(f"{type(self).__name__} takes one pk, or values by field name, not {len(args)} values")
         if args and kwargs:
@@ -107,7 +107,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
     @classmethod
     def acreate(cls, **kwargs: Any) -> Coroutine[Any, Any, Self]:
         """Store a new object and return it, as ``Model(**kwargs)``, in asyncio."""
-        instance = cls._placed(cls.database.placement())
+        instance = cls._placed(cls.database._current_placement())
         runner = instance._resolve()
         return instance._created(runner.arun(instance._create(kwargs)) if kwargs else None)
 
@@ -129,7 +129,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
     @classmethod
     def get_connection(cls) -> Any:
         """Return the sync redis-py client of the current database."""
-        return cls.database.placement().runner().connection
+        return cls.database._current_placement().runner().connection
 
     @classmethod
     def use_database(cls, database: ModelHost) -> list[type[RedisModel]]:
@@ -170,7 +170,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
     @classmethod
     def sort_wildcard(cls) -> str:
         """Return the pattern of the instance hashes of all objects, for SORT."""
-        return make_key(cls.storage_name(cls.database.placement().database.key_prefix), "*", "hash")
+        return make_key(cls.storage_name(cls.database._current_placement().database.key_prefix), "*", "hash")
 
     @functools.cached_property
     def _storage(self) -> str:
@@ -198,13 +198,13 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
     @classmethod
     def scan_model_keys(cls, count: int | None = None) -> Iterator[str]:
         """Iterate over all keys of the model, objects' and indexes'; see ``RedisDatabase.scan_keys``."""
-        database: Any = cls.database.placement().runner()
+        database: Any = cls.database._current_placement().runner()
         return database.scan_keys(make_key(escape_glob(cls._name), "*"), count)  # type: ignore[no-any-return]
 
     @classmethod
     def ascan_model_keys(cls, count: int | None = None) -> AsyncIterator[str]:
         """Iterate as :meth:`scan_model_keys`, with ``async for``."""
-        database: Any = cls.database.placement().runner()
+        database: Any = cls.database._current_placement().runner()
         return database.ascan_keys(make_key(escape_glob(cls._name), "*"), count)  # type: ignore[no-any-return]
 
     def scan_keys(self, count: int | None = None) -> Iterator[str]:

@@ -48,7 +48,7 @@ class ModelQueries:
 
         Its getters read what is there; its first write looks it up.
         """
-        instance = cls._placed(cls.database.placement())
+        instance = cls._placed(cls.database._current_placement())
         instance._pk = cls.get_class_field("pk").normalize(pk)
         return instance
 
@@ -71,7 +71,7 @@ class ModelQueries:
             AttributeError: If a field is unknown.
             ImplementationError: If a field is not indexed, or has no index for the filter.
         """
-        return cls._collection_at(cls.database.placement(), filters, manager)
+        return cls._collection_at(cls.database._current_placement(), filters, manager)
 
     @classmethod
     def _collection_at(
@@ -89,7 +89,7 @@ class ModelQueries:
             lazy: True: don't check that each object is still there.
             **filters: as for :meth:`collection`.
         """
-        return cls._collection_at(cls.database.placement(), filters).instances(lazy=lazy)
+        return cls._collection_at(cls.database._current_placement(), filters).instances(lazy=lazy)
 
     @classmethod
     def _find(cls, instance: Self, args: tuple[Any, ...], filters: dict[str, Any]) -> Operation[Self]:
@@ -124,13 +124,13 @@ class ModelQueries:
             DoesNotExist: If no object matches.
             ValueError: If more than one object matches; or if neither a pk nor filters are given, or both.
         """
-        instance = cls._placed(cls.database.placement())
+        instance = cls._placed(cls.database._current_placement())
         return instance._resolve().run(cls._find(instance, args, filters))  # type: ignore[no-any-return]
 
     @classmethod
     def aget(cls, *args: Any, **filters: Any) -> Coroutine[Any, Any, Self]:
         """Return the one object as :meth:`get`, in asyncio."""
-        instance = cls._placed(cls.database.placement())
+        instance = cls._placed(cls.database._current_placement())
         return instance._resolve().arun(cls._find(instance, args, filters))  # type: ignore[no-any-return]
 
     @classmethod
@@ -157,13 +157,13 @@ class ModelQueries:
         Args:
             **values: values of indexed fields, or the pk.
         """
-        instance = cls._placed(cls.database.placement())
+        instance = cls._placed(cls.database._current_placement())
         return instance._resolve().run(cls._find_or_create(instance, values))  # type: ignore[no-any-return]
 
     @classmethod
     def aget_or_connect(cls, **values: Any) -> Coroutine[Any, Any, tuple[Self, bool]]:
         """Return or create the object as :meth:`get_or_connect`, in asyncio."""
-        instance = cls._placed(cls.database.placement())
+        instance = cls._placed(cls.database._current_placement())
         return instance._resolve().arun(cls._find_or_create(instance, values))  # type: ignore[no-any-return]
 
     @classmethod
@@ -208,7 +208,7 @@ class ModelQueries:
             pks: the pks, in the order wanted.
             lazy: True: take them all, without a look.
         """
-        placement = cls.database.placement()
+        placement = cls.database._current_placement()
         field = cls.get_class_field("pk")
         wanted = [field.normalize(pk) for pk in pks]
         if not lazy:
@@ -218,7 +218,7 @@ class ModelQueries:
     @classmethod
     def afrom_pks(cls, pks: Iterable[Any], lazy: bool = False) -> AsyncIterator[Self]:
         """Iterate as :meth:`from_pks`, with ``async for``."""
-        placement = cls.database.placement()
+        placement = cls.database._current_placement()
         field = cls.get_class_field("pk")
         wanted = [field.normalize(pk) for pk in pks]
 

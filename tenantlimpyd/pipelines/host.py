@@ -25,7 +25,7 @@ class PipelineHost:
 
     if TYPE_CHECKING:
 
-        def placement(self) -> Placement:
+        def _current_placement(self) -> Placement:
             """Return the placement of objects that are made now."""
 
     def pipeline(self, transaction: bool = True, share_in_threads: bool = False) -> Pipeline:
@@ -52,7 +52,7 @@ class PipelineHost:
         Raises:
             NoTenantError: If the host is a router and no tenant is current.
         """
-        return Pipeline(self.placement(), transaction=transaction, share_in_threads=share_in_threads)
+        return Pipeline(self._current_placement(), transaction=transaction, share_in_threads=share_in_threads)
 
     def apipeline(self, transaction: bool = True, share_in_threads: bool = False) -> Pipeline:
         """Return a pipeline as :meth:`pipeline`, for ``async with`` and ``await pipe.aexecute()``."""

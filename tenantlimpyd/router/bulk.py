@@ -61,9 +61,9 @@ class BulkOperations:
 
     if TYPE_CHECKING:
 
-        def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
-        def entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
-        async def ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
+        def _jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
+        def _entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
+        async def _ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
 
     def _scan_request(
         self,
@@ -81,7 +81,7 @@ class BulkOperations:
     ) -> ScanRequest:
         """Return the checked arguments of a scan. The defaults of :class:`TenantScanOptions` are here."""
         return ScanRequest(
-            self.jobs(tenants, allow_switch=allow_switch),
+            self._jobs(tenants, allow_switch=allow_switch),
             match,
             count,
             type,
@@ -218,11 +218,11 @@ class BulkOperations:
         """
         if not isinstance(function, Command | Script):
             checked_function(function, awaits=False)
-        jobs = self.jobs(tenants, allow_switch=allow_switch)
+        jobs = self._jobs(tenants, allow_switch=allow_switch)
         policy, seconds, most = checked_policy(on_error), checked_seconds(timeout), checked_concurrency(concurrency)
         if isinstance(function, Command | Script):
             return call_all(jobs, checked_step(function, jobs), policy=policy, timeout=seconds, concurrency=most)
-        return fan_out(jobs, function, entering=self.entering, policy=policy, timeout=seconds, concurrency=most)
+        return fan_out(jobs, function, entering=self._entering, policy=policy, timeout=seconds, concurrency=most)
 
     @overload
     async def afan_out(
@@ -265,8 +265,8 @@ class BulkOperations:
         """
         if not isinstance(function, Command | Script):
             checked_function(function, awaits=True)
-        jobs = await self.ajobs(tenants, allow_switch=allow_switch)
+        jobs = await self._ajobs(tenants, allow_switch=allow_switch)
         policy, seconds, most = checked_policy(on_error), checked_seconds(timeout), checked_concurrency(concurrency)
         if isinstance(function, Command | Script):
             return await acall_all(jobs, checked_step(function, jobs), policy=policy, timeout=seconds, concurrency=most)
-        return await afan_out(jobs, function, entering=self.entering, policy=policy, timeout=seconds, concurrency=most)
+        return await afan_out(jobs, function, entering=self._entering, policy=policy, timeout=seconds, concurrency=most)

@@ -60,35 +60,35 @@ class HealthChecks:
 
     if TYPE_CHECKING:
 
-        def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
-        async def ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
-        def entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
+        def _jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
+        async def _ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]: ...
+        def _entering(self, tenant: str) -> contextlib.AbstractContextManager[Any]: ...
 
     def _probing(self, timeout: float) -> dict[str, Any]:
         return {
-            "entering": self.entering,
+            "entering": self._entering,
             "policy": "collect",
             "timeout": checked_seconds(timeout),
             "concurrency": DEFAULT_CONCURRENCY,
         }
 
-    def probe(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> dict[str, Outcome[ServerFacts]]:
+    def _probe(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> dict[str, Outcome[ServerFacts]]:
         """Ask each tenant's server what it is.
 
         Args:
             tenants: tenant ids; None: all.
             timeout: seconds for each tenant.
         """
-        return fan_out(self.jobs(tenants, allow_switch=False), _FactsCollector().facts, **self._probing(timeout))
+        return fan_out(self._jobs(tenants, allow_switch=False), _FactsCollector().facts, **self._probing(timeout))
 
-    async def aprobe(
+    async def _aprobe(
         self,
         *,
         tenants: Iterable[str] | None = None,
         timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
     ) -> dict[str, Outcome[ServerFacts]]:
         """Ask as :meth:`probe`, awaiting."""
-        jobs = await self.ajobs(tenants, allow_switch=False)
+        jobs = await self._ajobs(tenants, allow_switch=False)
         return await afan_out(jobs, _FactsCollector().afacts, **self._probing(timeout))
 
     def check(self, *, tenants: Iterable[str] | None = None, timeout: float = 5.0) -> list[Problem]:
@@ -102,7 +102,7 @@ class HealthChecks:
         Returns:
             What is wrong; empty when all is well.
         """
-        jobs = self.jobs(tenants, allow_switch=False)
+        jobs = self._jobs(tenants, allow_switch=False)
         return problems(jobs, fan_out(jobs, _FactsCollector().facts, **self._probing(timeout)))
 
     async def acheck(
@@ -112,7 +112,7 @@ class HealthChecks:
         timeout: float = 5.0,  # noqa: ASYNC109 - for each tenant
     ) -> list[Problem]:
         """Check as :meth:`check`, awaiting."""
-        jobs = await self.ajobs(tenants, allow_switch=False)
+        jobs = await self._ajobs(tenants, allow_switch=False)
         return problems(jobs, await afan_out(jobs, _FactsCollector().afacts, **self._probing(timeout)))
 
     def health(self, *, tenants: Iterable[str] | None = None, timeout: float = 2.0) -> HealthReport:
@@ -132,7 +132,7 @@ class HealthChecks:
             UnknownTenantError, InvalidTenantError: an id in ``tenants``.
         """
         began = time.monotonic()
-        together = servers_of(self.jobs(tenants, allow_switch=True))
+        together = servers_of(self._jobs(tenants, allow_switch=True))
         jobs = [jobs[0] for jobs in together.values()]
         return report(together, fan_out(jobs, _ping, **self._probing(timeout)), began)
 
@@ -144,6 +144,6 @@ class HealthChecks:
     ) -> HealthReport:
         """Ask as :meth:`health`, awaiting."""
         began = time.monotonic()
-        together = servers_of(await self.ajobs(tenants, allow_switch=True))
+        together = servers_of(await self._ajobs(tenants, allow_switch=True))
         jobs = [jobs[0] for jobs in together.values()]
         return report(together, await afan_out(jobs, _aping, **self._probing(timeout)), began)

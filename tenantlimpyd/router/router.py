@@ -107,7 +107,7 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
 
     # The current tenant's database
 
-    def placement(self) -> Placement:
+    def _current_placement(self) -> Placement:
         """Return where objects made now live: with the current tenant.
 
         Raises:
@@ -142,7 +142,7 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
         """
         frame = entry_of(self)
         placement = None if frame is None or frame.tenant is None else self._catalog.placements.get(frame.tenant)
-        return (self.placement() if placement is None else placement).database  # type: ignore[no-any-return]
+        return (self._current_placement() if placement is None else placement).database  # type: ignore[no-any-return]
 
     @property
     def connection(self) -> redis.Redis:
@@ -154,7 +154,7 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
         """The running event loop's redis-py client of the current tenant's database."""
         return self.database.aconnection
 
-    def check_placement(self, placement: Placement) -> None:
+    def _check_placement(self, placement: Placement) -> None:
         """Raise if an object made for one tenant is used while another one is current.
 
         Raises:
@@ -193,13 +193,13 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
             UnknownTenantError: there is no such tenant. When it is entered.
             TenantSwitchError: the request has another tenant. When it is entered.
         """
-        return TenantScope(self, self.check_id(tenant), allow_switch=allow_switch)
+        return TenantScope(self, self._check_id(tenant), allow_switch=allow_switch)
 
     def use_no_tenant(self) -> TenantScope:
         """Return what expressly leaves no tenant current, in the same ways as :meth:`use_tenant`."""
         return TenantScope(self, None)
 
-    def request_scope(self, tenant: str | None, *, allow_switch: bool = False) -> TenantScope:
+    def _request_scope(self, tenant: str | None, *, allow_switch: bool = False) -> TenantScope:
         """Return what a middleware enters for a request: a tenant, or expressly none.
 
         Whatever was current before does not count: the server may have been started inside a tenant.
@@ -208,15 +208,15 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
             tenant: the tenant id; None: the request has none.
             allow_switch: whether other tenants may be entered inside the request.
         """
-        checked_id = None if tenant is None else self.check_id(tenant)
+        checked_id = None if tenant is None else self._check_id(tenant)
         return TenantScope(self, checked_id, allow_switch=True, request=not allow_switch)
 
-    def admit(self, tenant: str | None, *, allow_switch: bool) -> Placement | None:
+    def _admit(self, tenant: str | None, *, allow_switch: bool) -> Placement | None:
         """Return where a tenant lives, or raise if it can't be entered here; see :meth:`use_tenant`."""
         self._refuse_switch(tenant, allow_switch=allow_switch)
         return None if tenant is None else self._placed(tenant)
 
-    async def aadmit(self, tenant: str | None, *, allow_switch: bool) -> Placement | None:
+    async def _aadmit(self, tenant: str | None, *, allow_switch: bool) -> Placement | None:
         """Return where a tenant lives, or raise if it can't be entered here; see :meth:`use_tenant`."""
         self._refuse_switch(tenant, allow_switch=allow_switch)
         return None if tenant is None else await self._aplaced(tenant)
@@ -238,24 +238,24 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
 
     # Many tenants
 
-    def jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]:
+    def _jobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]:
         """Return the tenants that are meant, each once, with their databases of now."""
         wanted = self._wanted(tenants)
         found = self._catalog.all() if wanted is None else [self._placed(tenant) for tenant in wanted]
-        return self._jobs(found, allow_switch=allow_switch)
+        return self._jobs_of(found, allow_switch=allow_switch)
 
-    async def ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]:
-        """Do as :meth:`jobs`; a resolver is awaited, or runs in a thread."""
+    async def _ajobs(self, tenants: Iterable[str] | None, *, allow_switch: bool) -> list[Job]:
+        """Do as :meth:`_jobs`; a resolver is awaited, or runs in a thread."""
         wanted = self._wanted(tenants)
         found = self._catalog.all() if wanted is None else [await self._aplaced(tenant) for tenant in wanted]
-        return self._jobs(found, allow_switch=allow_switch)
+        return self._jobs_of(found, allow_switch=allow_switch)
 
     def _wanted(self, tenants: Iterable[str] | None) -> list[str] | None:
         if isinstance(tenants, str | bytes):
             raise TypeError(f"tenants must be several ids, such as [{shown(tenants)}], not one")
-        return None if tenants is None else list(dict.fromkeys(map(self.check_id, tenants)))
+        return None if tenants is None else list(dict.fromkeys(map(self._check_id, tenants)))
 
-    def _jobs(self, placements: list[Placement], *, allow_switch: bool) -> list[Job]:
+    def _jobs_of(self, placements: list[Placement], *, allow_switch: bool) -> list[Job]:
         if request_entry_of(self) is not None:
             for each in placements:
                 self._refuse_switch(each.tenant, allow_switch=allow_switch)
@@ -268,7 +268,7 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
             raise UnknownTenantError(f"tenant {placement.tenant!r} was removed or moved meanwhile", placement.tenant)
 
     @contextlib.contextmanager
-    def entering(self, tenant: str) -> Iterator[None]:
+    def _entering(self, tenant: str) -> Iterator[None]:
         """Make a tenant current for a job of a fan-out that was allowed as a whole."""
         owner = object()
         enter(tenant, self, owner, held=self._catalog.placements.get(tenant))
@@ -280,7 +280,7 @@ class DatabaseRouter(CloseOnExit, AsyncCloseOnExit, RouterTenants, BulkOperation
     def pool_stats(self) -> dict[str, PoolStats]:
         """Return what connections there are now, by server. Servers that no tenant has used yet are not in it."""
         servers = {
-            server for placement in list(self._catalog.placements.values()) if (server := placement.database.used)
+            server for placement in list(self._catalog.placements.values()) if (server := placement.database._used)
         }
         found: dict[str, PoolStats] = {}
         for server in servers:

@@ -20,9 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class TenantSource(Protocol):
     """What a scope asks of its router: whether the tenant may be entered here, and where it lives."""
 
-    def admit(self, tenant: str | None, *, allow_switch: bool) -> object: ...
+    def _admit(self, tenant: str | None, *, allow_switch: bool) -> object: ...
 
-    async def aadmit(self, tenant: str | None, *, allow_switch: bool) -> object: ...
+    async def _aadmit(self, tenant: str | None, *, allow_switch: bool) -> object: ...
 
 
 class TenantScope:
@@ -55,7 +55,7 @@ class TenantScope:
         enter(self._tenant, self._router, self, request=self._request, held=held)
 
     def __enter__(self) -> str | None:
-        self._enter(self._router.admit(self._tenant, allow_switch=self._allow_switch))
+        self._enter(self._router._admit(self._tenant, allow_switch=self._allow_switch))
         return self._tenant
 
     def __exit__(
@@ -64,7 +64,7 @@ class TenantScope:
         leave(self)
 
     async def __aenter__(self) -> str | None:
-        self._enter(await self._router.aadmit(self._tenant, allow_switch=self._allow_switch))
+        self._enter(await self._router._aadmit(self._tenant, allow_switch=self._allow_switch))
         return self._tenant
 
     async def __aexit__(

@@ -63,11 +63,11 @@ class RouterTenants(_Host):
             SharedKeyspaceError: another tenant's keys could be there.
             ConfigurationError: not a database, or the tenant is there already with another one.
         """
-        self._keep(self.check_id(tenant), database)
+        self._keep(self._check_id(tenant), database)
 
     def _keep(self, tenant: str, database: Any, placement: Placement | None = None) -> Placement:
         self._checked(tenant, database)
-        with database.guarded_by(self._catalog):
+        with database._guarded_by(self._catalog):
             added = self._catalog.add(tenant, placement or Placement(database, self, tenant))
         if added:
             self._budgeted(database)
@@ -82,7 +82,7 @@ class RouterTenants(_Host):
 
     def _budgeted(self, database: RedisDatabase) -> None:
         if self._budget is not None and database.budget is None:
-            database.use_budget(self._budget)
+            database._use_budget(self._budget)
 
     def _keep_resolved(self, tenant: str, database: Any, placement: Placement | None = None) -> Placement:
         kept = self._keep(tenant, database, placement)
@@ -129,7 +129,7 @@ class RouterTenants(_Host):
         return True
 
     def _retire(self, placement: Placement) -> None:
-        placement.database.unguarded_by(self._catalog)  # first: scans that are under way go on
+        placement.database._unguarded_by(self._catalog)  # first: scans that are under way go on
         placement.database.close()
 
     def remove(self, tenant: str) -> RedisDatabase:
@@ -143,7 +143,7 @@ class RouterTenants(_Host):
         Raises:
             UnknownTenantError: there is none.
         """
-        placement = self._catalog.remove(self.check_id(tenant))
+        placement = self._catalog.remove(self._check_id(tenant))
         if placement is None:
             raise UnknownTenantError(f"there is no tenant {tenant!r}", tenant)
         self._recent.discard(tenant)
@@ -165,12 +165,12 @@ class RouterTenants(_Host):
             SharedKeyspaceError: another tenant's keys could be there. Nothing was changed.
             ConfigurationError: not a database.
         """
-        self._checked(self.check_id(tenant), database)
+        self._checked(self._check_id(tenant), database)
         placement = Placement(database, self, tenant)
-        with database.guarded_by(self._catalog):
+        with database._guarded_by(self._catalog):
             before = self._catalog.replace(tenant, placement)
         if before is None:
-            database.unguarded_by(self._catalog)
+            database._unguarded_by(self._catalog)
             raise UnknownTenantError(f"there is no tenant {tenant!r}: add it", tenant)
         if before.database is not database:
             self._budgeted(database)
@@ -192,7 +192,7 @@ class RouterTenants(_Host):
         Raises:
             InvalidTenantError: not a tenant id.
         """
-        self._resolving.forget(self.check_id(tenant))
+        self._resolving.forget(self._check_id(tenant))
         found = self._recent.discard(tenant)
         if not found:
             self._catalog.disown(tenant)
@@ -212,7 +212,7 @@ class RouterTenants(_Host):
     def __bool__(self) -> bool:
         return True
 
-    def check_id(self, tenant: object) -> str:
+    def _check_id(self, tenant: object) -> str:
         """Return ``tenant`` if it is a tenant id; nothing is looked up.
 
         Raises:
@@ -229,11 +229,11 @@ class RouterTenants(_Host):
             InvalidTenantError: not a tenant id.
             UnknownTenantError: there is no such tenant.
         """
-        return self._placed(self.check_id(tenant)).database  # type: ignore[no-any-return]
+        return self._placed(self._check_id(tenant)).database  # type: ignore[no-any-return]
 
     async def adatabase_for(self, tenant: str) -> RedisDatabase:
         """Return a tenant's database as :meth:`database_for`; a resolver is awaited, or runs in a thread."""
-        return (await self._aplaced(self.check_id(tenant))).database  # type: ignore[no-any-return]
+        return (await self._aplaced(self._check_id(tenant))).database  # type: ignore[no-any-return]
 
     def _placed(self, tenant: str) -> Placement:
         placement = self._known(tenant)

@@ -183,7 +183,7 @@ async def test_filter_values_may_be_fields_and_objects(call, book):
 
 
 def test_wrong_filters_are_refused_before_any_command(book):
-    unsaved = book.lazy_connect(1).__class__._placed(book.database.placement())
+    unsaved = book.lazy_connect(1).__class__._placed(book.database._current_placement())
     with count_commands() as sent:
         for filters, error in [
             ({"nothing": 1}, AttributeError),

@@ -44,7 +44,7 @@ def test_idle_database_allocates_little_memory(allocated):
     assert used <= 550  # 481
     router = DatabaseRouter()
     for number, database in enumerate(databases):
-        with database.guarded_by(router):
+        with database._guarded_by(router):
             pass
         databases[number] = database
     assert used + allocated() <= 650  # 529

@@ -60,7 +60,7 @@ def test_abandoned_scan_releases_its_connection(scanned):
     assert not idle(scanned.connection)
     keys.close()
     assert idle(scanned.connection)
-    pages = scanned.pages(count=10)
+    pages = scanned._pages(count=10)
     next(pages)
     del pages
     assert idle(scanned.connection)

@@ -180,7 +180,7 @@ async def test_errors_equal_those_of_a_dedicated_connection(databases, ask, open
                     await ask(each, lambda client, words=words: client.execute_command(*words))
                 errors.append((type(caught.value), str(caught.value)))
             assert errors[0] == errors[1]
-    if own.used is not None:
+    if own._used is not None:
         await own.aclose()
 
 

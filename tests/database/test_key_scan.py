@@ -55,7 +55,7 @@ def test_count_is_sent_and_large_by_default(opened):
     ],
 )
 def test_wrong_arguments_are_errors_of_the_call(database, arguments, error, said):
-    for method in (database.scan_keys, database.ascan_keys, database.pages, database.apages):
+    for method in (database.scan_keys, database.ascan_keys, database._pages, database._apages):
         with pytest.raises(error, match=said):
             method(**arguments)
 
@@ -128,7 +128,7 @@ async def test_scan_continues_on_its_first_server_when_the_database_moves(opened
 
 def test_scan_of_an_empty_database_is_empty(database):
     assert list(database.scan_keys()) == []
-    assert list(database.pages()) == [[]]
+    assert list(database._pages()) == [[]]
 
 
 def test_scan_of_an_unreachable_server_raises_at_the_first_key():

@@ -190,7 +190,7 @@ async def test_long_script_is_sent_once(wide, admin, call):
 async def test_tenants_that_failed_before_an_error_keep_their_own_error(wide, admin, call, bad):
     """A tenant whose number isn't there, one that was removed, and a command that can't be packed."""
     router = make(wide, *range(8), 5000)
-    jobs = router.jobs(None, allow_switch=False)
+    jobs = router._jobs(None, allow_switch=False)
     router.remove("t3")
     arguments = {"policy": "collect", "timeout": 5, "concurrency": 8}
     step = Command("SET", "k", bad)

@@ -192,7 +192,7 @@ async def test_dead_server_costs_one_attempt_however_many_tenants_it_has(misbeha
 
 
 async def test_tenant_removed_during_a_fan_out_gets_no_command(fleet):
-    jobs = fleet.jobs(["t1", "t2"], allow_switch=False)
+    jobs = fleet._jobs(["t1", "t2"], allow_switch=False)
     fleet.remove("t1")
     from tenantlimpyd._fanout.commands import acall_all, call_all
 

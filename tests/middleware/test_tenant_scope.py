@@ -143,7 +143,7 @@ async def test_server_started_inside_a_request_does_not_lock_the_requests_it_ser
             seen.append(current_tenant())
 
     middleware = asgi.TenantMiddleware(app, router=router, identify=HEADER, exempt=("/healthz",))
-    with router.request_scope("globex"):
+    with router._request_scope("globex"):
         await middleware(ACME, None, discard)
         await middleware({**NOBODY, "path": "/healthz"}, None, discard)
     assert seen == ["acme", "acme", None, "acme"]

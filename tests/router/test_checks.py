@@ -127,8 +127,8 @@ async def test_check_may_be_limited_to_some_tenants(router):
 
 
 async def test_probe_tells_what_servers_are(router):
-    outcomes = router.probe()
-    aoutcomes = await router.aprobe()
+    outcomes = router._probe()
+    aoutcomes = await router._aprobe()
     assert set(outcomes) == set(router.tenants())
     facts = outcomes["acme"].value
     assert facts == aoutcomes["globex"].value

@@ -81,7 +81,7 @@ async def test_health_check_may_be_limited_to_some_tenants(router, call):
     for wrong, error in ((["nobody"], UnknownTenantError), (["*"], InvalidTenantError), ("well-1", TypeError)):
         with pytest.raises(error):
             await health(router, call, tenants=wrong)
-    with router.request_scope("well-1"):
+    with router._request_scope("well-1"):
         assert (await health(router, call, tenants=["well-2"])).ok
 
 

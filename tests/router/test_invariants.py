@@ -37,7 +37,7 @@ async def test_routed_model_without_a_tenant_is_refused(router, invoice_model):
         lambda: router.database,
         lambda: router.connection,
         lambda: router.aconnection,
-        router.placement,
+        router._current_placement,
     ]
     for use in uses:
         with pytest.raises(NoTenantError, match=r"with router\.use_tenant"):

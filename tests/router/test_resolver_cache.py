@@ -456,7 +456,7 @@ async def test_work_for_more_tenants_than_the_cache_holds(flushed_server, is_asy
     }
     assert all(outcome.value == 1 for outcome in (await fresh().afan_out(Command("DBSIZE"), tenants=tenants)).values())
     assert await fresh().acheck(tenants=tenants) == []
-    assert all(outcome.ok for outcome in (await fresh().aprobe(tenants=tenants)).values())
+    assert all(outcome.ok for outcome in (await fresh()._aprobe(tenants=tenants)).values())
     assert (await fresh().ahealth(tenants=tenants)).count() == (8, 8)
     if not is_async:
         expected = [(tenant, f"of-{tenant[1]}") for tenant in tenants]
@@ -483,7 +483,7 @@ def test_cache_smaller_than_the_active_tenants_is_no_error(frequent_switches):
                 tenant = f"t{chosen.randrange(30)}"
                 try:
                     with router.use_tenant(tenant):
-                        held = [*held, router.placement()][-chosen.randrange(1, 20) :]
+                        held = [*held, router._current_placement()][-chosen.randrange(1, 20) :]
                         assert router.database.key_prefix == f"{tenant}:"
                 except Exception as error:  # noqa: BLE001 - counted
                     errors.append(error)

@@ -77,8 +77,8 @@ async def test_malformed_tenant_id_is_refused_before_any_lookup(number):
         router.use_tenant,
         router.database_for,
         router.remove,
-        router.check_id,
-        router.request_scope if tenant is not None else router.check_id,
+        router._check_id,
+        router._request_scope if tenant is not None else router._check_id,
         lambda tenant: router.add(tenant, RedisDatabase()),
         lambda tenant: router.scan_keys(tenants=[tenant]),
         lambda tenant: router.fan_out(asked, tenants=[tenant]),
@@ -102,7 +102,7 @@ async def test_malformed_tenant_id_is_refused_before_any_lookup(number):
 def test_only_ids_of_the_grammar_are_accepted(tenant):
     router = DatabaseRouter(resolver=asked)
     if isinstance(tenant, str) and GRAMMAR.fullmatch(tenant):
-        assert router.check_id(tenant) == tenant
+        assert router._check_id(tenant) == tenant
         with pytest.raises(AskedError):
             router.database_for(tenant)
     else:
@@ -116,7 +116,7 @@ def test_custom_grammar_is_used():
     for wrong in ("acme", "1234", "123\n", ""):
         with pytest.raises(InvalidTenantError, match=r"\[0-9\]\{3\}"):
             router.database_for(wrong)
-    assert DatabaseRouter(grammar=re.compile("[a-z]+", re.IGNORECASE)).check_id("ABC") == "ABC"
+    assert DatabaseRouter(grammar=re.compile("[a-z]+", re.IGNORECASE))._check_id("ABC") == "ABC"
 
 
 @pytest.mark.parametrize("grammar", ["[", 5, None, b"[a-z]+", re.compile(b"x")], ids=repr)

@@ -94,7 +94,7 @@ async def test_fan_out_command_waits_once_for_a_server_that_becomes_silent(wide,
 
 
 def worker_of(router, timeout=None, count=None):
-    order = ScanRequest(router.jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
+    order = ScanRequest(router._jobs(None, allow_switch=False), None, count, None, "collect", timeout, 4)
     plan = _ScanProgress(order).plan()
     worker = plan.pick()
     sources = [worker.group.make(planned) for planned in worker.group.pending]
