@@ -9,15 +9,17 @@ whose public names belong to the application's fields.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from tenantlimpyd._operations.steps import Operation
+from tenantlimpyd._operations.steps import PLAIN, Operation, Traits
 
 __all__ = [
     "CollectionState",
     "IndexedField",
     "ModelClass",
     "PipelinedDatabase",
+    "QueueTarget",
+    "Queueable",
     "QueueingPipeline",
     "RelationHost",
     "RoutedDatabase",
@@ -119,6 +121,27 @@ class IndexedField(Protocol):
         """Remove all entries of some indexes, and add those of the stored values."""
 
 
+class QueueTarget(NamedTuple):
+    """What an operation reads or changes, which decides about its order in a pipeline.
+
+    Attributes:
+        stored: the object; None: the operation may run in any order.
+        field: the name of the field; None: the whole object.
+        many: whether that is an indexed field of many values.
+    """
+
+    stored: Any = None
+    field: str | None = None
+    many: bool = False
+
+
+class Queueable(Protocol):
+    """A field or an object, whose operations a pipeline can queue."""
+
+    def _queue_target(self) -> QueueTarget:
+        """Return what operations of this field or object are about."""
+
+
 class QueueingPipeline(Protocol):
     """A pipeline, as what finds the current one sees it."""
 
@@ -131,10 +154,10 @@ class QueueingPipeline(Protocol):
     def queueing(self) -> bool:
         """Whether it queues commands now."""
 
-    def take(self, operation: Operation[Any]) -> Any:
+    def take(self, operation: Operation[Any], owner: Any = None, traits: Traits = PLAIN) -> Any:
         """Queue an operation, or run it at once while keys are watched."""
 
-    def atake(self, operation: Operation[Any]) -> Coroutine[Any, Any, Any]:
+    def atake(self, operation: Operation[Any], owner: Any = None, traits: Traits = PLAIN) -> Coroutine[Any, Any, Any]:
         """Queue an operation like :meth:`take`; the result is awaited."""
 
 

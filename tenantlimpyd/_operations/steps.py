@@ -24,7 +24,20 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import attrs
 
-__all__ = ["Batch", "Command", "Operation", "Reply", "Runner", "Script", "Step", "Transaction", "together", "twins"]
+__all__ = [
+    "PLAIN",
+    "Batch",
+    "Command",
+    "Operation",
+    "Reply",
+    "Runner",
+    "Script",
+    "Step",
+    "Traits",
+    "Transaction",
+    "together",
+    "twins",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,15 +129,41 @@ Step: TypeAlias = Command | Script | Transaction | Batch
 Operation: TypeAlias = Generator[Step, Reply, T]
 
 
+@attrs.frozen
+class Traits:
+    """What a pipeline has to know of an operation before it runs it.
+
+    Attributes:
+        names_values: whether its arguments are the values that it changes, so that most often it needs no stored value.
+        barrier: whether later operations on the same object wait until it is done.
+        prepares: the name of a command by which it only finds out what its main command is; None: there is none.
+    """
+
+    names_values: bool = False
+    barrier: bool = False
+    prepares: str | None = None
+
+
+PLAIN = Traits()
+"""The traits of most operations."""
+
+
 class Runner(Protocol):
     """An object that runs operations on one database."""
 
-    def run(self, operation: Operation[T], /) -> T:
-        """Run the operation with the sync driver, and return its result."""
+    def run(self, operation: Operation[T], owner: Any = None, traits: Traits = PLAIN, /) -> T:
+        """Run the operation with the sync driver, and return its result.
+
+        Args:
+            operation: the operation.
+            owner: the object whose method it is; None: it belongs to none. A pipeline queues only operations of fields and
+                of objects, and of its database.
+            traits: what a pipeline has to know of it.
+        """
         ...
 
-    def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
-        """Return a coroutine that runs the operation with the async driver."""
+    def arun(self, operation: Operation[T], owner: Any = None, traits: Traits = PLAIN, /) -> Coroutine[Any, Any, T]:
+        """Return a coroutine that runs the operation with the async driver; the arguments are those of :meth:`run`."""
         ...
 
 
@@ -135,7 +174,7 @@ class Resolves(Protocol):
 
 
 def twins(
-    body: Callable[Concatenate[S, P], Operation[T]],
+    body: Callable[Concatenate[S, P], Operation[T]], traits: Traits = PLAIN, /
 ) -> tuple[Callable[Concatenate[S, P], T], Callable[Concatenate[S, P], Coroutine[Any, Any, T]]]:
     """Return the sync and the async method of an operation.
 
@@ -144,6 +183,7 @@ def twins(
 
     Args:
         body: a method that is an operation.
+        traits: what a pipeline has to know of it.
 
     Returns:
         Two methods with the operation's arguments, result and docstring: one that blocks, and one that returns a coroutine.
@@ -151,11 +191,11 @@ def twins(
 
     @functools.wraps(body)
     def blocking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._resolve().run(body(self, *args, **kwargs))
+        return self._resolve().run(body(self, *args, **kwargs), self, traits)
 
     @functools.wraps(body)
     def awaiting(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-        return self._resolve().arun(body(self, *args, **kwargs))
+        return self._resolve().arun(body(self, *args, **kwargs), self, traits)
 
     name = body.__name__.lstrip("_")
     for method, prefix in ((blocking, ""), (awaiting, "a")):

@@ -20,7 +20,7 @@ from tenantlimpyd._connections.endpoint import Endpoint
 from tenantlimpyd._connections.settings import DEFAULT_CONNECTION_SETTINGS, Keyspace, Settings
 from tenantlimpyd._context_managers import AsyncCloseOnExit, CloseOnExit
 from tenantlimpyd._operations import drivers
-from tenantlimpyd._operations.steps import Operation, Script
+from tenantlimpyd._operations.steps import PLAIN, Operation, Script, Traits
 from tenantlimpyd._registry.host import ModelHost
 from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd.database.key_scan import KeyScans
@@ -295,22 +295,27 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
 
     # Running operations
 
-    def run(self, operation: Operation[T], /) -> T:
+    def run(self, operation: Operation[T], owner: Any = None, traits: Traits = PLAIN, /) -> T:
         """Run an operation with the sync driver, all of it with the current settings, and return its result.
 
         Inside a pipeline's block the operation is queued, and the pipeline is returned.
+
+        Args:
+            operation: the operation.
+            owner: the field or object whose method it is, or this database; None: a pipeline refuses it.
+            traits: what a pipeline has to know of it; ``twins`` gives it.
         """
         if (pipeline := active(self)) is not None:
-            return cast("T", pipeline.take(operation))
+            return cast("T", pipeline.take(operation, owner, traits))
         return drivers.run(operation, self._clients.client)
 
-    def arun(self, operation: Operation[T], /) -> Coroutine[Any, Any, T]:
+    def arun(self, operation: Operation[T], owner: Any = None, traits: Traits = PLAIN, /) -> Coroutine[Any, Any, T]:
         """Return a coroutine that runs an operation, all of it with the settings at its first step.
 
         Inside a pipeline's block the operation is queued by this call, and the coroutine returns the pipeline.
         """
         if (pipeline := active(self)) is not None:
-            return cast("Coroutine[Any, Any, T]", pipeline.atake(operation))
+            return cast("Coroutine[Any, Any, T]", pipeline.atake(operation, owner, traits))
         return self._arun(operation)
 
     async def _arun(self, operation: Operation[T]) -> T:
@@ -351,13 +356,13 @@ class RedisDatabase(KeyScans, CloseOnExit, AsyncCloseOnExit, ModelHost):
         Returns:
             The script's reply.
         """
-        return self.run(self._script(script_dict, keys, args))
+        return self.run(self._script(script_dict, keys, args), self)
 
     async def acall_script(
         self, script_dict: dict[str, Any], keys: Sequence[Any] | None = None, args: Sequence[Any] | None = None
     ) -> Any:
         """Run a Lua script as :meth:`call_script`, in asyncio."""
-        return await self.arun(self._script(script_dict, keys, args))
+        return await self.arun(self._script(script_dict, keys, args), self)
 
     def _script(
         self, script_dict: dict[str, Any], keys: Sequence[Any] | None, args: Sequence[Any] | None

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
+from tenantlimpyd._abc import QueueTarget
 from tenantlimpyd._operations.steps import Command, Operation, Runner, twins
 from tenantlimpyd._registry.placement import Placement
 from tenantlimpyd._registry.relations import Relation
@@ -142,6 +143,15 @@ class RedisField(Indexing):
                 f"{self.name!r} is the field of the class {self._model.__name__}: this needs the field of an instance"
             )
         return self._instance
+
+    def _queue_target(self) -> QueueTarget:
+        """Return what operations of this field are about, for pipelines."""
+        instance = self._instance
+        return (
+            QueueTarget()
+            if instance is None
+            else QueueTarget(instance, self.name, self.indexable and not self.single_value)
+        )
 
     def _resolve(self) -> Runner:
         if self._instance is None:

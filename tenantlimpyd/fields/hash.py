@@ -10,7 +10,7 @@ from tenantlimpyd.atomic import Change, Content, KnownValues, Stored, ValueChang
 from tenantlimpyd.exceptions import DataError, ImplementationError
 from tenantlimpyd.fields.base import Value
 from tenantlimpyd.fields.hash_reads import HashReading
-from tenantlimpyd.fields.own_key import CHUNK, in_parts, need_any
+from tenantlimpyd.fields.own_key import CHUNK, NAMES_VALUES, in_parts, need_any
 from tenantlimpyd.fields.predictions import Guess, added, added_float
 from tenantlimpyd.fields.server_support import needing
 from tenantlimpyd.indexes import stored_text
@@ -42,7 +42,7 @@ class HashField(HashReading):
         new = self._sendable(value)
         return (yield from self._changed("HSET", key, new, guess=_always(new)))  # type: ignore[no-any-return]
 
-    hset, ahset = twins(_hset)
+    hset, ahset = twins(_hset, NAMES_VALUES)
 
     def _hsetnx(self, key: Value, value: Value) -> Operation[bool]:
         """Store the value of a sub-key if there is none; return whether it was stored."""
@@ -50,7 +50,7 @@ class HashField(HashReading):
         guess: Guess = lambda old: new if old is None else old  # noqa: E731
         return (yield from self._changed("HSETNX", key, new, guess=guess, reply=bool))  # type: ignore[no-any-return]
 
-    hsetnx, ahsetnx = twins(_hsetnx)
+    hsetnx, ahsetnx = twins(_hsetnx, NAMES_VALUES)
 
     def _hmset(self, mapping: Mapping[Any, Value] | None = None, /, **values: Value) -> Operation[bool]:
         """Store the values of sub-keys, from a mapping or ``subkey=value``, in one atomic step; return True.
@@ -67,7 +67,7 @@ class HashField(HashReading):
             yield from self._write_guarded(in_parts("HSET", words))
         return self.post_command(self, "hmset", True, (given,), {})  # type: ignore[no-any-return]
 
-    hmset, ahmset = twins(_hmset)
+    hmset, ahmset = twins(_hmset, NAMES_VALUES)
 
     def _proxy_set(self, value: Mapping[Any, Value]) -> Operation[bool]:
         """Store the values of a mapping's sub-keys; return True."""
@@ -81,7 +81,7 @@ class HashField(HashReading):
             raise TypeError(f"the amount must be a whole number, not a {type(amount).__name__}")
         return (yield from self._changed("HINCRBY", key, amount, guess=added(amount), certain=False, reply=int))  # type: ignore[no-any-return]
 
-    hincrby, ahincrby = twins(_hincrby)
+    hincrby, ahincrby = twins(_hincrby, NAMES_VALUES)
 
     def _hincrbyfloat(self, key: Value, amount: float = 1.0) -> Operation[float]:
         """Add ``amount`` to a sub-key's value, a number (0 where there is none); return the new one."""
@@ -89,7 +89,7 @@ class HashField(HashReading):
             yield from self._changed("HINCRBYFLOAT", key, amount, guess=added_float(amount), certain=False, reply=float)
         )
 
-    hincrbyfloat, ahincrbyfloat = twins(_hincrbyfloat)
+    hincrbyfloat, ahincrbyfloat = twins(_hincrbyfloat, NAMES_VALUES)
 
     def _hdel(self, *keys: Value) -> Operation[int]:
         """Delete sub-keys; return how many there were."""
@@ -100,7 +100,7 @@ class HashField(HashReading):
         replies = yield from self._change(in_parts("HDEL", words), dict.fromkeys(words, _always(None)))
         return self.post_command(self, "hdel", sum(replies), tuple(words), {})  # type: ignore[no-any-return]
 
-    hdel, ahdel = twins(_hdel)
+    hdel, ahdel = twins(_hdel, NAMES_VALUES)
 
     def _hgetdel(self, *keys: Value) -> Operation[list[str | None]]:
         """Delete sub-keys and return their values; None where there was none.

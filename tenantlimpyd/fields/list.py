@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from tenantlimpyd._operations.steps import Operation, twins
 from tenantlimpyd.fields.base import Value
 from tenantlimpyd.fields.multi_value import MultiValuesField
+from tenantlimpyd.fields.own_key import NAMES_VALUES
 from tenantlimpyd.fields.sort_arguments import sort_command
 
 __all__ = ["ListField"]
@@ -114,7 +115,7 @@ class ListField(MultiValuesField):
         """
         return (yield from self._named("RPUSH", values, _last, adding=True, certain=True))
 
-    rpush, arpush = twins(_rpush)
+    rpush, arpush = twins(_rpush, NAMES_VALUES)
 
     def _proxy_set(self, value: Any) -> Operation[int]:
         """Append a value, or all values of a list, tuple or set; return how many there are then."""
@@ -126,26 +127,26 @@ class ListField(MultiValuesField):
         """Prepend values, one after another; return how many there are then."""
         return (yield from self._named("LPUSH", values, _last, adding=True, certain=True))
 
-    lpush, alpush = twins(_lpush)
+    lpush, alpush = twins(_lpush, NAMES_VALUES)
 
     def _rpushx(self, *values: Value) -> Operation[int]:
         """Append values if there is a list; return how many there are then."""
         return (yield from self._named("RPUSHX", values, _last, adding=True))
 
-    rpushx, arpushx = twins(_rpushx)
+    rpushx, arpushx = twins(_rpushx, NAMES_VALUES)
 
     def _lpushx(self, *values: Value) -> Operation[int]:
         """Prepend values if there is a list; return how many there are then."""
         return (yield from self._named("LPUSHX", values, _last, adding=True))
 
-    lpushx, alpushx = twins(_lpushx)
+    lpushx, alpushx = twins(_lpushx, NAMES_VALUES)
 
     def _linsert(self, where: str, refvalue: Value, value: Value) -> Operation[int]:
         """Insert a value ``before`` or ``after`` the first copy of another; return how many there are then, or -1."""
         new = self._sendable(value)
         return (yield from self._changed("LINSERT", where, self._sendable(refvalue), new, values=[new]))  # type: ignore[no-any-return]
 
-    linsert, alinsert = twins(_linsert)
+    linsert, alinsert = twins(_linsert, NAMES_VALUES)
 
     # Changing and removing
 
@@ -169,7 +170,7 @@ class ListField(MultiValuesField):
         old = self._sendable(value)
         return (yield from self._changed("LREM", count, old, values=[old], adding=False))  # type: ignore[no-any-return]
 
-    lrem, alrem = twins(_lrem)
+    lrem, alrem = twins(_lrem, NAMES_VALUES)
 
     def _lpop(self, count: int | None = None) -> Operation[Any]:
         """Remove the first value and return it (None where there is none); with ``count``, a list of that many at most."""

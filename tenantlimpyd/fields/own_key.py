@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any
 
-from tenantlimpyd._operations.steps import Command, Operation
+from tenantlimpyd._operations.steps import Command, Operation, Traits
 from tenantlimpyd.atomic import may_create_key, read_reply, write_guarded
 from tenantlimpyd.exceptions import ResponseError
 from tenantlimpyd.fields.base import RedisField
 from tenantlimpyd.fields.key_expiry import Expiring
 
 __all__ = ["CHUNK", "ContentField", "in_parts", "need_any"]
+
+NAMES_VALUES = Traits(names_values=True)
+"""The traits of operations on indexed values whose arguments are the values that they change."""
 
 CHUNK = 4000
 """Words a command carries at most inside the change script: Lua can't call a function with many more arguments."""

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
-from tenantlimpyd._operations.steps import Command, Operation, twins
+from tenantlimpyd._operations.steps import Command, Operation, Traits, twins
 from tenantlimpyd.atomic import Change, KnownValues, StaleError, perform
 from tenantlimpyd.fields.base import Value
 from tenantlimpyd.fields.multi_value import MultiValuesField
-from tenantlimpyd.fields.own_key import in_parts, need_any
+from tenantlimpyd.fields.own_key import NAMES_VALUES, in_parts, need_any
 from tenantlimpyd.fields.sort_arguments import sort_command
 from tenantlimpyd.fields.value_scan import aitems, items, pattern_words
 
@@ -93,7 +93,7 @@ class SetField(MultiValuesField):
         """
         return (yield from self._named("SADD", values, sum, adding=True, certain=True))
 
-    sadd, asadd = twins(_sadd)
+    sadd, asadd = twins(_sadd, NAMES_VALUES)
 
     def _proxy_set(self, value: Any) -> Operation[int]:
         """Add a value, or all values of a list, tuple or set; return how many were new."""
@@ -105,7 +105,7 @@ class SetField(MultiValuesField):
         """Remove values; return how many were there."""
         return (yield from self._named("SREM", values, sum, adding=False))
 
-    srem, asrem = twins(_srem)
+    srem, asrem = twins(_srem, NAMES_VALUES)
 
     def _spop(self, count: int | None = None) -> Operation[Any]:
         """Remove a value at random and return it (None where there is none); with ``count``, a list of that many at most."""
@@ -139,4 +139,4 @@ class SetField(MultiValuesField):
         reply = picked if count is not None else (picked[0] if picked else None)
         return self.post_command(self, "spop", reply, number, {})
 
-    spop, aspop = twins(_spop)
+    spop, aspop = twins(_spop, Traits(prepares="SRANDMEMBER"))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from tenantlimpyd._operations.steps import Operation, twins
 from tenantlimpyd.exceptions import DataError, LimpydException, ResponseError, shown
 from tenantlimpyd.fields.base import Value
-from tenantlimpyd.fields.own_key import CHUNK, in_parts, need_any
+from tenantlimpyd.fields.own_key import CHUNK, NAMES_VALUES, in_parts, need_any
 from tenantlimpyd.fields.server_support import needing
 from tenantlimpyd.fields.sort_arguments import sort_command
 from tenantlimpyd.fields.sorted_set_ranges import Score, SortedSetRanges
@@ -187,7 +187,7 @@ class SortedSetField(SortedSetRanges):
             replies = yield from self._write_guarded(parts)
         return self.post_command(self, "zadd", sum(replies), hooked, {})  # type: ignore[no-any-return]
 
-    zadd, azadd = twins(_zadd)
+    zadd, azadd = twins(_zadd, NAMES_VALUES)
 
     def _proxy_set(self, value: Any) -> Operation[int]:
         """Add the values of a mapping of values to scores; return how many were new."""
@@ -203,7 +203,7 @@ class SortedSetField(SortedSetRanges):
             yield from self._changed("ZINCRBY", amount, member, values=[member], certain=True, reply=float)
         )
 
-    zincrby, azincrby = twins(_zincrby)
+    zincrby, azincrby = twins(_zincrby, NAMES_VALUES)
 
     # Removing
 
@@ -211,7 +211,7 @@ class SortedSetField(SortedSetRanges):
         """Remove values; return how many were there."""
         return (yield from self._named("ZREM", values, sum, adding=False))
 
-    zrem, azrem = twins(_zrem)
+    zrem, azrem = twins(_zrem, NAMES_VALUES)
 
     def _zremrangebyrank(self, start: int, end: int) -> Operation[int]:
         """Remove the values from position ``start`` to ``end``; return how many."""

@@ -36,12 +36,12 @@ def placed_twins(
     @functools.wraps(body)
     def blocking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         placement = self.placed()
-        return placement.runner().run(body(self, placement, *args, **kwargs))  # type: ignore[no-any-return]
+        return placement.runner().run(body(self, placement, *args, **kwargs), self)  # type: ignore[no-any-return]
 
     @functools.wraps(body)
     def awaiting(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         placement = self.placed()
-        return placement.runner().arun(body(self, placement, *args, **kwargs))  # type: ignore[no-any-return]
+        return placement.runner().arun(body(self, placement, *args, **kwargs), self)  # type: ignore[no-any-return]
 
     name = body.__name__.lstrip("_")
     for method, prefix in ((blocking, ""), (awaiting, "a")):

@@ -90,9 +90,9 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
             )
         if args:
             self._pk = self._pk_field().normalize(args[0])
-            self._resolve().run(self._verify())
+            self._resolve().run(self._verify(), self)
         elif kwargs:
-            self._resolve().run(self._create(kwargs))
+            self._resolve().run(self._create(kwargs), self)
 
     def _blank(self, placement: Placement) -> None:
         """Make this an object that is not stored yet."""
@@ -109,7 +109,7 @@ class RedisModel(ModelQueries, InstanceHashCommands, Lifecycle, metaclass=MetaRe
         """Store a new object and return it, as ``Model(**kwargs)``, in asyncio."""
         instance = cls._placed(cls.database._current_placement())
         runner = instance._resolve()
-        return instance._created(runner.arun(instance._create(kwargs)) if kwargs else None)
+        return instance._created(runner.arun(instance._create(kwargs), instance) if kwargs else None)
 
     async def _created(self, storing: Coroutine[Any, Any, None] | None) -> Self:
         if storing is not None:

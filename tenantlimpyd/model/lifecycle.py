@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from tenantlimpyd._operations.steps import Command, Operation, twins
+from tenantlimpyd._abc import QueueTarget
+from tenantlimpyd._operations.steps import Command, Operation, Traits, twins
 from tenantlimpyd.atomic import Change, Content, KnownValues, Stored, ValueChange, ValueLocation, perform
 from tenantlimpyd.exceptions import DoesNotExist, ImplementationError, shown
 from tenantlimpyd.fields.base import RedisField, SingleValueField
@@ -62,6 +63,10 @@ class Lifecycle:
         def has_field(cls, name: str) -> bool: ...
         @classmethod
         def collection_key(cls, prefix: str = "") -> str: ...
+
+    def _queue_target(self) -> QueueTarget:
+        """Return what operations of this object are about, for pipelines."""
+        return QueueTarget(self)
 
     # States
 
@@ -366,4 +371,4 @@ class Lifecycle:
         self._deleted = True
         self._known.clear()
 
-    delete, adelete = twins(_delete)
+    delete, adelete = twins(_delete, Traits(barrier=True))

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from tenantlimpyd._abc import Queueable, QueueTarget
 from tenantlimpyd._operations import drivers
-from tenantlimpyd._operations.steps import Command, Operation, Transaction
+from tenantlimpyd._operations.steps import PLAIN, Command, Operation, Traits, Transaction
 from tenantlimpyd.exceptions import ImplementationError
 from tenantlimpyd.pipelines.active import Place, enter, here, leave
-from tenantlimpyd.pipelines.queue import Queue, Queued, gathered, owner_of
+from tenantlimpyd.pipelines.queue import Queue, Queued, gathered
 from tenantlimpyd.pipelines.watching import Watching
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Pipeline(Watching):
             return False
         return self._explicit or (self._watch is None and self._awatch is None)
 
-    def take(self, operation: Operation[Any]) -> Self:
+    def take(self, operation: Operation[Any], owner: Any = None, traits: Traits = PLAIN) -> Self:
         """Queue an operation of the database.
 
         Raises:
@@ -153,8 +154,8 @@ class Pipeline(Watching):
             WrongTenantError: If another tenant of the router is current.
         """
         self._check()
-        owner = owner_of(operation)
-        if owner is not self.database and not hasattr(owner, "_instance") and not hasattr(owner, "has_pk"):
+        target = QueueTarget() if owner is self.database else _target_of(owner)
+        if target is None:
             name = getattr(operation, "__qualname__", "this").replace("._", ".")
             operation.close()
             raise ImplementationError(
@@ -162,16 +163,16 @@ class Pipeline(Watching):
                 "Do it before the pipeline's block, or between pipe.watch(...) and pipe.multi(); an object whose pk is "
                 "known needs no look-up: Model.lazy_connect(pk)."
             )
-        queued = Queued.of(operation, owner)
+        queued = Queued.of(operation, target, traits)
         with self._lock:
             self._queue.add(queued)
             if queued.stored is not None:
                 self._placements.add(queued.stored._placement)
         return self
 
-    def atake(self, operation: Operation[Any]) -> Coroutine[Any, Any, Self]:
+    def atake(self, operation: Operation[Any], owner: Any = None, traits: Traits = PLAIN) -> Coroutine[Any, Any, Self]:
         """Queue an operation as :meth:`take`, before the first ``await``; return a coroutine whose result is the pipeline."""
-        self.take(operation)
+        self.take(operation, owner, traits)
         return self._itself()
 
     async def _itself(self) -> Self:
@@ -314,3 +315,9 @@ def _results(queue: Queue, *, raise_on_error: bool) -> list[Any]:
                 result.add_note(f"In a pipeline, command {number} of {len(results)}; the others were carried out.")
                 raise result
     return results
+
+
+def _target_of(owner: Queueable | None) -> QueueTarget | None:
+    """Return what operations of a field or object are about; None if the owner is neither."""
+    target = getattr(type(owner), "_queue_target", None)
+    return None if target is None else target(owner)

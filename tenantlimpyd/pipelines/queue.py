@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 
+from tenantlimpyd._abc import QueueTarget
 from tenantlimpyd._commands import row_of
-from tenantlimpyd._operations.steps import Batch, Command, Operation, Reply, Script, Step, Transaction
+from tenantlimpyd._operations.steps import (
+    PLAIN,
+    Batch,
+    Command,
+    Operation,
+    Reply,
+    Script,
+    Step,
+    Traits,
+    Transaction,
+)
 
-__all__ = ["Queue", "Queued", "owner_of"]
-
-_NAMING = frozenset({
-    "_hdel", "_hincrby", "_hincrbyfloat", "_hmset", "_hset", "_hsetnx", "_linsert", "_lpush", "_lpushx", "_lrem", "_rpush",
-    "_rpushx", "_sadd", "_srem", "_zadd", "_zincrby", "_zrem",
-})  # fmt: skip
-"""Operations on many values whose arguments are the values they change, so that most often they need no stored value."""
+__all__ = ["Queue", "Queued"]
 
 _NOTHING_WRITTEN = frozenset({"gone", "owned", "taken"})
 """The statuses by which the script of an atomic change reports that it wrote nothing; see :mod:`tenantlimpyd.atomic`."""
-
-
-def owner_of(operation: Operation[Any]) -> Any:
-    """Return the object whose method made an operation that has not begun; None for the operation of a plain function.
-
-    An operation has no attribute for its owner, so ``self`` is read from the generator's local variables.
-    """
-    return inspect.getgeneratorlocals(operation).get("self") if inspect.isgenerator(operation) else None
-
-
-def _name(operation: Operation[Any]) -> str:
-    return getattr(operation, "__name__", "")
 
 
 @attrs.define(eq=False)
@@ -44,6 +36,7 @@ class Queued:
         stored: the model instance that it reads or changes; None: there is none.
         field: the name of the field that it reads or changes; None: the whole object.
         many: whether ``field`` is an indexed field of many values.
+        traits: what is known of the operation.
         step: the step whose reply it waits for; None: it has not begun, or is done.
         begun: whether it has begun.
         done: whether it has ended, so that ``result`` is set.
@@ -56,6 +49,7 @@ class Queued:
     stored: Any = None
     field: str | None = None
     many: bool = False
+    traits: Traits = PLAIN
     step: Step | None = None
     begun: bool = False
     done: bool = False
@@ -64,14 +58,9 @@ class Queued:
     result: Any = None
 
     @classmethod
-    def of(cls, operation: Operation[Any], owner: Any) -> Queued:
+    def of(cls, operation: Operation[Any], target: QueueTarget, traits: Traits) -> Queued:
         """Return the entry for an operation that has not begun, with the attributes that decide its order."""
-        stored: Any = getattr(owner, "_instance", owner)
-        if not hasattr(stored, "has_pk"):
-            return cls(operation)
-        if owner is stored:
-            return cls(operation, stored, barrier=_name(operation) == "_delete")
-        return cls(operation, stored, owner.name, owner.indexable and not owner.single_value)
+        return cls(operation, *target, traits, barrier=traits.barrier)
 
     @property
     def group(self) -> Any:
@@ -118,7 +107,7 @@ class Queued:
     @property
     def guessing(self) -> bool:
         """Whether the step's guards may be out of date, so that later operations of the same field must wait."""
-        return self.many and isinstance(self.step, Script) and _name(self.operation) not in _NAMING
+        return self.many and isinstance(self.step, Script) and not self.traits.names_values
 
     @property
     def preparing(self) -> bool:
@@ -130,7 +119,7 @@ class Queued:
         return bool(
             (word == "SISMEMBER" and key == self.stored._live())
             or (word == "INCRBY" and key == f"{self.stored._storage}:max_pk")
-            or (word == "SRANDMEMBER" and _name(self.operation) == "_spop")
+            or word == self.traits.prepares
         )
 
 

@@ -394,3 +394,14 @@ async def test_lost_connection_leaves_objects_as_they_were(call, person, databas
         await call(p.note, "set", "stored after all")
         await call(old.note, "get")
         assert await call(pipe, "execute") == [True, "n"]
+
+
+async def test_operation_without_an_owner_is_refused(call, person, database):
+    p = await call.create(person, name="Ann")
+    async with piped(call, database) as pipe:
+        operation = p.name._set("Bea")
+        with pytest.raises(ImplementationError, match="can't be queued"):
+            await call(database, "run", operation)
+        assert await call(database, "run", p.name._set("Bea"), p.name) is pipe
+        assert await call(pipe, "execute") == [True]
+    assert await call(p.name, "get") == "Bea"

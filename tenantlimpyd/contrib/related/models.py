@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
-from tenantlimpyd._operations.steps import Operation, twins
+from tenantlimpyd._operations.steps import Operation, Traits, twins
 from tenantlimpyd._registry.relations import Relation
 from tenantlimpyd.collection import CollectionManager
 from tenantlimpyd.contrib.collection import ExtendedCollectionManager
@@ -87,7 +87,7 @@ class RelatedModel(RedisModel):
         else:
             yield from super()._delete()
 
-    _delete_now, _adelete_now = twins(_delete)
+    _delete_now, _adelete_now = twins(_delete, Traits(barrier=True))
 
     def delete(self) -> None:
         """Delete the object together with the links to it.

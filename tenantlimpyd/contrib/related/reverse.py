@@ -64,9 +64,9 @@ class RelatedCollection(Generic[O]):
 
         It is called before the object is deleted where a subclass overrides it, and its twin, to do something else.
         """
-        self.instance._resolve().run(self.instance._unlink(self.related_field))
+        self.instance._resolve().run(self.instance._unlink(self.related_field), self.instance)
 
     def aremove_instance(self) -> Coroutine[Any, Any, None]:
         """Remove all links to the object by this field, in asyncio."""
         runner = self.instance._resolve()
-        return runner.arun(self.instance._unlink(self.related_field))  # type: ignore[no-any-return]
+        return runner.arun(self.instance._unlink(self.related_field), self.instance)  # type: ignore[no-any-return]
