@@ -3,12 +3,11 @@
 It is not enough to send ``SELECT`` before a command: if the server refuses SELECT, it still runs the command, in the
 database of the previous borrower. Therefore commands are sent so that they can't run then:
 
-- *MULTI pre-opened*: a connection that switches databases has sent MULTI at the end of its last write and has read the
-reply, after the
-server has passed a probe (:mod:`tenantlimpyd._connections.transaction_probe`). The
-  server queues what follows. ``SELECT n``, the commands, EXEC and the next MULTI are one write. If the server refuses
-  the SELECT (ACL), EXEC aborts and nothing runs. A number out of range would fail only inside EXEC: a connection must
-  first have selected a database with that or a higher number.
+- *MULTI pre-opened*: a connection that switches databases has sent MULTI at the end of its last write and has read the reply,
+  after the server has passed a probe (:mod:`tenantlimpyd._connections.transaction_probe`). The server queues what follows.
+  ``SELECT n``, the commands, EXEC and the next MULTI are one write. If the server refuses the SELECT (ACL), EXEC aborts and
+  nothing runs. A number out of range would fail only inside EXEC: a connection must first have selected a database with
+  that or a higher number.
 - The server checks permissions again in EXEC, where a refused SELECT stops nothing. Other clients are served between
 queueing and
   EXEC only if the server reads a write in parts. Therefore a long write follows a SELECT whose reply was read.
@@ -33,6 +32,7 @@ from tenantlimpyd._connections.select_replies import (
     TransactionReplies,
 )
 from tenantlimpyd._connections.transaction_probe import PROBE
+from tenantlimpyd._resp import pack_select
 
 __all__ = ["SHORT_BYTES", "SelectPlan", "plan", "plan_confirmed", "quick"]
 
@@ -53,7 +53,7 @@ class SelectPlan:
     """A plan for a write.
 
     Attributes:
-        preparation: commands of a preceding round preparation; empty if there is none.
+        preparation: commands of a round trip before the write; empty if there is none.
         sent: the commands of the write in order.
         replies: decodes the replies to the write; None if they are the caller's replies.
     """
@@ -86,10 +86,11 @@ def plan(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectP
         return plan_confirmed(at, commands)
     at.unneeded_multi = 0 if moves and not reads else at.unneeded_multi + 1
     preparation: list[Any] = []
-    if not at.multi_open or (moves and (int(at.db) > at.highest or (not reads and _is_long(commands)))):
-        preparation = [
-            *([] if at.multi_proven else PROBE), *([DISCARD] if at.multi_open else []), *_selects(at), MULTI
-        ]  # fmt: skip
+    if not (at.multi_open and at.multi_proven) or (
+        moves and (int(at.db) > at.highest or (not reads and _is_long(commands)))
+    ):
+        discard = [DISCARD] if at.multi_open else []
+        preparation = [*discard, *([] if at.multi_proven else PROBE), *_selects(at), MULTI]
         moves = False
     inside = [command for command, word in zip(commands, words, strict=True) if word not in ("MULTI", "EXEC")]
     sent = [*([("SELECT", at.db)] if moves else []), *inside, ("EXEC",), MULTI]
@@ -112,10 +113,10 @@ def quick(
     if not at.multi_open:
         if not row.reads:
             return None
-        return [_select(db) + packed[0], *packed[1:]], LeadingReplies((("SELECT", db),), (command,))
+        return [pack_select(db) + packed[0], *packed[1:]], LeadingReplies((("SELECT", db),), (command,))
     reads = row.reads
     short = len(packed) == 1 and len(packed[0]) < SHORT_BYTES
-    if not row.in_multi or (moves and (db > at.highest or not (short or reads))):
+    if not at.multi_proven or not row.in_multi or (moves and (db > at.highest or not (short or reads))):
         return None
     if moves and not reads:
         at.unneeded_multi = 0
@@ -123,15 +124,10 @@ def quick(
         return None
     else:
         at.unneeded_multi += 1
-    ahead = _select(db) if moves else b""
+    ahead = pack_select(db) if moves else b""
     if short:
         return [ahead + packed[0] + TAIL], TransactionReplies([command], (), 1, selects=moves)
     return [ahead, *packed, TAIL], TransactionReplies([command], (), 1, selects=moves)
-
-
-def _select(db: int) -> bytes:
-    number = b"%d" % db
-    return b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%b\r\n" % (len(number), number)
 
 
 def plan_confirmed(at: SwitchableConnection, commands: Sequence[Sequence[Any]]) -> SelectPlan:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError, ExecAbortError, OutOfMemoryError, ResponseError  # noqa: A004 - redis-py's
 
-from tenantlimpyd._connections.transaction_probe import FULL, PROBE, refusal
+from tenantlimpyd._connections.transaction_probe import BUSY, FULL, PROBE, refusal
 from tenantlimpyd.exceptions import ImplementationError
 
 __all__ = [
@@ -108,13 +108,15 @@ def apply_preparation(at: SwitchableConnection, commands: Sequence[Any], replies
 
     An error of a database above the wanted one, or of MULTI, does not prevent it.
     """
-    if commands[0] is PROBE[0]:
-        reason = refusal(replies[: len(PROBE)])
-        at.multi_proven = reason is None
+    begins = next((position for position, command in enumerate(commands) if command is PROBE[0]), None)
+    if begins is not None:
+        ends = begins + len(PROBE)
+        reason = refusal(replies[begins:ends])
         if reason is not None and reason is not FULL:
-            at.capabilities.may_use_multi = False
+            at.capabilities.may_use_multi = at.capabilities.may_use_multi and reason is BUSY
             return TransactionsRefusedError(reason)
-        commands, replies = commands[len(PROBE) :], replies[len(PROBE) :]
+        at.multi_proven = reason is None
+        commands, replies = [*commands[:begins], *commands[ends:]], [*replies[:begins], *replies[ends:]]
     for command, reply in zip(commands, replies, strict=True):
         failed = isinstance(reply, Exception)
         if not failed and reply not in _OK:
@@ -124,7 +126,8 @@ def apply_preparation(at: SwitchableConnection, commands: Sequence[Any], replies
                 return _discard_refused(at, reply)
             at.multi_open = False
         elif command is MULTI:
-            at.multi_open = at.capabilities.may_use_multi = not failed
+            at.multi_open = not failed
+            at.capabilities.may_use_multi = at.capabilities.may_use_multi and not failed
         elif not failed:
             at.selected = int(command[1])
             at.highest = max(at.highest, at.selected)

@@ -25,7 +25,7 @@ from tenantlimpyd._connections.topology.sentinel_settings import DEFAULT_TIMEOUT
 from tenantlimpyd.exceptions import ConfigurationError, shown
 from tenantlimpyd.keys import prefixes_overlap
 
-__all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "Keyspace", "Settings", "Shared"]
+__all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "SECRET_SETTINGS", "Keyspace", "Settings", "Shared"]
 
 DEFAULT_CONNECTION_SETTINGS: dict[str, Any] = {"host": "localhost", "port": 6379, "db": 0}
 """What a database connects to when it is given nothing at all."""
@@ -47,7 +47,7 @@ KNOWN_SETTINGS = (_SYNC - _REFUSED.keys()) | {"url"} | _OWN
 """The names of the settings a database takes, ``key_prefix`` aside: those of ``redis.Redis``, and our own: ``url``,
 ``breaker`` and ``sentinel``."""
 
-_SECRET = frozenset(
+SECRET_SETTINGS = frozenset(
     {"password", "username", "url", "ssl_password", "ssl_keyfile", "credential_provider", "ssl_ca_data", "sentinel"}
 )
 _ADDRESS = frozenset({"host", "port", "unix_socket_path", "url"})
@@ -164,7 +164,7 @@ class Settings(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         others = sorted(self.shared.values.keys() - {"host", "port", "unix_socket_path", *_OWN})
-        more = ", ".join(f"{name}=***" if name in _SECRET else f"{name}=..." for name in others)
+        more = ", ".join(f"{name}=***" if name in SECRET_SETTINGS else f"{name}=..." for name in others)
         return f"<Settings {self.server}, db {self.db}{', ' + more if more else ''}>"
 
     @property

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from redis.exceptions import ExecAbortError, NoPermissionError, OutOfMemoryError, ResponseError
 
-__all__ = ["FULL", "PROBE", "refusal"]
+__all__ = ["BUSY", "FULL", "PROBE", "refusal"]
 
 PROBE: Final[tuple[tuple[Any, ...], ...]] = (
     ("MULTI",),
@@ -32,6 +32,12 @@ PROBE: Final[tuple[tuple[Any, ...], ...]] = (
 FULL: Final = "the server has no memory left"
 """The reason that says nothing about the server's transactions: Redis up to 7.2 at ``maxmemory`` queues no command."""
 
+BUSY: Final = "the server refuses most commands at present"
+"""The reason that says nothing about the server's transactions: it runs a script, loads its data, or can't persist."""
+
+_PASSING = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "READONLY")
+"""The first words of errors that tell the state of the server."""
+
 _OK, _QUEUED = (b"OK", "OK"), (b"QUEUED", "QUEUED")
 
 
@@ -43,6 +49,9 @@ def refusal(replies: Sequence[Any]) -> str | None:
     """
     if any(isinstance(reply, OutOfMemoryError) for reply in replies):
         return FULL
+    errors = [str(reply).rpartition("because of: ")[2] for reply in replies if isinstance(reply, ResponseError)]
+    if any(error.startswith(_PASSING) for error in errors):
+        return BUSY
     denied = next((reply for reply in replies if isinstance(reply, NoPermissionError) or "NOPERM" in str(reply)), None)
     if denied is not None:
         return f"the user may not send all of MULTI, SELECT, EXEC and DISCARD ({denied})"

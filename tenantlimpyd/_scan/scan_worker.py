@@ -25,6 +25,7 @@ from tenantlimpyd._fanout.multiplex.protocol import (
 )
 from tenantlimpyd._fanout.multiplex.worker import SLOW_ANSWER_SECONDS, Worker, WorkGroup
 from tenantlimpyd._fanout.outcomes import check_still_valid
+from tenantlimpyd._resp import pack_select
 from tenantlimpyd._scan.keyspaces import ScannedDatabase
 from tenantlimpyd._scan.server_identity import IDENTITY_REQUEST, UNKNOWN, ServerIdentity, identity_of
 from tenantlimpyd.exceptions import ScanInterruptedError
@@ -162,8 +163,7 @@ class ScanWorker(Worker[ScannedDatabase]):
             selects.append(database.db != db)
             if database.db != db:
                 db = database.db
-                number = b"%d" % db
-                payload.append(b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n" % (len(number), number))
+                payload.append(pack_select(db))
                 replies += 1
             cursor = database.cursor
             payload += (database.head, b"$%d\r\n%s\r\n" % (len(cursor), cursor), database.tail)

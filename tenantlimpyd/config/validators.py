@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from tenantlimpyd._connections.breaker import BreakerPolicy
-from tenantlimpyd._connections.settings import KNOWN_SETTINGS, Settings
+from tenantlimpyd._connections.settings import KNOWN_SETTINGS, SECRET_SETTINGS, Settings
 from tenantlimpyd.config.problems import Wrong, path_shown
 from tenantlimpyd.exceptions import ConfigurationError, shown
 
@@ -20,7 +20,6 @@ __all__ = ["ADDRESS", "CODE_ONLY", "SETTINGS", "Kind", "seen"]
 ADDRESS = ("url", "host", "port", "unix_socket_path", "sentinel")
 """The settings that say which server it is."""
 
-_SECRETS = frozenset({"password", "username", "ssl_password", "ssl_keyfile", "url", "ssl_ca_data", "sentinel"})
 _TYPES = {
     dict: "a table",
     list: "an array",
@@ -59,7 +58,7 @@ class Kind:
 
 def seen(name: str, value: Any) -> str:
     """Return a value as a message may show it: secrets, and what may hold one, by type alone."""
-    hidden = name in _SECRETS or (isinstance(value, str) and ("@" in value or "://" in value))
+    hidden = name in SECRET_SETTINGS or (isinstance(value, str) and ("@" in value or "://" in value))
     if hidden or not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > _LARGEST_SHOWN):
         return _TYPES.get(type(value), f"a {type(value).__name__}")
     return shown(value)

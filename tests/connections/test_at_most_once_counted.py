@@ -138,7 +138,9 @@ def test_server_without_free_memory_gets_commands_outside_a_transaction():
     """Redis up to 7.2 at maxmemory refuses every command after MULTI; these are its replies to SELECT, GET, EXEC and MULTI."""
     full = redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
     aborted = redis.exceptions.ExecAbortError("Transaction discarded because of previous errors.")
-    state = SimpleNamespace(multi_open=True, altered=False, selected=1, db=2, capabilities=EndpointCapabilities())
+    state = SimpleNamespace(
+        multi_open=True, multi_proven=True, altered=False, selected=1, db=2, capabilities=EndpointCapabilities()
+    )
     replies = TransactionReplies([("GET", "k")], (), 1, selects=True)
     assert (
         replies.settle(state, [full, full, aborted, b"OK"]) is False

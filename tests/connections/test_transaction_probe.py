@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import redis
 
 from tenantlimpyd import Budget, DatabaseRouter, RedisDatabase
-from tenantlimpyd._connections.transaction_probe import FULL, PROBE, refusal
+from tenantlimpyd._connections.transaction_probe import BUSY, FULL, PROBE, refusal
 from tenantlimpyd.operations import Command
 from tenantlimpyd.testing import count_commands
 from tests.support.deviating_server import DeviatingServer
+from tests.support.waiting import eventually
 
 KINDS = ["runs the others", "leaves the transaction", "no transactions"]
 PASSED = [
@@ -170,3 +173,46 @@ async def test_the_probe_costs_no_round_trip(call, flushed_server):
     for database in (one, other):
         await database.aclose()
         database.close()
+
+
+async def test_a_server_that_is_busy_with_a_script_is_probed_again(call, flushed_server, straight):
+    """BUSY is the reply to most commands while a script runs, and tells nothing about transactions."""
+    replies = [*PASSED]
+    replies[3] = redis.ResponseError("BUSY Redis is busy running a script. You can only call SCRIPT KILL.")
+    assert refusal(replies) is BUSY
+    budget = Budget(per_server=1, total=1, timeout=5)
+    one, other = (RedisDatabase(**flushed_server.settings, db=db, budget=budget, breaker=None) for db in (1, 2))
+    await call.result(call.client(one).set("key", 1))
+    straight.config_set("busy-reply-threshold", 20)
+
+    def spin():
+        with pytest.raises(redis.RedisError), redis.Redis(**flushed_server.settings) as client:
+            client.eval("while true do end", 0)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        eventually(lambda: is_busy(straight))
+        with pytest.raises(redis.RedisError):
+            await call.result(call.client(other).set("key", 2))
+    finally:
+        straight.script_kill()
+        thread.join()
+        straight.config_set("busy-reply-threshold", 5000)
+    for database in (one, other):
+        await call.result(call.client(database).set("key", 3))
+    with count_commands() as counted:
+        for database in (one, other):
+            await call.result(call.client(database).set("key", 4))
+    assert counted.wire == [("SELECT", "SET", "EXEC", "MULTI")] * 2
+    for database in (one, other):
+        await database.aclose()
+        database.close()
+
+
+def is_busy(client):
+    try:
+        client.get("key")
+    except redis.ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False

@@ -55,6 +55,7 @@ class CommandWorker(Worker[CommandCall]):
         self._encoded_step = EncodedStep(group.clients.server, step)
         self._highest = -1  # the highest database number that the server is known to have
         self._open = False  # whether an empty transaction is open on the connection
+        self._proven = False  # the server of the connection has passed the probe of its transactions
         self._without_transactions = False  # the user may not send transactions
         self._loaded = False  # the server has the script's source
         self._queued = 0  # connections found in a transaction that can't be discarded
@@ -109,7 +110,7 @@ class CommandWorker(Worker[CommandCall]):
         try:
             yield from self.connect(allowed)
             left = max(0.0, allowed - (self.clock() - started))
-            received = yield SendRequest(payload, replies, left, inside=inside, opens=opens)
+            received = yield SendRequest(payload, replies, left, inside=inside, opens=opens, proven=self._proven)
         except Exception as raised:  # noqa: BLE001 - becomes the outcome of the tenants
             error = raised
         took = self.clock() - started
@@ -148,7 +149,7 @@ class CommandWorker(Worker[CommandCall]):
 
     def _left(self) -> None:
         """Reset what is known of the connection, which is closed."""
-        self._highest, self.db, self.connected, self._open = -1, None, False, False
+        self._highest, self.db, self.connected, self._open, self._proven = -1, None, False, False, False
 
     def _verify(self) -> Generator[Step, Any, list[TenantDone]]:
         """Check that the databases of the current calls can be selected, and open a transaction if the user may."""
@@ -166,6 +167,7 @@ class CommandWorker(Worker[CommandCall]):
                 return self.failures(work, selected)
             self._without_transactions = True
             return []
+        self._proven = True
         if replies[-2] == _OK:
             self._highest = self.db = highest
             return []

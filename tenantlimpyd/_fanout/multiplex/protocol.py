@@ -51,6 +51,7 @@ class SendRequest:
         text: whether replies are decoded.
         inside: whether the commands continue the transaction that the previous request opened.
         opens: whether the last command is MULTI, so that a new, empty transaction is open after a successful reply.
+        proven: whether the server has passed the probe of its transactions on this connection.
     """
 
     payload: list[bytes]
@@ -59,6 +60,7 @@ class SendRequest:
     text: bool = False
     inside: bool = False
     opens: bool = False
+    proven: bool = False
 
 
 @attrs.frozen

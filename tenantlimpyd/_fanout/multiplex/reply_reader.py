@@ -36,7 +36,7 @@ class ReplyReader:
         self._reader = new_reader(connection)
         self._received: list[Any] = []
         self._count = self._before = 0
-        self._text = self._opens = False
+        self._text = self._opens = self._proven = False
 
     def begin(self, request: SendRequest) -> bytes:
         """Register a request and return the bytes to send.
@@ -50,7 +50,7 @@ class ReplyReader:
         connection.multi_open = False
         connection.owed += 1  # until the last reply has been read
         self._received, self._count = [], self._before + request.replies
-        self._text, self._opens = request.text, request.opens
+        self._text, self._opens, self._proven = request.text, request.opens, request.proven
         return b"".join([_DISCARD, *request.payload] if self._before else request.payload)
 
     def feed(self, data: Any, size: int) -> list[Any] | None:
@@ -96,8 +96,7 @@ class ReplyReader:
         if self._before and isinstance(discarded := received.pop(0), Exception):
             raise UnfinishedTransactionError(f"the connection is in a transaction that can't be discarded: {discarded}")
         connection.multi_open = self._opens and received[-1] in (b"OK", "OK")
-        if connection.multi_open:
-            connection.multi_proven = True  # a worker closes a connection whose server has not passed the probe
+        connection.multi_proven = connection.multi_proven or self._proven
         return received
 
     @property
