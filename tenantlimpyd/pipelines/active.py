@@ -1,9 +1,14 @@
-"""Find the pipeline that queues a command: the last one of its database that this task or thread has entered."""
+"""Find the pipeline that queues a command: the last one of its database that this task or thread has entered.
+
+Entered pipelines are referred to weakly: one whose block was interrupted as it was left (by a signal handler that raises) must
+not queue commands that are never executed. Inside of its block, the ``with`` statement holds it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,8 +19,8 @@ __all__ = ["Place", "active", "enter", "here", "leave"]
 Place = tuple[int, Any]
 """A thread, and the task in it; None outside of tasks."""
 
-_entered: ContextVar[tuple[QueueingPipeline, ...]] = ContextVar("tenantlimpyd.pipelines", default=())
-_shared: tuple[QueueingPipeline, ...] = ()
+_entered: ContextVar[tuple[weakref.ref[QueueingPipeline], ...]] = ContextVar("tenantlimpyd.pipelines", default=())
+_shared: tuple[weakref.ref[QueueingPipeline], ...] = ()
 _shared_lock = threading.Lock()
 
 
@@ -38,7 +43,10 @@ def active(database: Any) -> QueueingPipeline | None:
     if not entered and not _shared:
         return None
     place = here()
-    for pipeline in (*reversed(entered), *reversed(_shared)):
+    for reference in (*reversed(entered), *reversed(_shared)):
+        pipeline = reference()
+        if pipeline is None:
+            continue
         if pipeline.database is database and pipeline.entered and (pipeline.shared or pipeline.place == place):
             return pipeline if pipeline.queueing else None
     return None
@@ -49,9 +57,9 @@ def enter(pipeline: QueueingPipeline) -> None:
     global _shared  # noqa: PLW0603 - the shared ones of all threads, guarded by the lock
     if pipeline.shared:
         with _shared_lock:
-            _shared = (*_shared, pipeline)
+            _shared = (*_without(_shared, None), weakref.ref(pipeline))
     else:
-        _entered.set((*_entered.get(), pipeline))
+        _entered.set((*_without(_entered.get(), None), weakref.ref(pipeline)))
 
 
 def leave(pipeline: QueueingPipeline) -> None:
@@ -59,6 +67,13 @@ def leave(pipeline: QueueingPipeline) -> None:
     global _shared  # noqa: PLW0603
     if pipeline.shared:
         with _shared_lock:
-            _shared = tuple(other for other in _shared if other is not pipeline)
+            _shared = _without(_shared, pipeline)
     else:
-        _entered.set(tuple(other for other in _entered.get() if other is not pipeline))
+        _entered.set(_without(_entered.get(), pipeline))
+
+
+def _without(
+    references: tuple[weakref.ref[QueueingPipeline], ...], pipeline: QueueingPipeline | None
+) -> tuple[weakref.ref[QueueingPipeline], ...]:
+    """Return references without that to a pipeline, and without those to pipelines that were lost."""
+    return tuple(each for each in references if each() is not None and each() is not pipeline)

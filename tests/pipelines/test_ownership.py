@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ import pytest
 from tenantlimpyd import carry_tenant, fields
 from tenantlimpyd.exceptions import ImplementationError, NoTenantError, WrongTenantError
 from tenantlimpyd.router import DatabaseRouter
+from tests.support.interruption import interrupted_at
 from tests.support.models import define
 from tests.support.pipelines import piped
 
@@ -199,3 +201,19 @@ async def test_fields_of_another_database_are_not_watched(call, router, thing):
                 await call(pipe, "watch", u.value)
             with router.use_no_tenant(), pytest.raises(ImplementationError, match="another database"):
                 await call(pipe, "watch", u.value)
+
+
+def test_a_pipeline_whose_exit_was_interrupted_queues_no_later_commands(database):
+    """As a signal handler may raise: the commands after the block would never be executed."""
+
+    def work():
+        with database.pipeline() as pipe:
+            pipe.set("key", 1)
+
+    step = 0
+    while interrupted_at(step, work, package_only=True):
+        gc.collect()
+        assert database.connection.set("after", step) is True
+        step += 1
+    assert step > 20
+    assert database.connection.get("after") == str(step - 1)
