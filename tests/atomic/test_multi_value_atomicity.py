@@ -361,9 +361,9 @@ def racing(database, change):
 
         return steps()
 
-    database.run = lambda operation: run(spied(operation))
+    database.run = lambda operation, *rest: run(spied(operation), *rest)
     arun = database.arun
-    database.arun = lambda operation: arun(spied(operation))
+    database.arun = lambda operation, *rest: arun(spied(operation), *rest)
     return waiting
 
 

@@ -51,13 +51,13 @@ def test_interrupted_demo_ends_without_traceback_and_leaves_no_files(tmp_path):
 
 
 def test_demo_detects_a_tenant_with_the_database_of_another(monkeypatch):
-    real = DatabaseRouter.placement
+    real = DatabaseRouter._current_placement
 
     def astray(router):
         with router.use_tenant("acme", allow_switch=True):
             return real(router)
 
-    monkeypatch.setattr(DatabaseRouter, "placement", astray)
+    monkeypatch.setattr(DatabaseRouter, "_current_placement", astray)
     printed = io.StringIO()
     assert run(Console(file=printed, width=200)) is False
     assert "WRONG   globex finds its own 12 notes" in printed.getvalue()
