@@ -47,8 +47,9 @@ def _make_connection(pool: Pool | AsyncPool, permit: Permit) -> Any:
         pool.limiter.release(pool, permit, keep=False)
         raise
     connection.user = permit.user
-    pool.live.add(connection)
-    pool.live.discard(permit)
+    with pool.limiter.budget_limiter.lock:  # nobody must see both counted, and wait for a permit that is free
+        pool.live.add(connection)
+        pool.live.discard(permit)
     connection.capabilities = pool.endpoint_state.capabilities
     connection.breaker = pool.endpoint_state.breaker
     connection.waits = pool.limiter is pool.endpoint_state.dedicated

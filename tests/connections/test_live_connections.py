@@ -131,3 +131,25 @@ def test_an_interrupt_at_each_step_of_connecting_leads_no_command_to_another_dat
         assert raw.info("keyspace").keys() == {"db1", "db2"}
         assert (one.connection.keys(), other.connection.keys()) == (["one"], ["other"])
         assert stats(one)[1:] == (0, 0)
+
+
+def test_a_connection_that_replaces_its_permit_is_counted_once(database, monkeypatch):
+    """Else another thread would see no room for the moment, and wait though a permit is free."""
+    view = database.connection.connection_pool
+    pool, got, threads = view._pool, [], []
+    add = LiveConnections.add
+
+    def adding(self, item):
+        add(self, item)
+        if type(item) is not Permit and not threads:
+            threads.append(threading.Thread(target=lambda: got.append(pool.limiter.acquire(pool, view.user))))
+            threads[0].start()
+            threads[0].join(0.2)
+
+    monkeypatch.setattr(LiveConnections, "add", adding)
+    connection = pool.checkout(view.user)
+    threads[0].join()
+    assert [type(each) for each in got] == [Permit]
+    pool.limiter.release(pool, got.pop(), keep=False)
+    pool.release(connection)
+    assert stats(database)[1:] == (0, 0)
