@@ -31,7 +31,7 @@ NEAREST_CANDIDATES = 4
 """Idle connections that are searched for one that is in the wanted database."""
 
 SWEEP_SECONDS = 1.0
-"""Seconds between two searches for connections that have been idle for too long."""
+"""Seconds between two searches for connections that have been idle for too long, or were lost without notice."""
 
 
 class BudgetLimiter:
@@ -49,7 +49,7 @@ class BudgetLimiter:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.next_sweep = 0.0
+        self.next_sweep = self._next_removal = 0.0
         self._live: set[weakref.ref[Any]] = set()
         self.queues: set[ConnectionLimiter] = set()
         self.limiters: weakref.WeakSet[ConnectionLimiter] = weakref.WeakSet()
@@ -68,9 +68,12 @@ class BudgetLimiter:
         return LiveConnections(self._live, self._connection_lost)
 
     def remove_lost(self) -> None:
-        """Remove lost connections from the counts. The caller holds the lock."""
-        for _, pool in self._pools():
-            pool.live.remove_lost()
+        """Remove lost connections from the counts, at most once a second. The caller holds the lock."""
+        now = time.monotonic()
+        if now >= self._next_removal:  # waiters ask for each of many permits
+            self._next_removal = now + SWEEP_SECONDS
+            for _, pool in self._pools():
+                pool.live.remove_lost()
 
     def _connection_lost(self) -> None:
         """Grant the permit of a lost connection to a waiter. The garbage collector may call this at any point."""
