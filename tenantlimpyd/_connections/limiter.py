@@ -338,6 +338,8 @@ class ConnectionLimiter:
     def grant_waiters(self) -> None:
         """Grant free permits to waiters. The caller holds the lock."""
         for waiter in list(self.waiting):
+            if self.open >= self.limit and not any(pool.idle for pool in self.pools):
+                return
             granted = self._grant(waiter.pool, waiter.user)
             if granted is _WAIT:
                 continue  # this borrower has its share; the next waiter's may not
