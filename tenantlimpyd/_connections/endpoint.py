@@ -28,7 +28,7 @@ from tenantlimpyd._connections.endpoint_state import EndpointState
 from tenantlimpyd._connections.limiter import BudgetLimiter
 from tenantlimpyd._connections.pool import AsyncPool, Pool, pool_arguments
 from tenantlimpyd._connections.redis_internals import backoff_of, supported_errors_of
-from tenantlimpyd._connections.settings import Settings
+from tenantlimpyd._connections.settings import Settings, server_identity
 from tenantlimpyd._connections.topology import topology_for
 
 __all__ = ["Endpoint", "EndpointState", "budget_limiter_for", "endpoint_for"]
@@ -49,12 +49,14 @@ class Endpoint:
 
     Attributes:
         settings: the settings.
+        identity: the same text for all endpoints whose names are equal as far as the names tell.
         budget_limiter: the limiter of the budget.
         endpoint_state: the state that its pools share.
     """
 
     def __init__(self, settings: Settings, budget_limiter: BudgetLimiter) -> None:
         self.settings = settings
+        self.identity = server_identity(settings.server)
         self.budget_limiter = budget_limiter
         self.endpoint_state = EndpointState(
             settings.server, budget_limiter, settings.most_connections, _breaker_for(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import os.path
 import re
@@ -25,7 +26,15 @@ from tenantlimpyd._connections.topology.sentinel_settings import DEFAULT_TIMEOUT
 from tenantlimpyd.exceptions import ConfigurationError, shown
 from tenantlimpyd.keys import prefixes_overlap
 
-__all__ = ["DEFAULT_CONNECTION_SETTINGS", "KNOWN_SETTINGS", "SECRET_SETTINGS", "Keyspace", "Settings", "Shared"]
+__all__ = [
+    "DEFAULT_CONNECTION_SETTINGS",
+    "KNOWN_SETTINGS",
+    "SECRET_SETTINGS",
+    "Keyspace",
+    "Settings",
+    "Shared",
+    "server_identity",
+]
 
 DEFAULT_CONNECTION_SETTINGS: dict[str, Any] = {"host": "localhost", "port": 6379, "db": 0}
 """What a database connects to when it is given nothing at all."""
@@ -55,23 +64,48 @@ _MISSING: Any = object()
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 
+@functools.lru_cache(maxsize=1024)
+def server_identity(server: str) -> str:
+    """Return one text for all names of a server that are equal as far as the names tell.
+
+    Host names are equal in any case and with or without a final dot. ``localhost`` and ``127.0.0.1`` are one host.
+
+    Args:
+        server: the name of a server as :attr:`Settings.server` returns it.
+    """
+    if "/" in server or "@" in server:  # a unix socket, or a master and its sentinels
+        return server
+    host, _, port = server.rpartition(":")
+    host = host.lower().rstrip(".")
+    return f"{'localhost' if host in _LOOPBACK else host}:{port}"
+
+
 @attrs.frozen
 class Keyspace:
     """Where keys live, as far as settings tell. Two tenants must never share one.
 
+    Two keyspaces are also equal if their servers are two names of one server, such as ``localhost:6379`` and
+    ``127.0.0.1:6379``.
+
     Attributes:
-        server: ``host:port``, the path of a unix socket, or the name of a master and its sentinels.
+        server: ``host:port`` as configured, the path of a unix socket, or the name of a master and its sentinels.
         db: the number of the logical database.
         prefix: what every key starts with; may be empty.
     """
 
-    server: str
+    server: str = attrs.field(eq=server_identity)
     db: int
     prefix: str
 
+    @property
+    def server_identity(self) -> str:
+        """The same text for all names of the server that are equal as far as the names tell."""
+        return server_identity(self.server)
+
     def overlaps(self, other: Keyspace) -> bool:
         """Return whether a key could belong to both."""
-        return self.server == other.server and self.db == other.db and prefixes_overlap(self.prefix, other.prefix)
+        same_database = self.server_identity == other.server_identity and self.db == other.db
+        return same_database and prefixes_overlap(self.prefix, other.prefix)
 
     def __str__(self) -> str:
         prefix = f", prefix {self.prefix!a}" if self.prefix else ""
@@ -190,9 +224,9 @@ class Settings(Mapping[str, Any]):
 
     @property
     def server(self) -> str:
-        """``host:port``, the path of the unix socket, or the master and its sentinels.
+        """``host:port`` as configured, the path of the unix socket, or the master and its sentinels.
 
-        ``localhost`` and ``127.0.0.1`` are one host.
+        Two names may be those of one server: compare them by :func:`server_identity`.
         """
         if (sentinel := self.sentinel) is not None:
             return sentinel.server
@@ -200,8 +234,7 @@ class Settings(Mapping[str, Any]):
         path = values.get("unix_socket_path")
         if path is not None:
             return os.path.abspath(str(path))  # noqa: PTH100 - resolve() would ask the file system
-        host = str(values.get("host", "localhost")).lower().rstrip(".")
-        return f"{'localhost' if host in _LOOPBACK else host}:{values.get('port', 6379)}"
+        return f"{values.get('host', 'localhost')}:{values.get('port', 6379)}"
 
     @property
     def most_connections(self) -> int | None:

@@ -103,8 +103,8 @@ class Job:
 
     @property
     def server(self) -> str:
-        """The name of the server."""
-        return self.clients.server.name
+        """The identity of the server, by which jobs are grouped: one for all names of a server."""
+        return self.clients.server.identity
 
 
 def check_still_valid(job: Job) -> None:

@@ -45,7 +45,9 @@ def _digest(*words: str, size: int = 8) -> bytes:
 
 
 def _database_digest(database: ScannedDatabase) -> str:
-    keyspaces = sorted(f"{job.tenant} {job.database.keyspace}" for job in database.jobs)
+    found = [(job.tenant, job.database.keyspace) for job in database.jobs]
+    # The identity of the server: a token stays valid if the settings name the same server in another way.
+    keyspaces = sorted(f"{tenant} {attrs.evolve(place, server=place.server_identity)}" for tenant, place in found)
     return _digest(*keyspaces).hex()
 
 

@@ -15,7 +15,7 @@ def shared(databases: Mapping[str, RedisDatabase], problems: Problems) -> None:
     """Add a problem for each tenant whose keys could be another's too; each once, however many it shares with."""
     by_place: dict[tuple[str, int], list[str]] = {}
     for tenant, database in databases.items():
-        by_place.setdefault((database.keyspace.server, database.keyspace.db), []).append(tenant)
+        by_place.setdefault((database.keyspace.server_identity, database.keyspace.db), []).append(tenant)
     for tenants in by_place.values():
         for tenant, overlapping in nested_prefixes(tenants, lambda name: databases[name].key_prefix):
             if overlapping:

@@ -10,6 +10,7 @@ import attrs
 import redis
 
 from tenantlimpyd._connections.breaker import State
+from tenantlimpyd._connections.settings import server_identity
 from tenantlimpyd._fanout.outcomes import Job, Outcome
 from tenantlimpyd._operations.steps import Command, Operation
 from tenantlimpyd.exceptions import ConfigurationError, shown
@@ -150,6 +151,8 @@ class Readiness:
         if isinstance(servers, str):
             raise ConfigurationError(f"servers must be several names, such as [{shown(servers)}], not one")
         wanted = tuple(servers)
+        if wrong := [shown(server) for server in wanted if not isinstance(server, str)]:
+            raise ConfigurationError(f"servers must be names such as 'redis-1:6379', not {', '.join(wrong)}")
         if not tenants and not wanted:
             raise ConfigurationError("name tenants or servers that must be well; Readiness.none() asks for nothing")
         return cls(tenants=tenants, servers=wanted)
@@ -169,9 +172,9 @@ class Readiness:
         if self.tenants is not None or self.servers:
             found = report.tenants if self.tenants else {}
             missing = [tenant for tenant in self.tenants or () if tenant not in found or not found[tenant].ok]
-            names = {server.server for server in report.servers if server.ok}
-            names -= {server.server for server in report.servers if not server.ok}
-            missing += [server for server in self.servers if server not in names]
+            names = {server_identity(server.server) for server in report.servers if server.ok}
+            names -= {server_identity(server.server) for server in report.servers if not server.ok}
+            missing += [server for server in self.servers if server_identity(server) not in names]
             if missing:
                 return ReadinessResult(ready=False, reason=f"not well: {', '.join(map(shown, missing))}", report=report)
             return ReadinessResult(ready=True, reason="all that is named is well", report=report)

@@ -175,7 +175,7 @@ class TenantRegistry:
 
     def _around(self, keyspace: Keyspace) -> list[str]:
         """Return those tenants of the same database whose prefix may overlap with a keyspace's."""
-        there = self._places.get(keyspace.server, {}).get(keyspace.db, ())
+        there = self._places.get(keyspace.server_identity, {}).get(keyspace.db, ())
         if isinstance(there, str):
             return [there]
         # No prefix of the list starts with another one, so only the neighbours of the new one can overlap with it.
@@ -202,7 +202,7 @@ class TenantRegistry:
             )
 
     def _index(self, tenant: str, keyspace: Keyspace) -> None:
-        numbers = self._places.setdefault(keyspace.server, {})
+        numbers = self._places.setdefault(keyspace.server_identity, {})
         there = numbers.get(keyspace.db)
         if there is None:
             numbers[keyspace.db] = tenant
@@ -219,14 +219,14 @@ class TenantRegistry:
         return placement
 
     def _unindex(self, keyspace: Keyspace) -> None:
-        numbers = self._places[keyspace.server]
+        numbers = self._places[keyspace.server_identity]
         there = numbers[keyspace.db]
         if isinstance(there, list):
             del there[bisect.bisect_left(there, keyspace.prefix, key=self._prefix_of)]
         if isinstance(there, str) or not there:
             del numbers[keyspace.db]
             if not numbers:
-                del self._places[keyspace.server]
+                del self._places[keyspace.server_identity]
 
 
 class RecentTenants:

@@ -23,7 +23,7 @@ def test_check_prints_json(process, config, server):
     told = json.loads(result.stdout)
     assert (result.returncode, told["ok"], told["problems"]) == (0, True, [])
     acme = told["tenants"][0]
-    assert (acme["tenant"], acme["server"], acme["db"]) == ("acme", f"localhost:{server.port}", 41)
+    assert (acme["tenant"], acme["server"], acme["db"]) == ("acme", f"127.0.0.1:{server.port}", 41)
     assert acme["reached"] is True
     assert acme["product"] in ("valkey", "redis")
     assert acme["version"].split(".")[0].isdecimal()
@@ -35,7 +35,7 @@ def test_unreachable_server_is_reported(cli, broken_config):
     assert result.exit_code == 1
     assert result.stdout.count(" ok ") == 3
     assert "unreachable" in result.stdout
-    assert "tenant 'dead' can't be reached at localhost:1, db 0" in result.stderr
+    assert "tenant 'dead' can't be reached at 127.0.0.1:1, db 0" in result.stderr
     assert "hunter2" not in result.output
     told = json.loads(cli("check", "-c", broken_config, "--timeout", "0.3", "--json").stdout)
     assert not told["ok"]

@@ -24,15 +24,15 @@ key_prefix = "[red]x[/]\\u001b[2J:"
 def test_each_tenant_is_listed_with_its_server_and_database(cli, config, server):
     rows = [line for line in cli("tenants", "-c", config).stdout.splitlines() if "│" in line]
     assert [[part.strip() for part in row.strip("│").split("│")] for row in rows] == [
-        ["acme", f"localhost:{server.port}", "41", ""],
-        ["globex", f"localhost:{server.port}", "42", "globex:"],
-        ["initech", f"localhost:{server.port}", "42", "initech:"],
+        ["acme", f"127.0.0.1:{server.port}", "41", ""],
+        ["globex", f"127.0.0.1:{server.port}", "42", "globex:"],
+        ["initech", f"127.0.0.1:{server.port}", "42", "initech:"],
     ]
 
 
 def test_tenants_are_listed_as_json(cli, config, server):
     told = [json.loads(line) for line in cli("tenants", "-c", config, "--json").stdout.splitlines()]
-    assert told[1] == {"tenant": "globex", "server": f"localhost:{server.port}", "db": 42, "prefix": "globex:"}
+    assert told[1] == {"tenant": "globex", "server": f"127.0.0.1:{server.port}", "db": 42, "prefix": "globex:"}
     assert len(told) == 3
 
 

@@ -54,7 +54,7 @@ def test_full_budget_raises_at_once_if_on_full_is_raise(opened):
     one, other = opened(db=1, budget=budget), opened(db=2, budget=budget)
     back = [held(one), held(one)]
     started = time.monotonic()
-    with pytest.raises(Full, match=r"all 2 connections to localhost:\d+ are in use") as caught:
+    with pytest.raises(Full, match=r"all 2 connections to 127\.0\.0\.1:\d+ are in use") as caught:
         other.connection.ping()
     assert isinstance(caught.value, redis.ConnectionError)
     assert time.monotonic() - started < 1

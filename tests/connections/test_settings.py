@@ -188,7 +188,17 @@ def test_no_secret_is_in_an_error(settings):
 
 @pytest.mark.parametrize(("one", "other"), [("localhost", "127.0.0.1"), ("LOCALHOST", "localhost."), ("h", "H")])
 def test_names_of_one_host_are_recognized(one, other):
-    assert Settings({"host": one}).server == Settings({"host": other}).server
+    assert RedisDatabase(host=one).keyspace == RedisDatabase(host=other).keyspace
+    assert hash(RedisDatabase(host=one).keyspace) == hash(RedisDatabase(host=other).keyspace)
+    assert RedisDatabase(host=one).keyspace.overlaps(RedisDatabase(host=other).keyspace)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "Redis-1", "redis-1.", "::1"])
+def test_server_is_named_as_configured(host):
+    database = RedisDatabase(host=host, port=6380)
+    assert database.settings.server == f"{host}:6380"
+    assert str(database.keyspace) == f"{host}:6380, db 0"
+    assert repr(database) == f"<RedisDatabase {host}:6380, db 0>"
 
 
 def test_sync_and_async_retry_policies_are_both_accepted():

@@ -34,7 +34,7 @@ async def test_health_report_has_servers_and_tenants(router, server, call):
     report = await health(router, call)
     assert not report.ok
     well, gone = report.servers
-    assert (well.server, well.ok, well.breaker, well.error) == (f"localhost:{server.port}", True, "closed", None)
+    assert (well.server, well.ok, well.breaker, well.error) == (f"127.0.0.1:{server.port}", True, "closed", None)
     assert well.tenants == tuple(f"well-{number}" for number in range(50))
     assert (gone.ok, gone.breaker, gone.error) == (False, "open", "ConnectionError")
     assert report.tenants["gone-1"] is gone
@@ -191,8 +191,19 @@ def test_quorum_must_be_a_number(given):
         Readiness.quorum(given)
 
 
+def test_named_servers_may_be_given_by_another_name_of_the_same_host(flushed_server):
+    with DatabaseRouter({"acme": RedisDatabase(**flushed_server.settings, db=1)}) as router:
+        report = router.health()
+    assert [each.server for each in report.servers] == [f"127.0.0.1:{flushed_server.port}"]
+    for host in ("127.0.0.1", "localhost", "LOCALHOST."):
+        assert Readiness.named(servers=[f"{host}:{flushed_server.port}"]).judge(report).ready
+    assert not Readiness.named(servers=[f"redis-1:{flushed_server.port}"]).judge(report).ready
+
+
 def test_named_readiness_needs_tenants_or_servers():
     with pytest.raises(ConfigurationError, match="name tenants or servers"):
         Readiness.named()
     with pytest.raises(ConfigurationError, match="several names"):
         Readiness.named(servers="a")
+    with pytest.raises(ConfigurationError, match="servers must be names such as 'redis-1:6379', not 6379"):
+        Readiness.named(servers=[6379])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tenantlimpyd import RedisDatabase
+from tenantlimpyd._connections.settings import Keyspace
 from tenantlimpyd._scan.resume_token import ResumeToken, request_digest
 from tenantlimpyd._scan.server_identity import ServerIdentity
 from tenantlimpyd.embedded import EmbeddedServer
@@ -29,16 +30,16 @@ ASKED = request_digest(None, None)
 class StoredSource:
     """A source as a token stores it."""
 
-    def __init__(self, tenant, cursor, identity):
-        self.jobs = [StoredSource.Job(tenant)]
+    def __init__(self, tenant, cursor, identity, server="redis-1:6379"):
+        self.jobs = [StoredSource.Job(tenant, server)]
         self.handed = (cursor, identity)
         self.cursor, self.identity, self.begun = b"0", None, False
 
     class Job:
-        def __init__(self, tenant):
+        def __init__(self, tenant, server):
             self.tenant = tenant
             self.database = self
-            self.keyspace = f"place of {tenant}"
+            self.keyspace = Keyspace(server, 0, f"{tenant}:")
 
 
 tenant_sets = st.sets(st.integers(0, 500).map("t{}".format), max_size=120)
@@ -73,6 +74,15 @@ def test_cursors_are_restored_only_for_the_same_server():
         token.put(source)
     assert [source.cursor for source in again] == [b"17", b"0", b"0", b"0"]
     assert again[0].identity == identity
+
+
+@pytest.mark.parametrize(("server", "cursor"), [("127.0.0.1:6379", b"17"), ("redis-1:6379", b"0")])
+def test_cursors_are_restored_for_another_name_of_the_same_host(server, cursor):
+    source = StoredSource("a", b"17", ServerIdentity(b"run", b"master"), "localhost:6379")
+    token = ResumeToken.of(ASKED, "a", (), [source])
+    again = StoredSource("a", b"0", None, server)
+    token.put(again)
+    assert again.cursor == cursor
 
 
 def test_token_size_is_bounded():
