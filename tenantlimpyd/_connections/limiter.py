@@ -31,7 +31,7 @@ NEAREST_CANDIDATES = 4
 """Idle connections that are searched for one that is in the wanted database."""
 
 SWEEP_SECONDS = 1.0
-"""Seconds between two searches for connections that have been idle for too long, or were lost without notice."""
+"""Seconds between two searches for connections that have been idle for too long."""
 
 
 class BudgetLimiter:
@@ -49,7 +49,7 @@ class BudgetLimiter:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.next_sweep = self._next_removal = 0.0
+        self.next_sweep = 0.0
         self._live: set[weakref.ref[Any]] = set()
         self.queues: set[ConnectionLimiter] = set()
         self.limiters: weakref.WeakSet[ConnectionLimiter] = weakref.WeakSet()
@@ -68,12 +68,9 @@ class BudgetLimiter:
         return LiveConnections(self._live, self._connection_lost)
 
     def remove_lost(self) -> None:
-        """Remove lost connections from the counts, at most once a second. The caller holds the lock."""
-        now = time.monotonic()
-        if now >= self._next_removal:  # waiters ask for each of many permits
-            self._next_removal = now + SWEEP_SECONDS
-            for _, pool in self._pools():
-                pool.live.remove_lost()
+        """Remove lost connections from the counts. The caller holds the lock."""
+        for _, pool in self._pools():
+            pool.live.remove_lost()
 
     def _connection_lost(self) -> None:
         """Grant the permit of a lost connection to a waiter. The garbage collector may call this at any point."""
@@ -229,9 +226,10 @@ class ConnectionLimiter:
                 return granted
             if self.budget_limiter.deferred:  # deferred in the meantime
                 self.budget_limiter.run_deferred()
-                granted = self._grant(pool, user)
-                if granted is not _WAIT:
-                    return granted
+            self.budget_limiter.remove_lost()
+            granted = self._grant(pool, user)
+            if granted is not _WAIT:
+                return granted
             if not may_wait:
                 raise NoPermitError("no permit is available for a further connection")
             if self.budget_limiter.budget.on_full == "wait":
@@ -277,8 +275,6 @@ class ConnectionLimiter:
 
     def _has_room(self) -> bool:
         """Return whether a connection may be opened, after closing an idle one of another pool if necessary."""
-        if self.open >= self.limit or self.budget_limiter.open >= self.budget_limiter.budget.total:
-            self.budget_limiter.remove_lost()
         if self.open >= self.limit:
             pool = next((pool for pool in self.pools if pool.idle), None)
             if pool is None:
